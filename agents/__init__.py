@@ -1,0 +1,1 @@
+"""What decides: rewriting, criticising, choosing. No graph and no GPU; chat models stand behind one `ask`."""

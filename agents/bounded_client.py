@@ -1,0 +1,47 @@
+"""An HTTP client for the OpenAI library that stops reading at a size and at a time.
+
+Its read timeouts alone begin anew with each byte that drips in, and it would hold any answer in memory whole. Knows nothing of
+chat messages.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from agents.chat_settings import ChatSettings
+
+ENVELOPE = 65_536  # bytes that a reply may need around the answer's own text
+FRAMING = ("content-encoding", "content-length", "transfer-encoding")  # true of what came in, not of the body as read
+
+
+class TooMuch(Exception):
+    """The server sent more than any answer may hold."""
+
+
+def bounded_client(settings: ChatSettings) -> Any:
+    """A client for `ChatOpenAI(http_client=...)`: raises TooMuch past the size and openai.APITimeoutError past the time of an answer."""
+    import openai
+
+    limit = ENVELOPE + 8 * settings.max_answer_chars  # JSON may write one character in six bytes
+
+    class BoundedClient(openai.DefaultHttpxClient):
+        def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+            deadline = time.monotonic() + settings.timeout
+            response = super().send(request, stream=True, **options)
+            if stream:
+                return response
+            body = bytearray()
+            try:
+                for piece in response.iter_bytes():
+                    body += piece
+                    if len(body) > limit:
+                        raise TooMuch
+                    if time.monotonic() > deadline:
+                        raise openai.APITimeoutError(request)
+            finally:
+                response.close()
+            headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in FRAMING]
+            return type(response)(response.status_code, headers=headers, content=bytes(body), request=request)
+
+    return BoundedClient(timeout=openai.Timeout(settings.timeout, connect=settings.connect_timeout))

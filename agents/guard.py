@@ -1,0 +1,196 @@
+"""Refuses what must not become a prompt: refusals, preambles, empties, duplicates, over-long texts, lost pins, markup.
+
+`clean` repairs what is harmless and `check` judges the rest; both are pure and know nothing of chat models or databases. The
+user's own words are the yardstick throughout: a phrase that the original already holds is never held against a rewrite of it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from promptdb.records import canonical_text
+
+Kind = Literal["refusal", "preamble", "empty", "duplicate", "over-long", "lost pin", "markup"]
+TokenLimit = Callable[[str], tuple[int, int]]
+"""Tokens of a text and the encoder's limit: `ImageModel.token_count`."""
+
+OVER_LONG = 10  # times the original's length: no rewrite of a prompt needs more
+ROOM = 600  # characters that any rewrite may take, however short the original: about two encoder windows of 77 tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a text may become a prompt; if not, `kind` for counting and `reason` in one line for people."""
+
+    ok: bool
+    kind: Kind | None = None
+    reason: str = ""
+
+
+_SENTENCE = r"(?:^|[.!?:;]\s+|[\"*(]\s*)"
+_CANNOT = r"(?:can't|cannot|can\ not|won't|will\ not|(?:am|are)\ (?:unable|not\ able)\ to)"
+_OBLIGE = r"(?:help|assist|create|generate|produce|provide|(?:re)?write|refine|fulfill?|comply|complete|continue|do|process|depict|engage)"
+_REFUSAL = re.compile(
+    rf"""
+    ^(?:i'm|i\ am)\ (?:\w+\ ){{0,2}}(?:sorry|afraid)\b
+    | ^(?:my\ )?(?:sorry|apologies)\b[,.!]?\ (?:but|i|we|this|that|for)\b
+    | {_SENTENCE}(?:i'm|i\ am|we\ are|we're)\ (?:\w+\ )?sorry,?\ (?:but|i|we|that)\b
+    | {_SENTENCE}(?:\w+,?\ ){{0,3}}(?:i|we)\ {_CANNOT}\ (?:\w+\ ){{0,2}}{_OBLIGE}\b
+    | {_SENTENCE}i'm\ (?:unable|not\ (?:able|comfortable|allowed|permitted))\b
+    | {_SENTENCE}i\ (?:must|have\ to|need\ to)\ (?:\w+\ )?(?:decline|refuse)\b
+    | {_SENTENCE}as\ an?\ (?:ai|artificial\ intelligence|language\ model|(?:\w+\ )?assistant)\b.{{0,60}}\bi\b
+    | \b(?:violates?|against|conflicts?\ with)\ (?:my|our|the|openai's)\ (?:\w+\ ){{0,3}}(?:polic(?:y|ies)|guidelines?|rules|terms)\b
+    | \b(?:this|your|the)\ (?:request|prompt|content|description)\ (?:\w+\ ){{0,2}}
+      (?:violates?|is\ not\ allowed|can't\ be|cannot\ be|is\ inappropriate)\b
+    | ^(?:很?抱歉|对不起|我无法|我不能|申し訳|すみません|죄송|lo\ siento|no\ puedo|je\ suis\ désolée?|désolée?,|je\ ne\ peux\ pas
+      |es\ tut\ mir|tut\ mir\ leid|leider\ kann\ ich|mi\ dispiace|desculpe|извините|к\ сожалению)
+    """,
+    re.VERBOSE,
+)
+_PROMPT_NOUN = r"(?:(?:prompt|version|rewrite|description|list|variant|variation|instruction|keyword|tag|suggestion|answer)s?|json)"
+_BETTER = r"(?:refined|improved|rewritten|revised|optimi[sz]ed|enhanced|new|final|modified|updated)"
+_TO_BETTER = r"(?:refine|improve|enhance|rewrite|optimi[sz]e|revise|modify|expand|transform|convert)"
+_PREAMBLE = re.compile(
+    rf"""
+    ^(?:sure|certainly|of\ course|absolutely|okay|ok|alright|great|got\ it|no\ problem|understood|gladly|thanks?(?:\ you)?)
+      (?:!|[.:,]?\ (?:here|i|i'll|i've|i'd|let|this|below|the\ following|for|thing)\b|[.:,]\ to\b)
+    | ^here(?:'s|\ is|\ are|\ you\ go)\b.{{0,60}}?\b(?:{_PROMPT_NOUN}|{_BETTER})\b
+    | ^to\ {_TO_BETTER}\ (?:\w+\ ){{0,4}}(?:{_PROMPT_NOUN}|text|image)\b
+    | ^(?:the|this|your|my|a)?\ ?(?:(?:following|{_BETTER})\ )+{_PROMPT_NOUN}(?:\ (?:is|are|would|could|for)\b|:)
+    | ^(?:below|the\ following)\ (?:is|are)\b
+    | ^i(?:'ve|'ll|'d|\ have|\ will|\ would|\ can|\ suggest|\ recommend)?\ .{{0,30}}\b(?:prompts?|rewr\w+|refined?|improved?|expanded)\b
+    | ^let(?:'s|\ me|\ us)\ (?:{_TO_BETTER}|create|make|start|break|help)\b
+    | ^as\ an?\ (?:expert\ )?prompt\ engineer\b
+    """,
+    re.VERBOSE,
+)
+_MARKUP = re.compile(
+    r"```|</?(?:examples?|description|think|answer|prompt|output|positive|negative)>|\bnegative(?:\s+(?:prompt|keywords|tags))?\s*:"
+    r"|\"(?:positive|negative|prompt|variants)\"\s*:|\*\*|^\s*[\[{]\s*\"|^#{1,6}\s"
+)
+# Thai, Lao, Burmese, Khmer, Japanese, Chinese
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+_PLACEHOLDER = {"n/a", "none", "null", "nil", "undefined", "string", "todo", "tbd"}
+
+_THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL | re.IGNORECASE)
+_LANGUAGE = re.compile(r"\A[\w-]*[ \t]*\n")
+_TICKED = re.compile(r"\A`([^`]*)`\Z")
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "「": "」"}
+_INVISIBLE = re.compile("[\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def clean(text: str, label: Literal["positive", "negative"] = "positive") -> str:
+    """`text` without the wrapping that chat models put around an answer: a code fence, quotes, a leading "Prompt:" or
+    "Positive:" (as `label` says), a closed `<think>` block, control and invisible characters. Inner words and line breaks stay.
+
+    Idempotent: cleaning a clean text changes nothing.
+    """
+    kept = (char for char in _INVISIBLE.sub("", text) if char in "\n\r\t" or unicodedata.category(char) != "Cc")
+    text = canonical_text("".join(kept))
+    noun = rf"(?:{label}(?:\s+(?:prompt|keywords|tags))?|prompt|keywords|tags|answer|output)"
+    leading = re.compile(rf"\A[*_#>\s]*(?:{_BETTER}\s+)?{noun}\s*[*_]*:[*_]*\s*", re.IGNORECASE)
+    while True:
+        bare = _THOUGHT.sub("", text)
+        if len(bare) > 6 and bare.startswith("```") and bare.endswith("```") and "```" not in bare[3:-3]:
+            bare = _LANGUAGE.sub("", bare[3:-3])
+        bare = _TICKED.sub(r"\1", bare)
+        bare = leading.sub("", bare)
+        if len(bare) > 1 and _QUOTES.get(bare[0]) == bare[-1] and bare[0] not in bare[1:-1] and bare[-1] not in bare[1:-1]:
+            bare = bare[1:-1]
+        bare = canonical_text(bare)
+        if bare == text:
+            return text
+        text = bare
+
+
+def check(
+    text: str,
+    original: str,
+    pins: Iterable[str] = (),
+    token_limit: TokenLimit | None = None,
+    seen: Collection[str] = (),
+    *,
+    negative: str = "",
+) -> Verdict:
+    """Whether `text` may stand as a rewrite of `original`.
+
+    `pins`: words that must not get lost. `token_limit`: the encoder's count; without it only the length in characters is judged.
+    `seen`: `key`s of what is already there; with `negative` two prompts are duplicates only where the negatives agree too.
+    """
+    if not any(unicodedata.category(char)[0] in "LNS" for char in text):
+        return _no("empty", "the text has no words")
+    flat, known = _flat(text), _flat(original)
+    if flat in _PLACEHOLDER and flat != known:
+        return _no("empty", f"only a placeholder: {shown(text)}")
+    if is_refusal(text) and not is_refusal(original):
+        return _no("refusal", f"a refusal: {shown(text)}")
+    if _PREAMBLE.search(flat) and not _PREAMBLE.search(known):
+        return _no("preamble", f"talks about the prompt instead of being one: {shown(text)}")
+    if found := _new_markup(text, original):
+        return _no("markup", f"markup left over ({found}): {shown(text)}")
+    if len(text) > max(ROOM, OVER_LONG * len(original)):
+        return _no("over-long", f"{len(text)} characters, {max(ROOM, OVER_LONG * len(original))} allowed")
+    if token_limit is not None:
+        tokens, limit = token_limit(text)
+        if tokens > limit:
+            return _no("over-long", f"{tokens} tokens, the text encoder reads {limit}")
+    for pin in pins:
+        if not holds(text, pin):
+            return _no("lost pin", f"lost the pinned words {pin!r}")
+    if key(text, negative) in seen:
+        return _no("duplicate", f"already there: {shown(text)}")
+    return Verdict(ok=True)
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a chat model declines here instead of answering."""
+    return bool(_REFUSAL.search(_flat(text).lstrip("\"'`*_ ")))
+
+
+def holds(text: str, pin: str) -> bool:
+    """Whether `text` contains the words of `pin`, whole and in order, whatever their case and the blanks between them.
+
+    In scripts written without blanks (Chinese, Japanese, Thai...) a word has no visible edge, so any occurrence counts there.
+    """
+    words = _folded(pin).split()
+    if not words:
+        return True
+    before = r"(?<!\w)" if _has_edge(words[0][0]) else ""
+    after = r"(?!\w)" if _has_edge(words[-1][-1]) else ""
+    return re.search(before + r"\s+".join(map(re.escape, words)) + after, _folded(text)) is not None
+
+
+def key(text: str, negative: str = "") -> str:
+    """What makes two prompts the same: their words in order, apart from case, blanks and sentence marks."""
+    return "|".join(re.sub(r"[\s,.;:!?\"'`|]+", " ", _folded(part)).strip() for part in (text, negative))
+
+
+def shown(text: str, length: int = 60) -> str:
+    """`text` quoted on one line, cut to about `length` characters, for a message."""
+    line = " ".join(text.split())
+    return repr(line if len(line) <= length else line[: length - 3] + "...")
+
+
+def _no(kind: Kind, reason: str) -> Verdict:
+    return Verdict(ok=False, kind=kind, reason=reason)
+
+
+def _new_markup(text: str, original: str) -> str:
+    known = {match.group().strip().casefold() for match in _MARKUP.finditer(original.casefold())}
+    return next((found for match in _MARKUP.finditer(text.casefold()) if (found := match.group().strip()) not in known), "")
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", canonical_text(text).casefold())
+
+
+def _flat(text: str) -> str:
+    return " ".join(_folded(text).replace("’", "'").split())
+
+
+def _has_edge(char: str) -> bool:
+    return (char.isalnum() or char == "_") and not _UNSPACED.match(char)

@@ -1,0 +1,215 @@
+"""In-context rewriting: a description and a few professional prompts in, keyword prompts out.
+
+AP-Adapter's first stage (Fu et al., NeurIPS 2024): its template, the most similar exemplars, positive and negative keywords. The
+instruction is a parameter, since a later step learns it; what keeps the user's intent (constraint, pins, guard) is not, so that no
+learned instruction can lose it. Knows nothing of how exemplars are found or how prompts are scored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from agents import guard
+from agents.guard import TokenLimit
+from agents.keywords import has_marks, keywords, plain
+from agents.messages import ChatModel, Message, NoAnswer
+from promptdb.records import Conditioning
+
+DEFAULT_INSTRUCTION = "Turn the description below into prompts from which Stable Diffusion draws a better image."
+
+_ROLE = (
+    "You are an experienced prompt engineer: you know which words make an image model draw well. "
+    "Stable Diffusion is a model that draws an image from a text prompt."
+)
+_CONSTRAINT = "Keep what the description says about the image's content and style: lose no subject, change none, add none."
+_FORM = (
+    "Write {n} different variants. Each has a `positive` list, what should be seen, and a `negative` list, what should not be seen. "
+    "Both are keywords and short phrases separated by commas, the most important first, at most 40 words each. "
+    'Answer with JSON alone: {{"variants": [{{"positive": "...", "negative": "..."}}]}}'
+)
+_OUR_TAGS = re.compile(r"</?(?:example|description)s?>", re.IGNORECASE)
+
+
+class KeywordPrompt(BaseModel):
+    """A prompt as two keyword lists."""
+
+    positive: str = Field(description="what should be seen: keywords and short phrases, separated by commas")
+    negative: str = Field(description="what should not be seen: keywords and short phrases, separated by commas; may be empty")
+
+
+class Rewrites(BaseModel):
+    """The rewritten prompts."""
+
+    variants: list[KeywordPrompt]
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A professional prompt and what it depicts. `description` may be empty where nobody wrote one."""
+
+    description: str
+    positive: str
+    negative: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """One rewritten prompt. `fallback`: it is the user's own, because no usable rewrite was had. `notes`: why, and repairs, a line each."""
+
+    conditioning: Conditioning
+    fallback: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """The rewrites of one prompt, in the model's order; never empty. `dropped` counts what was thrown away, by the guard's kind of
+    verdict; besides these "negative" (a negative list was unusable, the variant stayed) and "no answer"."""
+
+    rewrites: tuple[Rewrite, ...]
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def fallback(self) -> bool:
+        return self.rewrites[0].fallback
+
+    def __iter__(self) -> Iterator[Rewrite]:
+        return iter(self.rewrites)
+
+    def __len__(self) -> int:
+        return len(self.rewrites)
+
+    def __getitem__(self, index: int) -> Rewrite:
+        return self.rewrites[index]
+
+
+def rewrite(
+    chat: ChatModel,
+    prompt: str,
+    exemplars: Sequence[Exemplar],
+    n: int,
+    instruction: str = DEFAULT_INSTRUCTION,
+    pins: Sequence[str] = (),
+    *,
+    token_limit: TokenLimit | None = None,
+    temperature: float = 0.7,
+    seed: int | None = None,
+) -> Rewritten:
+    """Up to `n` distinct rewrites of `prompt`, each through the guard; the prompt itself, marked as fallback, where none is left.
+
+    `exemplars`: most similar first, as retrieval gives them. `pins`: words that every rewrite must hold. `token_limit`: the text
+    encoder's count and limit; keywords beyond it are left out from the end, and the rewrite's notes say how many.
+
+    Raises BudgetSpent, and BadInput where the chat server refuses the key or model.
+    """
+    try:
+        answer = chat.ask(messages(prompt, exemplars, n, instruction, pins), Rewrites, temperature=temperature, seed=seed)
+    except NoAnswer as error:
+        return Rewritten((Rewrite(Conditioning(prompt), fallback=True, notes=(error.reason,)),), {"no answer": 1})
+    kept: list[Rewrite] = []
+    dropped: Counter[str] = Counter()
+    reasons: list[str] = []
+    seen = {guard.key(prompt)}
+    for variant in answer.variants:
+        if len(kept) == n:
+            break
+        candidate, verdict = _candidate(variant, prompt, pins, token_limit, seen)
+        if not verdict.ok:
+            dropped[verdict.kind or "unknown"] += 1
+            reasons.append(verdict.reason)
+            continue
+        dropped["negative"] += any(note.startswith("negative prompt dropped") for note in candidate.notes)
+        seen.add(guard.key(candidate.conditioning.text, candidate.conditioning.negative))
+        kept.append(candidate)
+    if not kept:
+        kept.append(Rewrite(Conditioning(prompt), fallback=True, notes=tuple(reasons[:3]) or ("the answer held no variant",)))
+    return Rewritten(tuple(kept), dict(+dropped))
+
+
+def messages(prompt: str, exemplars: Sequence[Exemplar], n: int, instruction: str, pins: Sequence[str]) -> list[Message]:
+    """What the chat model is sent. The most similar exemplar stands last, nearest to the description."""
+    shown = [Exemplar(*(_one_line(plain(text)) for text in (item.description, item.positive, item.negative))) for item in exemplars]
+    parts = [instruction.strip() or DEFAULT_INSTRUCTION, _CONSTRAINT]
+    if pins:
+        parts.append("Every positive list must hold these words unchanged: " + "; ".join(f'"{_one_line(pin)}"' for pin in pins))
+    if shown:
+        parts.append("Follow the manner of these examples, not their subjects:")
+        parts.extend(_example(item) for item in reversed(shown))
+    parts.append(f"<description>\n{_OUR_TAGS.sub('', prompt).strip()}\n</description>")
+    parts.append(_FORM.format(n=n))
+    facts: dict[str, Any] = {
+        "task": "rewrite",
+        "description": prompt,
+        "exemplars": [{"description": item.description, "positive": item.positive, "negative": item.negative} for item in shown],
+        "n": n,
+        "instruction": instruction,
+        "pins": list(pins),
+    }
+    return [Message("system", _ROLE), Message("user", "\n\n".join(parts), facts)]
+
+
+def _example(item: Exemplar) -> str:
+    lines = [f"Description: {item.description}"] if item.description else []
+    lines += [f"Positive: {item.positive}", f"Negative: {item.negative}"]
+    return "\n".join(["<example>", *lines, "</example>"])
+
+
+def _one_line(text: str) -> str:
+    """One line without our own tags: what a stored prompt says must not end its example."""
+    return " ".join(_OUR_TAGS.sub(" ", text).split())
+
+
+def _candidate(
+    variant: KeywordPrompt, prompt: str, pins: Sequence[str], token_limit: TokenLimit | None, seen: set[str]
+) -> tuple[Rewrite, guard.Verdict]:
+    notes: list[str] = []
+    positive = _listed(guard.clean(variant.positive), prompt)
+    text = ", ".join(positive)
+    verdict = guard.check(text, prompt, pins)
+    if not verdict.ok:
+        return Rewrite(Conditioning(prompt)), verdict
+    text = _fitted(positive, pins, token_limit, "prompt", notes)
+    negative = _negative(variant.negative, prompt, pins, token_limit, notes)
+    verdict = guard.check(text, prompt, pins, token_limit, seen, negative=negative)
+    return Rewrite(Conditioning(text, negative), notes=tuple(notes)), verdict
+
+
+def _negative(answer: str, prompt: str, pins: Sequence[str], token_limit: TokenLimit | None, notes: list[str]) -> str:
+    """A usable negative list, or none: a bad one is no reason to lose a good prompt."""
+    listed = _listed(guard.clean(answer, "negative"), prompt)
+    verdict = guard.check(", ".join(listed), prompt)
+    if verdict.kind == "empty":
+        return ""
+    if not verdict.ok:
+        notes.append(f"negative prompt dropped: {verdict.reason}")
+        return ""
+    text = _fitted([word for word in listed if not any(guard.holds(word, pin) for pin in pins)], (), token_limit, "negative prompt", notes)
+    if token_limit is not None and (count := token_limit(text)) and count[0] > count[1]:
+        notes.append("negative prompt dropped: longer than the text encoder reads")
+        return ""
+    return text
+
+
+def _listed(answer: str, prompt: str) -> list[str]:
+    """Keywords of an answer, without weighting marks unless the user writes them too."""
+    return keywords(answer if has_marks(prompt) else plain(answer))
+
+
+def _fitted(listed: list[str], pins: Sequence[str], token_limit: TokenLimit | None, what: str, notes: list[str]) -> str:
+    """The list as text, cut at the encoder's limit from the end by whole keywords; those that hold a pin stay."""
+    left = list(listed)
+    while token_limit is not None and len(left) > 1:
+        tokens, limit = token_limit(", ".join(left))
+        loose = [index for index, word in enumerate(left) if not any(guard.holds(word, pin) for pin in pins)]
+        if tokens <= limit or not loose:
+            break
+        del left[loose[-1]]
+    if len(left) < len(listed):
+        notes.append(f"{what} cut to the text encoder's limit: {len(listed) - len(left)} of {len(listed)} keywords left out")
+    return ", ".join(left)

@@ -1,0 +1,153 @@
+"""Builds what a run works with, in the order in which things go wrong: options, folder, checkpoint, prompts, scorers, database.
+
+Nothing is written before all of it is known to be usable. Knows nothing of what the run will do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agents.chat_model import ChatSettings, open_chat
+from graph.database import open_database
+from graph.journal import JournaledBudget, read_journal
+from graph.settings import Settings
+from graph.state import Context
+from graph.tool_nodes import check_method, solvers
+from promptdb.errors import BadInput
+from promptdb.images import ImageStore
+from promptdb.records import Conditioning, Drawing, SamplerSettings, canonical_text
+from promptdb.store import PromptDB
+from tools.diffusion.base import Drawn, PromptTooLong
+from tools.diffusion.checkpoint import Checkpoint, open_checkpoint
+from tools.diffusion.denoising import Hooks
+from tools.diffusion.sampler import Sampler
+from tools.evaluator import Evaluator
+from tools.in_flight import InFlight
+from tools.scoring.base import Scorer
+from tools.scoring.registry import open_scorer
+
+if TYPE_CHECKING:
+    import torch
+
+JOURNAL = "spent.json"
+
+
+@dataclass(frozen=True)
+class Models:
+    """A checkpoint opened for drawing, and the scorers beside it: the objective first."""
+
+    checkpoint: Checkpoint
+    sampler: Sampler
+    scorers: tuple[Scorer, ...]
+    sampling: SamplerSettings
+
+
+class StoppableSampler(Sampler):
+    """A Sampler that asks `check` before every denoising step, so that a run ends within one step of being asked to."""
+
+    def __init__(self, checkpoint: Checkpoint, truncate: bool, check: Callable[[], None]) -> None:
+        super().__init__(checkpoint, truncate)
+        self._check_stop = check
+
+    def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None, hooks: Hooks | None = None) -> list[Drawn]:
+        own = hooks or Hooks()
+
+        def on_step(step: int, timestep: torch.Tensor, latents: torch.Tensor) -> None:
+            self._check_stop()
+            if own.on_step:
+                own.on_step(step, timestep, latents)
+
+        return super().draw(drawings, on_drawn, replace(own, on_step=on_step))
+
+
+def open_models(settings: Settings, with_scorers: bool = True, stop: Callable[[], None] = lambda: None) -> Models:
+    """Load the checkpoint and its scorers. `stop` is called before every denoising step and may raise. Raises BadInput."""
+    checkpoint = open_checkpoint(settings.checkpoint, settings.device, settings.dtype)
+    sampler = StoppableSampler(checkpoint, settings.truncate, stop)
+    scorers = open_scorers(settings, checkpoint) if with_scorers else ()
+    changes: dict[str, Any] = {"steps": settings.steps, "guidance_scale": settings.guidance_scale}
+    sampling = replace(sampler.default_settings, **{name: value for name, value in changes.items() if value is not None})
+    checkpoint.scheduler(sampling.scheduler, sampling.steps)  # refuses what it cannot serve, before anything is written
+    return Models(checkpoint, sampler, scorers, sampling)
+
+
+def open_scorers(settings: Settings, checkpoint: Checkpoint) -> tuple[Scorer, ...]:
+    """Those asked for, then the card's others, the judge last, so that something beside the objective is always reported.
+
+    Raises BadInput where nothing could be an objective.
+    """
+    card = checkpoint.card
+    own = sorted(card.scorers, key=lambda name: (name == card.judge, name != card.objective, list(card.scorers).index(name)))
+    names = list(dict.fromkeys([*settings.scorers, *own]))
+    if not names:
+        raise BadInput(f"{checkpoint.name} comes without scorers; name one with --scorer (clip, hpsv2.1, aesthetic)")
+    return tuple(open_scorer(name, checkpoint, checkpoint.device) for name in names)
+
+
+def check_objective(scorers: Sequence[Scorer]) -> None:
+    """Raises BadInput where the first scorer may not lead a search."""
+    if scorers[0].held_out:
+        raise BadInput(f"{scorers[0].name} is kept out of every search, so it cannot be the objective; name another --scorer first")
+
+
+def check_prompt(prompt: str, sampler: Sampler, truncate: bool) -> str:
+    """The prompt in canonical form. Raises BadInput where it is empty or over the encoder's limit."""
+    text = canonical_text(prompt)
+    if not text:
+        raise BadInput("the prompt is empty; say what the picture should show")
+    tokens, limit = sampler.token_count(text)
+    if tokens > limit and not truncate:
+        raise BadInput(str(PromptTooLong(Conditioning(text), tokens, limit)))
+    return text
+
+
+def check_folder(folder: Path) -> None:
+    """Raises BadInput where nothing could be written into `folder`, without making it."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise BadInput(f"{folder} cannot be made: {there} is a file; choose another folder with --out")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise BadInput(f"{folder} cannot be written to; choose another folder with --out")
+
+
+@contextmanager
+def open_context(
+    settings: Settings,
+    models: Models,
+    run: str = "",
+    method: str = "rewrite",
+    budget_images: int | None = None,
+) -> Iterator[Context]:
+    """The live objects of a run. What an earlier process of the same run spent counts; what a kill lost is given back."""
+    chat_settings = ChatSettings.from_env(os.environ)
+    db = open_database(settings)
+    try:
+        images = ImageStore(settings.database.parent / "images")
+        budget = open_budget(settings, run, images, db, models.sampling.unet_rows, budget_images)
+        evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, run)
+        chat = open_chat(chat_settings, budget, db)
+        context = Context(chat, evaluator, db, images, settings, solvers(), models.checkpoint.card)
+        check_method(method, context.solvers, evaluator)
+        yield context
+    finally:
+        db.close()
+
+
+def open_budget(settings: Settings, run: str, images: ImageStore, db: PromptDB, rows_per_image: int, cap: int | None) -> JournaledBudget:
+    """The run's purse. Paid for and lost in a kill: noted as in flight, and not stored."""
+    if not run:
+        return JournaledBudget(images=cap)
+    journal = settings.folder / run / JOURNAL
+    before = read_journal(journal)
+    noted = InFlight(images.folder, run).lost
+    lost = len(noted) - len(db.stored_drawings(noted))
+    before["spent"]["images"] = max(0, before["spent"]["images"] - lost)
+    before["spent"]["unet_rows"] = max(0, before["spent"]["unet_rows"] - lost * rows_per_image)
+    return JournaledBudget(images=cap, journal=journal, **before)

@@ -1,0 +1,54 @@
+"""What a run has spent so far, in a small file beside its report, so that a killed run goes on with the same purse.
+
+A budget is paid before the work is done, so a kill leaves work that was paid for and lost; that part is given back on resuming.
+Knows nothing of what was bought.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.budget import UNITS, Budget
+
+
+@dataclass
+class JournaledBudget(Budget):
+    """A Budget that writes `journal` after every change."""
+
+    journal: Path | None = None
+
+    def spend(self, **amounts: float) -> None:
+        super().spend(**amounts)
+        self.write()
+
+    def give_back(self, **amounts: float) -> None:
+        super().give_back(**amounts)
+        self.write()
+
+    def write(self) -> None:
+        if self.journal is None:
+            return
+        document = {"spent": self.spent, "repeated": self.repeated, "seconds": round(self.elapsed, 3)}
+        self.journal.parent.mkdir(parents=True, exist_ok=True)
+        half = self.journal.with_suffix(f".{os.getpid()}")
+        half.write_text(json.dumps(document), encoding="utf-8")
+        half.replace(self.journal)
+
+
+def read_journal(path: Path) -> dict[str, Any]:
+    """`spent`, `repeated` and `seconds` of an earlier process of the run; zeros where it left nothing readable."""
+    document: Mapping[str, Any] = {}
+    with suppress(FileNotFoundError, ValueError):
+        document = json.loads(path.read_text(encoding="utf-8"))
+    spent = document.get("spent", {})
+    return {
+        "spent": {unit: spent.get(unit, 0) for unit in UNITS},
+        "repeated": int(document.get("repeated", 0)),
+        "seconds_before": float(document.get("seconds", 0.0)),
+    }

@@ -1,0 +1,80 @@
+"""What every node of a graph shares: telling what it does, timing itself, stopping when asked.
+
+A node is a function of state and runtime that returns the update; this file knows nothing of what any of them decides.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, cast
+
+from langgraph.errors import GraphDrained
+from langgraph.runtime import Runtime
+
+from graph.state import CandidateRow, Context, Event, RefineState
+from promptdb.records import Conditioning
+from tools.evaluator import Evaluator
+
+Update = dict[str, Any]
+Node = Callable[[RefineState, Runtime[Context]], Update]
+Emit = Callable[[dict[str, Any]], None]
+
+
+def node(name: str) -> Callable[[Node], Node]:
+    """Make a step of the path out of a node: events at its start and end, and a row of `path` with its seconds.
+
+    The function may return a `note`, a few words on what came of it; it goes into the row and not into the state.
+    """
+
+    def decorate(function: Node) -> Node:
+        @wraps(function)
+        def run(state: RefineState, runtime: Runtime[Context]) -> Update:
+            tell(runtime, {"kind": "node", "node": name, "phase": "start"})
+            started = time.monotonic()
+            update = function(state, runtime)
+            seconds = round(time.monotonic() - started, 3)
+            note = update.pop("note", "")
+            tell(runtime, {"kind": "node", "node": name, "phase": "end", "seconds": seconds, "note": note})
+            return {**update, "path": [{"node": name, "seconds": seconds, "note": note}]}
+
+        return run
+
+    return decorate
+
+
+def tell(runtime: Runtime[Context], event: Event) -> None:
+    runtime.stream_writer(event)
+
+
+def emitter(runtime: Runtime[Context]) -> Emit:
+    """For the Evaluator and the solvers: passes their events on. Where the run was asked to stop, the next score ends the node
+    (pictures do not: the rest of their batch is drawn already, and would be lost)."""
+
+    def emit(event: dict[str, Any]) -> None:
+        tell(runtime, cast(Event, event))
+        if event.get("kind") != "drawn":
+            stop_if_asked(runtime)
+
+    return emit
+
+
+def stop_if_asked(runtime: Runtime[Context]) -> None:
+    """Raises GraphDrained where the run was asked to stop. Of this node only what is in promptdb is kept; it runs again on resuming."""
+    if runtime.drain_requested:
+        raise GraphDrained(runtime.drain_reason or "stopped")
+
+
+def candidate_row(conditioning: Conditioning, origin: str, parent: str | None = None, note: str = "") -> CandidateRow:
+    return {"id": conditioning.id, "conditioning": conditioning.to_json(), "origin": origin, "parent": parent, "note": note}
+
+
+def conditioning_of(row: CandidateRow) -> Conditioning:
+    return Conditioning.from_json(row["conditioning"])
+
+
+def missing_images(evaluator: Evaluator, conditionings: Sequence[Conditioning], seeds: Sequence[int]) -> int:
+    """How many pictures are not stored yet, and so have to be paid for."""
+    ids = {evaluator.drawing(conditioning, seed).id for conditioning in conditionings for seed in seeds}
+    return len(ids) - len(evaluator.db.stored_drawings(ids))

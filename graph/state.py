@@ -1,0 +1,150 @@
+"""What flows through the graphs: the state (ids, text and numbers only), the live objects beside it, and the events that front ends show.
+
+State is written to disk after every node, so nothing large and nothing of our own classes may be in it; pictures and scores are in
+promptdb, under the ids kept here. Live objects are in the Context, which is never written.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypedDict
+
+from agents.messages import ChatModel
+from graph.settings import Settings
+from promptdb.images import ImageStore
+from promptdb.store import PromptDB
+from tools.diffusion.card import Card
+from tools.evaluator import Evaluator
+from tools.solver import Solver
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the nodes of a run work with. `solvers`: by method name, made when their node is reached. `card`: the checkpoint's."""
+
+    chat: ChatModel
+    evaluator: Evaluator
+    db: PromptDB
+    images: ImageStore
+    settings: Settings
+    solvers: Mapping[str, Callable[[], Solver]] = field(default_factory=dict)
+    card: Card = field(default_factory=Card)
+
+
+class ExemplarRow(TypedDict):
+    description: str
+    positive: str
+    negative: str
+
+
+class CandidateRow(TypedDict):
+    """`conditioning` is `Conditioning.to_json()`, `parent` a conditioning id, `note` what was repaired in it."""
+
+    id: str
+    conditioning: dict[str, Any]
+    origin: str
+    parent: str | None
+    note: str
+
+
+class DroppedRow(TypedDict):
+    """Proposals that did not become candidates: whose, why, how many."""
+
+    origin: str
+    reason: str
+    count: int
+
+
+class SkippedRow(TypedDict):
+    method: str
+    reason: str
+
+
+class PathRow(TypedDict):
+    """One node passed, for the report: how long it took and what came of it, in a few words."""
+
+    node: str
+    seconds: float
+    note: str
+
+
+class ScoreRow(TypedDict):
+    """One scorer on the held-out seeds: means of the user's prompt and of the best candidate, their paired difference with its
+    95 % interval, on `n` seeds."""
+
+    before: float | None
+    after: float | None
+    delta: float | None
+    ci95: list[float] | None
+    n: int
+
+
+class Outcome(TypedDict):
+    """What a run found. `best`: the candidate that went into the held-out check (None: there was none). `result`: the conditioning
+    to use, the user's own unless `improved`. `before`, `after`: drawing ids on the held-out seeds."""
+
+    improved: bool
+    objective: str
+    higher_is_better: dict[str, bool]
+    best: CandidateRow | None
+    result: CandidateRow
+    scores: dict[str, ScoreRow]
+    before: list[str]
+    after: list[str]
+    warnings: list[str]
+
+
+class RefineState(TypedDict, total=False):
+    """`search`: mean objective of each candidate on the search seeds, by conditioning id, best first; never reported as a result."""
+
+    run: str
+    prompt: str
+    method: str
+    exemplars: list[ExemplarRow]
+    candidates: Annotated[list[CandidateRow], operator.add]
+    population: list[CandidateRow]
+    search: dict[str, float | None]
+    best: str | None
+    outcome: Outcome
+    dropped: Annotated[list[DroppedRow], operator.add]
+    skipped: Annotated[list[SkippedRow], operator.add]
+    warnings: Annotated[list[str], operator.add]
+    path: Annotated[list[PathRow], operator.add]
+
+
+class Event(TypedDict, total=False):
+    """What a run tells while it works; terminal, web page and MCP server read these and nothing else. `kind` decides what else is there.
+
+    started: run, prompt, method, checkpoint, chat_model, resumed. node: node, phase, and at its end seconds and note.
+    draw: images (about to be asked for, cached ones included). drawn, scored: as the Evaluator tells them, one for each new picture
+    and score. candidate: text, negative, origin. dropped: origin, reason, count. skipped: method, reason. warning: text.
+    finished: outcome.
+    """
+
+    kind: Literal["started", "node", "draw", "drawn", "scored", "candidate", "dropped", "skipped", "warning", "finished"]
+    run: str
+    prompt: str
+    method: str
+    checkpoint: str
+    chat_model: str
+    resumed: bool
+    node: str
+    phase: Literal["start", "end"]
+    seconds: float
+    note: str
+    images: int
+    drawing: str
+    conditioning: str
+    seed: int
+    image: str | None
+    reference: str
+    scorer: str
+    value: float
+    text: str
+    negative: str
+    origin: str
+    reason: str
+    count: int
+    outcome: Outcome

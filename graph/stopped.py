@@ -1,0 +1,11 @@
+"""The one exception that says: asked to stop, and did. Apart from sessions.py, so that the command line can know it without LangGraph."""
+
+from __future__ import annotations
+
+
+class Stopped(Exception):
+    """The run was asked to stop; everything so far is kept, and resuming goes on from there."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"interrupted, everything so far is kept; go on with: refine --resume {run}")
+        self.run = run

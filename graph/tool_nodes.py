@@ -1,0 +1,119 @@
+"""The solvers as nodes: one for each method, in a fixed order; what is not asked for or not there is passed by, with a reason.
+
+Each starts from the candidates found so far and adds its own. A later method joins by one line in SOLVERS. Knows nothing of
+how a solver works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import cast
+from zlib import crc32
+
+import numpy as np
+from langgraph.runtime import Runtime
+
+from agents import guard
+from graph.nodes import Node, Update, candidate_row, conditioning_of, emitter, node, tell
+from graph.plan import COMPARED
+from graph.state import CandidateRow, Context, DroppedRow, RefineState
+from promptdb.errors import BadInput
+from promptdb.records import Conditioning
+from tools.budget import Budget, BudgetSpent
+from tools.evaluator import Evaluator
+from tools.solver import Solver, Task
+
+METHODS = ("auto", "rewrite", "adapter", "df-prompt", "dpo-diff")
+TOOLS = METHODS[2:]
+
+SOLVERS: Mapping[str, str] = {}
+"""Method name -> "module:factory" of its solver."""
+
+Factories = Mapping[str, Callable[[], Solver]]
+
+
+def solvers() -> Factories:
+    """Factories of the solvers that this version has; nothing is imported before one is called."""
+
+    def factory(place: str) -> Callable[[], Solver]:
+        module, name = place.split(":")
+        return lambda: cast(Solver, getattr(import_module(module), name)())
+
+    return {method: factory(place) for method, place in SOLVERS.items()}
+
+
+def asked_tools(method: str) -> tuple[str, ...]:
+    """The solvers that a method calls upon: none for `rewrite`, all for `auto`, else the one of that name."""
+    return TOOLS if method == "auto" else tuple(name for name in TOOLS if name == method)
+
+
+def check_method(method: str, available: Factories, evaluator: Evaluator | None = None) -> None:
+    """Raises BadInput for an unknown method, and for one asked for by name that cannot run (here, where an evaluator is given)."""
+    if method not in METHODS:
+        raise BadInput(f"there is no method {method!r}; choose one of {', '.join(METHODS)}")
+    if method in TOOLS and (reason := missing(method, available, evaluator)):
+        raise BadInput(f"the method {method} cannot run: {reason}; choose auto or rewrite")
+
+
+def missing(method: str, available: Factories, evaluator: Evaluator | None) -> str:
+    """Why a solver cannot run, in one line; empty when it can."""
+    if method not in available:
+        return "this version has no solver for it"
+    return available[method]().missing(evaluator) if evaluator else ""
+
+
+def tool_node(method: str) -> Node:
+    """The node that runs the solver of `method`."""
+
+    @node(method)
+    def run(state: RefineState, runtime: Runtime[Context]) -> Update:
+        context = runtime.context
+        if method not in asked_tools(state["method"]):
+            return {"note": "not asked for"}
+        if reason := missing(method, context.solvers, context.evaluator):
+            tell(runtime, {"kind": "skipped", "method": method, "reason": reason})
+            return {"skipped": [{"method": method, "reason": reason}], "note": f"skipped: {reason}"}
+        settings = context.settings
+        plain = Conditioning(state["prompt"])
+        start = tuple(conditioning_of(row) for row in state["candidates"])
+        task = Task(state["prompt"], start or (plain,), tuple(settings.search), settings.pins)
+        warnings: list[str] = []
+        proposals: list[Conditioning] = []
+        # What search and held-out check will need is out of a solver's reach.
+        keep = COMPARED * (settings.heldout_seeds + settings.search_seeds)
+        with kept_back(context.evaluator.budget, keep):
+            try:
+                rng = np.random.default_rng([settings.seed, crc32(method.encode())])
+                proposals = list(context.solvers[method]().solve(task, context.evaluator, rng, emitter(runtime)))
+            except BudgetSpent as error:
+                warnings.append(f"{method} ended early: {error}")
+        found, lost = _accept(method, proposals, state, settings.pins)
+        for row in found:
+            tell(runtime, {"kind": "candidate", "text": row["conditioning"]["text"], "origin": method})
+        dropped: list[DroppedRow] = [{"origin": method, "reason": "lost pin", "count": lost}] if lost else []
+        return {"candidates": found, "dropped": dropped, "warnings": warnings, "note": f"{len(found)} candidates"}
+
+    return run
+
+
+@contextmanager
+def kept_back(budget: Budget, images: int) -> Iterator[None]:
+    """Lower the cap on images by `images` for a while, so that whoever spends inside cannot touch them."""
+    cap = budget.images
+    if cap is not None:
+        budget.images = max(1, cap - images)
+    try:
+        yield
+    finally:
+        budget.images = cap
+
+
+def _accept(method: str, proposals: list[Conditioning], state: RefineState, pins: tuple[str, ...]) -> tuple[list[CandidateRow], int]:
+    """The new ones among a solver's proposals, and how many were refused because they lost a pin."""
+    kept = [item for item in proposals if all(guard.holds(item.text, pin) for pin in pins)]
+    known = {row["id"] for row in state["candidates"]}
+    fresh = {item.id: item for item in kept if item.id not in known}
+    start = Conditioning(state["prompt"]).id
+    return [candidate_row(item, method, parent=start) for item in fresh.values()], len(proposals) - len(kept)

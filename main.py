@@ -1,0 +1,277 @@
+"""The command line: parses, hands over to serve and graph, prints. Decides nothing.
+
+Everything heavy is imported inside the command that needs it, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from graph.settings import Settings
+from graph.stopped import Stopped
+from promptdb.errors import BadInput
+from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    help="Limner: give it a prompt and a diffusion checkpoint, and it returns a prompt that makes better images, with the evidence.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+db_app = typer.Typer(help="The prompt database.", rich_markup_mode=None)
+runs_app = typer.Typer(help="What was done.", rich_markup_mode=None)
+train_app = typer.Typer(help="Training recipes: resumable, with progress and a seed.", rich_markup_mode=None)
+app.add_typer(db_app, name="db")
+app.add_typer(runs_app, name="runs")
+app.add_typer(train_app, name="train")
+
+
+@app.command()
+@takes_settings(*SEARCHING)
+def refine(
+    settings: Settings,
+    prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
+    method: Annotated[str, typer.Option("--method", help="auto, rewrite, adapter, df-prompt or dpo-diff")] = "auto",
+    resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
+    as_json: Json = False,
+) -> None:
+    """Refine one prompt: rewrite it, search, and check the best candidate on seeds that no search has seen."""
+    from graph.sessions import Control
+    from serve import refining, terminal
+
+    if resume and prompt:
+        raise BadInput("give either a prompt or --resume RUN; a resumed run keeps its prompt")
+    control = Control()
+    with terminal.stop_on_signals(control):
+        if resume:
+            document = refining.resume(settings, resume, terminal.show_events, control)
+        else:
+            document = refining.refine(settings, prompt, method, terminal.show_events, control)
+    if as_json:
+        _print_json(document)
+    else:
+        terminal.print_refined(document, _console())
+
+
+@app.command()
+@takes_settings(*DRAWING)
+def generate(
+    settings: Settings,
+    prompts: Annotated[list[str] | None, typer.Argument(metavar="PROMPT...", help="what to draw")] = None,
+    negative: Annotated[str, typer.Option("--negative", help="what not to draw")] = "",
+    count: Annotated[int, typer.Option("--count", min=1, help="pictures of each prompt, on seeds from --seed on")] = 1,
+    source: Annotated[Path | None, typer.Option("--from", help="an image that Limner wrote, to be drawn again")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw, nothing else. With --from: draw again what an image says of itself."""
+    from serve import drawing, terminal
+
+    if source is not None and prompts:
+        raise BadInput("give either prompts or --from IMAGE.png; an image brings its own prompt")
+    document = drawing.redraw(settings, source) if source is not None else drawing.generate(settings, prompts or [], negative, count)
+    if as_json:
+        return _print_json(document)
+    terminal.print_rows(document["images"], ("path", "seed", "prompt"), _console())
+
+
+@app.command()
+@takes_settings("checkpoint", "device", "dtype", "scorer")
+def score(
+    settings: Settings,
+    image: Annotated[Path, typer.Argument(help="an image file")],
+    prompt: Annotated[str, typer.Argument(help="what it should show")],
+    as_json: Json = False,
+) -> None:
+    """Judge an image for a prompt, by every scorer, nothing else."""
+    from serve import drawing, terminal
+
+    document = drawing.score(settings, image, prompt)
+    if as_json:
+        return _print_json(document)
+    rows = [{"scorer": name, "value": value} for name, value in document["scores"].items()]
+    terminal.print_rows(rows, ("scorer", "value"), _console())
+
+
+@app.command()
+@takes_settings(*SEARCHING)
+def evaluate(
+    settings: Settings,
+    suite: Annotated[str, typer.Argument(help="miniature or rewrite")],
+    full: Annotated[bool, typer.Option("--full", help="the large version; started again, it goes on where it was")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure what is claimed, as a table with confidence intervals."""
+    from serve import evaluating, terminal
+
+    document = evaluating.evaluate(settings, suite, full)
+    if as_json:
+        return _print_json(document)
+    terminal.print_rows(document["rows"], ("name", "value", "ci95", "n", "target", "pass"), _console())
+
+
+@app.command()
+@takes_settings("checkpoint", "device", "dtype", "steps", "guidance_scale", *STORED)
+def doctor(settings: Settings, as_json: Json = False) -> None:
+    """Say what is here, what fits, what is missing, and what to do."""
+    from serve import terminal
+    from serve.doctor import doctor as examine
+
+    document = examine(settings)
+    if as_json:
+        return _print_json(document)
+    terminal.print_tree(document, _console())
+
+
+@train_app.command("miniature")
+def train_miniature(
+    preset: Annotated[str, typer.Option("--preset", help="cpu or gpu")] = "cpu",
+    out: Annotated[Path | None, typer.Option("--out", help="folder of the checkpoint; by default the embedded one")] = None,
+    work: Annotated[Path, typer.Option("--work", help="folder for what training keeps between starts")] = Path("runs/miniature"),
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda")] = "cpu",
+    stages: Annotated[list[str] | None, typer.Option("--stage", help="only this stage and what it needs; repeatable")] = None,
+    resume: Annotated[bool, typer.Option("--resume/--restart", help="go on where an earlier start was ended")] = True,
+) -> None:
+    """Train the embedded checkpoint with its scorers and judge."""
+    from tools.miniature.train import STAGES, train
+
+    train(preset, out, work, seed, resume, stages=stages or STAGES, device=device, say=lambda text: print(text, file=sys.stderr))
+
+
+@db_app.command("import")
+@takes_settings(*STORED)
+def db_import(
+    settings: Settings,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSONL, or text with one prompt a line")],
+    source: Annotated[str | None, typer.Option("--source", help="file the prompts under this name")] = None,
+    as_json: Json = False,
+) -> None:
+    """Add prompts from files; those already there are counted, malformed lines are named."""
+    from serve import stored
+
+    document = stored.import_files(settings, files, source)
+    if as_json:
+        return _print_json(document)
+    print(f"{document['added']} added, {document['duplicates']} already there, {len(document['malformed'])} malformed")
+    for row in document["malformed"][:10]:
+        print(f"{row['file']}, line {row['line']}: {row['reason']}", file=sys.stderr)
+
+
+@db_app.command("search")
+@takes_settings(*STORED)
+def db_search(
+    settings: Settings,
+    query: Annotated[str, typer.Argument(help="words, or a whole prompt")],
+    limit: Annotated[int, typer.Option("--limit", min=1)] = 20,
+    similar: Annotated[bool, typer.Option("--similar", help="by likeness instead of words")] = False,
+    source: Annotated[str | None, typer.Option("--source", help="only prompts filed under this name")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find prompts, best first."""
+    from serve import stored, terminal
+
+    rows = stored.find(settings, query, limit, similar, source)
+    if as_json:
+        return _print_json(rows)
+    terminal.print_rows(rows, ("score", "source", "text"), _console())
+
+
+@db_app.command("stats")
+@takes_settings(*STORED)
+def db_stats(settings: Settings, as_json: Json = False) -> None:
+    """Count what the database holds."""
+    from serve import stored, terminal
+
+    document = stored.count(settings)
+    if as_json:
+        return _print_json(document)
+    terminal.print_tree(document, _console())
+
+
+@runs_app.command("list")
+@takes_settings(*STORED)
+def runs_list(settings: Settings, limit: Annotated[int, typer.Option("--limit", min=1)] = 50, as_json: Json = False) -> None:
+    """List runs, newest first."""
+    from serve import stored, terminal
+
+    rows = stored.runs(settings, limit)
+    if as_json:
+        return _print_json(rows)
+    terminal.print_rows(rows, ("run", "command", "status", "started", "prompt"), _console())
+
+
+@runs_app.command("show")
+@takes_settings(*STORED)
+def runs_show(settings: Settings, run: str, as_json: Json = False) -> None:
+    """Show one run: its settings, its result, its candidates."""
+    from serve import stored, terminal
+
+    document = stored.run(settings, run)
+    if as_json:
+        return _print_json(document)
+    terminal.print_tree(document, _console())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code. What a person can mend is one line on stderr."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        defaults = read_config(app)
+        # Libraries may print; with --json nothing but the document may reach stdout.
+        with redirect_stdout(sys.stderr) if "--json" in arguments else nullcontext():
+            code = app(arguments, standalone_mode=False, default_map=defaults)
+    except BadInput as error:
+        return _complain(str(error), BAD_INPUT)
+    except typer.TyperException as error:
+        return _complain(f"{error.format_message()} See --help.", BAD_INPUT)
+    except Stopped as error:
+        return _complain(str(error), INTERRUPTED)
+    except KeyboardInterrupt:
+        return _complain("interrupted; everything so far is kept", INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+    except Exception as error:
+        traceback.print_exc()
+        return _complain(f"{type(error).__name__}: {error}", FAILED)
+    return code if isinstance(code, int) else DONE
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _complain(message: str, code: int) -> int:
+    print("limner: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, ensure_ascii=False, indent=2), file=sys.__stdout__)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)
+    exit_code = main()
+    if exit_code == INTERRUPTED:  # everything is stored; taking torch down in an orderly way can last seconds
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)

@@ -1,0 +1,184 @@
+"""Pictures on disk: a store by content hash, and the PNG that says how it was made.
+
+Knows nothing of the database: a hash is all that the two share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from promptdb.errors import BadInput
+from promptdb.records import ID_LENGTH, Conditioning, Drawing, SamplerSettings
+from promptdb.store import StoredDrawing
+
+CHUNK = "limner"  # keyword of the PNG text chunk
+_HASH = re.compile(f"[0-9a-f]{{{ID_LENGTH}}}")
+
+
+def image_hash(image: Image.Image) -> str:
+    """First 24 hex digits of the SHA-256 of the size and the RGB bytes: equal for equal pixels, however they are compressed."""
+    rgb = image.convert("RGB")
+    digest = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
+    digest.update(rgb.tobytes())
+    return digest.hexdigest()[:ID_LENGTH]
+
+
+class ImageStore:
+    """Images under their hashes in `folder`. Any number of threads and processes may share it: files appear whole or not at all."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder).expanduser()
+
+    def put(self, image: Image.Image) -> str:
+        """Keep the image as RGB; returns its hash. Writes nothing where it is already there and sound."""
+        key = image_hash(image)
+        if key not in self:
+            _write_whole(image.convert("RGB"), self.path(key), PngInfo())
+        return key
+
+    def get(self, key: str) -> Image.Image:
+        """The RGB image. Raises BadInput where the file is gone or damaged."""
+        path = self.path(key)
+        try:
+            with Image.open(path, formats=["PNG"]) as file:
+                image = file.convert("RGB")
+        except FileNotFoundError as error:
+            raise BadInput(f"the image {path} is gone; draw it again") from error
+        except (*_DAMAGE, OSError) as error:
+            raise BadInput(f"the image {path} cannot be read; delete it and draw it again") from error
+        if image_hash(image) != key:
+            raise BadInput(f"the image {path} was changed since it was drawn; delete it and draw it again")
+        return image
+
+    def __contains__(self, key: str) -> bool:
+        """Whether `get` would give the image."""
+        try:
+            self.get(key)
+        except BadInput:
+            return False
+        return True
+
+    def path(self, key: str) -> Path:
+        """Where the image of that hash is, or would be. Raises BadInput for what is no hash, so that no key leads out of the folder."""
+        if not _HASH.fullmatch(key):
+            raise BadInput(f"{key[:40]!r} is not an image hash ({ID_LENGTH} hex digits)")
+        return self.folder / key[:2] / f"{key}.png"
+
+
+def provenance(stored: StoredDrawing, scores: Mapping[str, float], run: str = "") -> dict[str, Any]:
+    """What an image file says about itself, for `write_png`; `scores` by scorer name."""
+    drawing = stored.drawing
+    return {
+        "prompt": drawing.conditioning.text,
+        "negative": drawing.conditioning.negative,
+        "seed": drawing.seed,
+        "settings": drawing.settings.to_json(),
+        "checkpoint": drawing.checkpoint,
+        "scores": dict(scores),
+        "run": run,
+        "conditioning": drawing.conditioning.to_json(),
+        "bucket": stored.bucket,
+        "device": stored.device,
+    }
+
+
+def drawing_of(provenance: Mapping[str, Any]) -> Drawing:
+    """The drawing that an image file's provenance describes. Raises BadInput where something is missing or out of range."""
+    try:
+        conditioning = Conditioning.from_json(provenance["conditioning"])
+        settings = SamplerSettings(**provenance["settings"])
+        for name, value in settings.to_json().items():
+            expected = type(getattr(SamplerSettings(), name))
+            if type(value) is not expected:
+                raise TypeError(f"{name} should be {expected.__name__}, not {value!r}")
+        drawing = Drawing(conditioning, int(provenance["seed"]), settings, str(provenance["checkpoint"]))
+        _ = drawing.id  # a wrong type somewhere inside shows here at the latest
+    except KeyError as error:
+        raise BadInput(f"the image's provenance lacks {error}; it cannot be redrawn") from error
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        raise BadInput(f"the image's provenance is not usable ({error}); it cannot be redrawn") from error
+    return drawing
+
+
+def write_png(image: Image.Image, path: Path | str, provenance: Mapping[str, Any]) -> None:
+    """Write a PNG that carries `provenance` (JSON-able) for `read_provenance`, and its gist in the words that other tools show.
+
+    Raises BadInput where the file cannot be written.
+    """
+    chunks = PngInfo()
+    chunks.add_itxt(CHUNK, json.dumps(dict(provenance), sort_keys=True, allow_nan=False))
+    chunks.add_itxt("parameters", _parameters(provenance))
+    _write_whole(image, Path(path), chunks)
+
+
+def read_provenance(path: Path | str) -> dict[str, Any]:
+    """What `write_png` put into the file. Reads the headers only: no pixel is decoded, whatever size the file claims.
+
+    Raises BadInput where the file is no PNG or carries no readable provenance.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as file:
+            text = file.info.get(CHUNK)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise BadInput(f"{path} cannot be opened ({error.strerror})") from error
+    except (*_DAMAGE, OSError) as error:
+        raise BadInput(f"{path} is not a readable PNG; give an image that Limner wrote") from error
+    if text is None:
+        raise BadInput(f"{path} does not say how it was made (no '{CHUNK}' text in the PNG); give an image that Limner wrote")
+    try:
+        document = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadInput(f"the provenance in {path} is damaged; give an image that Limner wrote") from error
+    if not isinstance(document, dict):
+        raise BadInput(f"the provenance in {path} is damaged; give an image that Limner wrote")
+    return document
+
+
+# What Pillow raises for a broken file, besides OSError: SyntaxError for a bad header, ValueError for oversized text, and the bomb guard.
+_DAMAGE = (SyntaxError, ValueError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+def _parameters(provenance: Mapping[str, Any]) -> str:
+    """The generation-parameters text of stable-diffusion-webui: prompt, negative prompt, then one line of `Key: value` pairs."""
+    settings: Mapping[str, Any] = provenance.get("settings") or {}
+    pairs = {
+        "Steps": settings.get("steps"),
+        "Sampler": settings.get("scheduler"),
+        "CFG scale": settings.get("guidance_scale"),
+        "Seed": provenance.get("seed"),
+        "Size": f"{settings['width']}x{settings['height']}" if {"width", "height"} <= settings.keys() else None,
+        "Model hash": provenance.get("checkpoint"),
+    }
+    lines = [str(provenance.get("prompt", ""))]
+    if provenance.get("negative"):
+        lines.append(f"Negative prompt: {provenance['negative']}")
+    lines.append(", ".join(f"{key}: {value}" for key, value in pairs.items() if value is not None))
+    # A PNG text chunk is UTF-8 without NUL.
+    return "\n".join(lines).replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
+
+
+def _write_whole(image: Image.Image, path: Path, chunks: PngInfo) -> None:
+    """Write beside the target and rename, so that no reader ever sees half a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                image.save(file, format="PNG", pnginfo=chunks)
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written ({error.strerror or error}); choose another folder with --out") from error

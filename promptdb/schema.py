@@ -1,0 +1,101 @@
+"""The tables, as numbered migrations: a database file of any earlier version is brought up to date when it is opened.
+
+A migration, once released, is never edited; a change is a new one at the end. Knows nothing of the records kept in the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlite_utils import Database
+
+from promptdb.errors import BadInput
+
+APPLICATION_ID = 0x4C4D4E52  # "LMNR", in the file's header: tells our files from other programs' databases
+
+
+def _first_tables(db: Database) -> None:
+    # `number` is spelled out wherever order or the full-text index hangs on it: VACUUM renumbers implicit rowids.
+    db.executescript(
+        """
+        CREATE TABLE prompt (
+            number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, text TEXT NOT NULL,
+            source TEXT NOT NULL, subject TEXT NOT NULL, negative TEXT NOT NULL, nsfw REAL
+        );
+        CREATE INDEX prompt_source ON prompt (source);
+        CREATE TABLE reference (id TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
+        CREATE TABLE import (file TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;
+
+        CREATE TABLE conditioning (id TEXT PRIMARY KEY, text TEXT NOT NULL, negative TEXT NOT NULL, document TEXT NOT NULL);
+        CREATE TABLE image (id TEXT PRIMARY KEY, width INTEGER NOT NULL, height INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE drawing (
+            id TEXT PRIMARY KEY, conditioning TEXT NOT NULL REFERENCES conditioning (id), seed INTEGER NOT NULL, settings TEXT NOT NULL,
+            checkpoint TEXT NOT NULL, image TEXT REFERENCES image (id), bucket INTEGER NOT NULL, device TEXT NOT NULL
+        );
+        CREATE INDEX drawing_conditioning ON drawing (conditioning);
+        CREATE TABLE score (
+            drawing TEXT NOT NULL, reference TEXT NOT NULL, scorer TEXT NOT NULL, version TEXT NOT NULL, value REAL NOT NULL,
+            PRIMARY KEY (drawing, reference, scorer, version)
+        ) WITHOUT ROWID;
+        CREATE INDEX score_best ON score (reference, scorer, version, value);
+
+        CREATE TABLE run (
+            number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, command TEXT NOT NULL, prompt TEXT NOT NULL,
+            settings TEXT NOT NULL, status TEXT NOT NULL, started TEXT NOT NULL, result TEXT
+        );
+        CREATE TABLE candidate (
+            number INTEGER PRIMARY KEY, run TEXT NOT NULL, conditioning TEXT NOT NULL REFERENCES conditioning (id),
+            origin TEXT NOT NULL, parent TEXT, note TEXT NOT NULL, UNIQUE (run, conditioning)
+        );
+        CREATE TABLE instruction (id TEXT PRIMARY KEY, text TEXT NOT NULL, parent TEXT, finding TEXT NOT NULL);
+        CREATE TABLE vote (
+            number INTEGER PRIMARY KEY, reference TEXT NOT NULL, left_drawing TEXT NOT NULL, right_drawing TEXT NOT NULL,
+            winner TEXT, voter TEXT NOT NULL, UNIQUE (reference, left_drawing, right_drawing, voter)
+        );
+        CREATE TABLE answer (key TEXT PRIMARY KEY, model TEXT NOT NULL, answer TEXT NOT NULL);
+        """
+    )
+    db["prompt"].enable_fts(["text", "subject"], create_triggers=True, tokenize="porter unicode61 remove_diacritics 2")  # type: ignore[union-attr]
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first_tables,)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+TABLES = (
+    "prompt",
+    "conditioning",
+    "drawing",
+    "image",
+    "score",
+    "instruction",
+    "run",
+    "candidate",
+    "vote",
+    "answer",
+)
+
+
+def version(db: Database, name: str) -> int:
+    """How many migrations the file has seen; 0 for an empty one. `name` is how messages call the file.
+
+    Raises BadInput for another program's database and for one of a newer version of this one.
+    """
+    with db.atomic():  # one snapshot: another process may be filling the same new file
+        found = int(db.execute("PRAGMA user_version").fetchone()[0])
+        owner = int(db.execute("PRAGMA application_id").fetchone()[0])
+        occupied = db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
+    if occupied and owner != APPLICATION_ID:
+        raise BadInput(f"{name} is a database of another program; give another file with --db")
+    if found > SCHEMA_VERSION:
+        raise BadInput(
+            f"{name} was written by a newer version (schema {found}, this one reads up to {SCHEMA_VERSION}); update, or give another --db"
+        )
+    return found
+
+
+def migrate(db: Database, name: str) -> None:
+    """Apply what is missing. The caller holds a write transaction, so that two processes cannot do it at once."""
+    for number in range(version(db, name), SCHEMA_VERSION):
+        MIGRATIONS[number](db)
+        db.execute(f"PRAGMA user_version = {number + 1}")
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")

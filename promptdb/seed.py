@@ -1,0 +1,26 @@
+"""Fills a new database with the prompts that come with the checkout, so that the first search finds something."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from promptdb.ingest import ImportReport, import_file
+from promptdb.store import PromptDB
+
+FOLDER = Path(__file__).parent / "seed"
+
+
+def seed(db: PromptDB, folder: Path = FOLDER) -> ImportReport:
+    """Import every `*.jsonl` in `folder` that is new or was changed since it was imported; what was done, all files together."""
+    added = duplicates = 0
+    malformed: list[tuple[int, str]] = []
+    for path in sorted(folder.glob("*.jsonl")):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if db.imported(path.name) == digest:
+            continue
+        report = import_file(db, path)
+        db.note_import(path.name, digest)
+        added, duplicates = added + report.added, duplicates + report.duplicates
+        malformed += [(line, f"{path.name}: {reason}") for line, reason in report.malformed]
+    return ImportReport(added, duplicates, malformed)

@@ -1,0 +1,319 @@
+"""PromptDB: everything known, kept and found again by content.
+
+Adding the same thing twice changes nothing. Knows how records become rows and back; knows nothing of drawing, scoring or image
+files (images.py keeps those, under the hashes stored here).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from promptdb.connection import Connection
+from promptdb.errors import BadInput
+from promptdb.records import (
+    Candidate,
+    Conditioning,
+    Drawing,
+    Instruction,
+    Prompt,
+    Run,
+    RunStatus,
+    SamplerSettings,
+    Score,
+    Vote,
+    canonical_text,
+    text_id,
+)
+from promptdb.schema import SCHEMA_VERSION, TABLES
+
+BATCH = 1000  # rows a transaction: what a kill in the middle of an import may lose
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDrawing:
+    """A drawing that was made. `image`: its hash in the ImageStore, None where the model gave NaN. `bucket`: the padded batch size."""
+
+    drawing: Drawing
+    image: str | None
+    bucket: int
+    device: str
+
+
+class PromptDB:
+    """The database. Use as a context manager, or close it; any thread may use it, and any number of processes the same file."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    @classmethod
+    def open(cls, path: Path | str, *, busy_seconds: float = 30.0) -> PromptDB:
+        """Open, or make, the database at `path` (`:memory:` for one that is gone on close).
+
+        Raises BadInput where the file is not ours, is newer than this version, cannot be written, or stays locked for `busy_seconds`.
+        """
+        return cls(Connection(path, busy_seconds))
+
+    def __enter__(self) -> PromptDB:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._db.close()
+
+    @property
+    def path(self) -> Path:
+        return self._db.path
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Group what is added inside into one commit, all or none. Keep it short: every other writer waits."""
+        return self._db.transaction()
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a SELECT, for the search beside this file."""
+        return self._db.rows(sql, parameters)
+
+    def stats(self) -> dict[str, int]:
+        """Rows of every table, `bytes` (size of the database) and `schema` (its version)."""
+        counts = {table: self._count(table) for table in TABLES}
+        ((pages,),), ((page_size,),) = self._db.rows("PRAGMA page_count"), self._db.rows("PRAGMA page_size")
+        return {**counts, "bytes": pages * page_size, "schema": SCHEMA_VERSION}
+
+    def _count(self, table: str) -> int:
+        return int(self._db.rows(f"SELECT count(*) FROM {table}")[0][0])
+
+    def add_prompts(self, prompts: Iterable[Prompt]) -> tuple[int, int]:
+        """(added, duplicates). A prompt already there, apart from case and blanks, stays as it is. Commits every 1000 prompts."""
+        added = seen = 0
+        iterator = iter(prompts)
+        while batch := list(islice(iterator, BATCH)):
+            rows = [(p.id, p.text, p.source, p.subject, p.negative, None if p.nsfw is None else float(p.nsfw)) for p in batch]
+            added += self._db.write(
+                "INSERT OR IGNORE INTO prompt (id, text, source, subject, negative, nsfw) VALUES (?, ?, ?, ?, ?, ?)", rows
+            )
+            seen += len(batch)
+        return added, seen - added
+
+    def prompt(self, id: str) -> Prompt | None:
+        rows = self._db.rows("SELECT text, source, subject, negative, nsfw FROM prompt WHERE id = ?", [id])
+        return Prompt(*rows[0]) if rows else None
+
+    def prompts(self, source: str | None = None) -> Iterator[Prompt]:
+        """In the order in which they were added. Reads page by page, so that a long export holds up no writer and needs no memory."""
+        where, parameters = ("", []) if source is None else ("source = ? AND ", [source])
+        last = 0
+        while rows := self._db.rows(
+            f"SELECT number, text, source, subject, negative, nsfw FROM prompt WHERE {where}number > ? ORDER BY number LIMIT {BATCH}",
+            [*parameters, last],
+        ):
+            for row in rows:
+                yield Prompt(*row[1:])
+            last = rows[-1][0]
+
+    def count_prompts(self) -> int:
+        return self._count("prompt")
+
+    def register_text(self, text: str) -> str:
+        """Make a reference text known, apart from the prompts that are searched; returns its id."""
+        id = text_id(text)
+        self._db.write("INSERT OR IGNORE INTO reference (id, text) VALUES (?, ?)", [(id, canonical_text(text))])
+        return id
+
+    def text(self, id: str) -> str | None:
+        """The text behind a reference or prompt id."""
+        rows = self._db.rows("SELECT text FROM reference WHERE id = ? UNION ALL SELECT text FROM prompt WHERE id = ?", [id, id])
+        return rows[0][0] if rows else None
+
+    def imported(self, file: str) -> str | None:
+        """Digest of that shipped file as it was imported last."""
+        rows = self._db.rows("SELECT digest FROM import WHERE file = ?", [file])
+        return rows[0][0] if rows else None
+
+    def note_import(self, file: str, digest: str) -> None:
+        self._db.write("INSERT OR REPLACE INTO import (file, digest) VALUES (?, ?)", [(file, digest)])
+
+    def add_drawing(self, drawing: Drawing, image: str | None, bucket: int, device: str) -> None:
+        """Keep a drawing with its image's hash (None: it was dropped). Of two processes that made the same one the first wins."""
+        with self.transaction():
+            self._add_conditioning(drawing.conditioning)
+            self._add_image(image, drawing)
+            settings = json.dumps(drawing.settings.to_json())
+            self._db.write(
+                "INSERT OR IGNORE INTO drawing (id, conditioning, seed, settings, checkpoint, image, bucket, device) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(drawing.id, drawing.conditioning.id, drawing.seed, settings, drawing.checkpoint, image, bucket, device)],
+            )
+
+    def replace_image(self, drawing: Drawing, image: str | None, bucket: int, device: str) -> None:
+        """Put a redrawn image in the place of one whose file was lost. Scores go with the pixels they judged, unless these are the same."""
+        with self.transaction():
+            self.add_drawing(drawing, image, bucket, device)
+            self._add_image(image, drawing)
+            self._db.write(
+                "DELETE FROM score WHERE drawing = ? AND EXISTS (SELECT 1 FROM drawing WHERE id = ? AND image IS NOT ?)",
+                [(drawing.id, drawing.id, image)],
+            )
+            self._db.write("UPDATE drawing SET image = ?, bucket = ?, device = ? WHERE id = ?", [(image, bucket, device, drawing.id)])
+
+    def stored_drawing(self, drawing_id: str) -> StoredDrawing | None:
+        return self.stored_drawings([drawing_id]).get(drawing_id)
+
+    def stored_drawings(self, ids: Iterable[str]) -> dict[str, StoredDrawing]:
+        """Those of `ids` that were made, by id."""
+        rows = self._db.rows_for(f"SELECT d.id, d.image, d.bucket, d.device, {_DRAWING} FROM {_DRAWINGS} WHERE d.id IN", ids)
+        return {id: StoredDrawing(_drawing(*columns), image, bucket, device) for id, image, bucket, device, *columns in rows}
+
+    def add_scores(self, scores: Iterable[Score]) -> None:
+        """Raises ValueError for a value that is not finite; nothing is kept then."""
+        rows = [(score.drawing, score.reference, score.scorer, score.version, float(score.value)) for score in scores]
+        for drawing, _, scorer, _, value in rows:
+            if not math.isfinite(value):
+                raise ValueError(f"scorer {scorer!r} gave {value} for drawing {drawing}; a score must be finite")
+        self._db.write("INSERT OR IGNORE INTO score (drawing, reference, scorer, version, value) VALUES (?, ?, ?, ?, ?)", rows)
+
+    def scores(self, drawing_ids: Iterable[str], reference: str, scorer: str, version: str) -> dict[str, float]:
+        """Values by drawing id, for those of the drawings that were scored."""
+        sql = "SELECT drawing, value FROM score WHERE reference = ? AND scorer = ? AND version = ? AND drawing IN"
+        return dict(self._db.rows_for(sql, drawing_ids, [reference, scorer, version]))
+
+    def scores_of(self, drawing_id: str) -> list[Score]:
+        sql = "SELECT drawing, reference, scorer, version, value FROM score WHERE drawing = ? ORDER BY reference, scorer, version"
+        return [Score(*row) for row in self._db.rows(sql, [drawing_id])]
+
+    def best(
+        self, reference: str, scorer: str, version: str, limit: int = 10, *, higher_is_better: bool = True
+    ) -> list[tuple[Drawing, float]]:
+        """The best drawings for a reference, best first; scores are compared to 1e-4 and ties ordered by id."""
+        rows = self._db.rows(
+            f"SELECT s.value, {_DRAWING} FROM {_DRAWINGS} JOIN score s ON s.drawing = d.id "
+            "WHERE s.reference = ? AND s.scorer = ? AND s.version = ? "
+            f"ORDER BY round(s.value, 4) {'DESC' if higher_is_better else 'ASC'}, d.id LIMIT ?",
+            [reference, scorer, version, limit],
+        )
+        return [(_drawing(*columns), value) for value, *columns in rows]
+
+    def start_run(self, run: Run) -> None:
+        """Note a run; `started` is now where it is empty. A run noted before (a resumed one) keeps all but its status."""
+        row = (run.id, run.command, run.prompt, json.dumps(dict(run.settings)), run.status, run.started or _now())
+        self._db.write(
+            "INSERT INTO run (id, command, prompt, settings, status, started) VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (id) DO UPDATE SET status = excluded.status",
+            [row],
+        )
+
+    def finish_run(self, id: str, status: RunStatus, result: Mapping[str, Any]) -> None:
+        """Raises BadInput for a run that was never started."""
+        if not self._db.write("UPDATE run SET status = ?, result = ? WHERE id = ?", [(status, json.dumps(dict(result)), id)]):
+            raise BadInput(f"there is no run {id!r} in {self.path}; see `runs list`")
+
+    def run(self, id: str) -> Run | None:
+        rows = self._db.rows(f"SELECT {_RUN} FROM run WHERE id = ?", [id])
+        return _run(*rows[0]) if rows else None
+
+    def run_result(self, id: str) -> dict[str, Any] | None:
+        """What finish_run was given; None while the run is under way or unknown."""
+        rows = self._db.rows("SELECT result FROM run WHERE id = ?", [id])
+        return json.loads(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    def runs(self, limit: int = 50) -> list[Run]:
+        """Newest first."""
+        return [_run(*row) for row in self._db.rows(f"SELECT {_RUN} FROM run ORDER BY started DESC, number DESC LIMIT ?", [limit])]
+
+    def add_candidate(self, candidate: Candidate) -> None:
+        """Keep a proposal. A conditioning proposed twice in a run keeps its first origin and parent."""
+        with self.transaction():
+            self._add_conditioning(candidate.conditioning)
+            self._db.write(
+                "INSERT OR IGNORE INTO candidate (run, conditioning, origin, parent, note) VALUES (?, ?, ?, ?, ?)",
+                [(candidate.run, candidate.conditioning.id, candidate.origin, candidate.parent, candidate.note)],
+            )
+
+    def candidates(self, run: str) -> list[Candidate]:
+        """In the order in which they were proposed."""
+        return [_candidate(*row) for row in self._db.rows(f"SELECT {_CANDIDATE} WHERE c.run = ? ORDER BY c.number", [run])]
+
+    def lineage(self, run: str, conditioning_id: str) -> list[Candidate]:
+        """From the candidate that started it all down to the one asked for; empty where the run has no such candidate."""
+        path: list[Candidate] = []
+        seen: set[str] = set()
+        ancestor: str | None = conditioning_id
+        while ancestor is not None and ancestor not in seen:
+            seen.add(ancestor)
+            rows = self._db.rows(f"SELECT {_CANDIDATE} WHERE c.run = ? AND c.conditioning = ?", [run, ancestor])
+            if not rows:
+                break
+            path.append(_candidate(*rows[0]))
+            ancestor = path[-1].parent
+        return path[::-1]
+
+    def add_instruction(self, instruction: Instruction) -> None:
+        row = (instruction.id, instruction.text, instruction.parent, instruction.finding)
+        self._db.write("INSERT OR IGNORE INTO instruction (id, text, parent, finding) VALUES (?, ?, ?, ?)", [row])
+
+    def instruction(self, id: str) -> Instruction | None:
+        rows = self._db.rows("SELECT text, parent, finding FROM instruction WHERE id = ?", [id])
+        return Instruction(*rows[0]) if rows else None
+
+    def add_vote(self, vote: Vote) -> None:
+        """Keep a choice; a voter has one vote on a pair, the last one counts. Raises BadInput where the winner is neither of the two."""
+        if vote.winner not in (vote.left, vote.right, None):
+            raise BadInput(f"a vote's winner must be one of its two drawings, or none for a tie, not {vote.winner!r}")
+        self._db.write(
+            "INSERT INTO vote (reference, left_drawing, right_drawing, winner, voter) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (reference, left_drawing, right_drawing, voter) DO UPDATE SET winner = excluded.winner",
+            [(vote.reference, vote.left, vote.right, vote.winner, vote.voter)],
+        )
+
+    def votes(self, reference: str | None = None) -> list[Vote]:
+        where, parameters = ("", []) if reference is None else ("WHERE reference = ?", [reference])
+        sql = f"SELECT reference, left_drawing, right_drawing, winner, voter FROM vote {where} ORDER BY number"
+        return [Vote(*row) for row in self._db.rows(sql, parameters)]
+
+    def stored_answer(self, key: str) -> str | None:
+        """A chat model's answer to a request seen before; `key` stands for all that could change it."""
+        rows = self._db.rows("SELECT answer FROM answer WHERE key = ?", [key])
+        return rows[0][0] if rows else None
+
+    def add_answer(self, key: str, model: str, answer_json: str) -> None:
+        """The first answer to a request stays."""
+        self._db.write("INSERT OR IGNORE INTO answer (key, model, answer) VALUES (?, ?, ?)", [(key, model, answer_json)])
+
+    def _add_conditioning(self, conditioning: Conditioning) -> None:
+        row = (conditioning.id, conditioning.text, conditioning.negative, json.dumps(conditioning.to_json()))
+        self._db.write("INSERT OR IGNORE INTO conditioning (id, text, negative, document) VALUES (?, ?, ?, ?)", [row])
+
+    def _add_image(self, image: str | None, drawing: Drawing) -> None:
+        if image is not None:
+            row = (image, drawing.settings.width, drawing.settings.height)
+            self._db.write("INSERT OR IGNORE INTO image (id, width, height) VALUES (?, ?, ?)", [row])
+
+
+_DRAWING = "k.document, d.seed, d.settings, d.checkpoint"
+_DRAWINGS = "drawing d JOIN conditioning k ON k.id = d.conditioning"
+_CANDIDATE = "c.run, k.document, c.origin, c.parent, c.note FROM candidate c JOIN conditioning k ON k.id = c.conditioning"
+_RUN = "id, command, prompt, settings, status, started"
+
+
+def _drawing(conditioning: str, seed: int, settings: str, checkpoint: str) -> Drawing:
+    return Drawing(Conditioning.from_json(json.loads(conditioning)), seed, SamplerSettings(**json.loads(settings)), checkpoint)
+
+
+def _candidate(run: str, conditioning: str, origin: str, parent: str | None, note: str) -> Candidate:
+    return Candidate(run, Conditioning.from_json(json.loads(conditioning)), origin, parent, note)
+
+
+def _run(id: str, command: str, prompt: str, settings: str, status: RunStatus, started: str) -> Run:
+    return Run(id, command, prompt, json.loads(settings), status, started)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,1 @@
+"""How people and assistants reach it: reports, terminal, web page, HTTP and MCP."""

@@ -1,0 +1,104 @@
+"""One refined prompt from options to document: what the command line does, and any other front end may do the same.
+
+Checks what can be checked before anything is written, runs the graph, writes the report, keeps the result. Shows nothing itself:
+events go to `show`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from graph.context import check_folder, check_objective, check_prompt, open_context, open_models
+from graph.database import open_database
+from graph.nodes import conditioning_of
+from graph.plan import plan_images
+from graph.sessions import Control, new_run_id, refine_state, resumable, stop_check, stream_refine
+from graph.settings import Settings
+from graph.state import Context, Event, RefineState, ScoreRow
+from graph.tool_nodes import check_method, solvers
+from promptdb.errors import BadInput
+from promptdb.records import Run, canonical_text
+from serve.report import ReportFiles, write_refine
+
+COMMAND = "refine"
+DECIMALS = 6
+
+Show = Callable[[Iterable[Event]], None]
+
+
+def refine(settings: Settings, prompt: str, method: str, show: Show, control: Control | None = None) -> dict[str, Any]:
+    """Refine `prompt`; returns the document of `refine --json`.
+
+    Raises BadInput before anything is written, Stopped after `control.request_drain()`.
+    """
+    check_method(method, solvers())
+    if not canonical_text(prompt):
+        raise BadInput("the prompt is empty; say what the picture should show")
+    plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
+    run = Run(new_run_id(COMMAND), COMMAND, canonical_text(prompt), {**settings.to_json(), "method": method})
+    return _run(settings, run, method, show, control or Control())
+
+
+def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None) -> dict[str, Any]:
+    """Go on with a run that was stopped or killed, with the settings that it was started with; of `settings` only the places of
+    files count. A run that is done is told again."""
+    if not settings.database.exists():
+        raise BadInput(f"there is no database {settings.database} with runs; name it with --db, or its folder with --out")
+    with open_database(settings) as db:
+        run, before = resumable(db, run_id, COMMAND)
+        done = db.run_result(run_id) if run.status == "done" else None
+    if done is not None:
+        return done
+    method = str(run.settings.get("method", "auto"))
+    return _run(replace(before, out=settings.out, db=settings.db), run, method, show, control or Control())
+
+
+def _run(settings: Settings, run: Run, method: str, show: Show, control: Control) -> dict[str, Any]:
+    check_folder(settings.folder)
+    check_folder(settings.database.parent)
+    models = open_models(settings, stop=stop_check(control))
+    check_objective(models.scorers)
+    check_prompt(run.prompt, models.sampler, settings.truncate)
+    with open_context(settings, models, run.id, method, settings.budget) as context:
+        show(stream_refine(context, run, control))
+        state = refine_state(context, run.id)
+        document = _document(context, state, write_refine(context, state, settings.folder / run.id))
+        context.db.finish_run(run.id, "done", document)
+    return document
+
+
+def _document(context: Context, state: RefineState, files: ReportFiles) -> dict[str, Any]:
+    """`refine --json`. `scores` compare the user's prompt with the best candidate, whether or not that was adopted: they are the
+    evidence for `improved`."""
+    outcome = state["outcome"]
+    result = conditioning_of(outcome["result"])
+    return {
+        "run": state["run"],
+        "prompt": state["prompt"],
+        "method": state["method"],
+        "checkpoint": context.evaluator.model.name,
+        "chat_model": context.chat.name,
+        "result": {"text": result.text, "negative": result.negative, "df_prompt": None, "conditioning_id": result.id},
+        "improved": outcome["improved"],
+        "scores": {name: _rounded(row) for name, row in outcome["scores"].items()},
+        "used": context.evaluator.budget.used(),
+        "images": {"before": _names(files.before), "after": _names(files.after)},
+        "report": str(files.report),
+    }
+
+
+def _rounded(row: ScoreRow) -> dict[str, Any]:
+    return {
+        "before": None if row["before"] is None else round(row["before"], DECIMALS),
+        "after": None if row["after"] is None else round(row["after"], DECIMALS),
+        "delta": None if row["delta"] is None else round(row["delta"], DECIMALS),
+        "ci95": None if row["ci95"] is None else [round(end, DECIMALS) for end in row["ci95"]],
+        "n": row["n"],
+    }
+
+
+def _names(paths: Iterable[Path]) -> list[str]:
+    return [str(path) for path in paths]

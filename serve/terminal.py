@@ -1,0 +1,182 @@
+"""What a person at a terminal sees: progress while a run works, its result in a few lines. People's output of --json goes to stderr.
+
+Reads events and documents; starts nothing. Signals become a request to stop.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column, Table
+from rich.text import Text
+
+INTERRUPTED = 130
+WHOLE = ("run", "command", "status", "path")
+"""Columns that are copied and typed again, so that no line break may fall into them."""
+
+PATIENCE = 8.0
+"""Seconds between a request to stop and leaving by force; everything stored by then is kept either way."""
+
+
+class Stoppable(Protocol):
+    """What a request to stop goes to: a run's control."""
+
+    last_words: Callable[[], None]
+
+    def request_drain(self, reason: str = ...) -> None: ...
+
+
+@contextmanager
+def stop_on_signals(control: Stoppable) -> Iterator[None]:
+    """Ctrl-C and SIGTERM ask the run to stop after the step in work; a second one, or patience, ends the process with 130."""
+
+    def leave() -> None:
+        try:
+            control.last_words()
+        finally:
+            os._exit(INTERRUPTED)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if timer.is_alive():
+            os._exit(INTERRUPTED)
+        control.request_drain(signal.Signals(number).name)
+        timer.start()
+        print("stopping; everything so far is kept", file=sys.stderr, flush=True)
+
+    timer = threading.Timer(PATIENCE, leave)
+    timer.daemon = True
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def show_events(events: Iterable[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Follow a run to its end on stderr: a bar with the time left for pictures, a line for each step that is done."""
+    console = console or Console(stderr=True, highlight=False)
+    with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("start", total=None)
+        for event in events:
+            kind = event["kind"]
+            if kind == "started":
+                line = f"{event['run']}: {event['method']} on {event['checkpoint']}, chat model {chat_name(event['chat_model'])}"
+                console.print(plain(line + (", resumed" if event["resumed"] else "")), soft_wrap=True)
+            elif kind == "node" and event["phase"] == "start":
+                progress.reset(task, description=event["node"], total=None)
+            elif kind == "draw":
+                progress.update(task, total=event["images"] or None)
+            elif kind == "drawn":
+                progress.advance(task)
+            elif kind == "node" and event["note"] and event["note"] != "not asked for":
+                console.print(plain(f"  {event['node']:<9} {event['note']}  ({event['seconds']:.1f} s)"), soft_wrap=True)
+            elif kind == "warning":
+                console.print(Text.assemble(("  mind      ", "yellow"), plain(event["text"])), soft_wrap=True)
+
+
+def print_refined(document: Mapping[str, Any], console: Console | None = None) -> None:
+    """The result of a refined prompt."""
+    console = console or Console(highlight=False)
+    result = document["result"]
+    console.print()
+    if document["improved"]:
+        console.print(Text.assemble(("Improved. ", "bold green"), "Use this prompt:"))
+        console.print(plain(f"  {result['text']}"), style="bold")
+        if result["negative"]:
+            console.print(plain(f"  negative: {result['negative']}"))
+    else:
+        console.print(Text.assemble(("No improvement found. ", "bold yellow"), "Your prompt stays as it is."))
+    console.print()
+    table = Table("scorer", "before", "after", "difference", "95 % interval", "seeds", box=None, pad_edge=False, header_style="dim")
+    for name, row in document["scores"].items():
+        interval = "" if row["ci95"] is None else f"{row['ci95'][0]:+.4g} to {row['ci95'][1]:+.4g}"
+        numbers = ["" if row[key] is None else f"{row[key]:.4g}" for key in ("before", "after")]
+        table.add_row(plain(name), *numbers, "" if row["delta"] is None else f"{row['delta']:+.4g}", interval, str(row["n"]))
+    console.print(table)
+    used = document["used"]
+    console.print()
+    cost = f"{used['images']} pictures drawn, {used['llm_calls']} chat calls, {used['seconds']:.1f} s"
+    console.print(plain(f"{cost}, chat model {chat_name(document['chat_model'])}"), soft_wrap=True)
+    console.print(plain(f"report: {document['report']}"), soft_wrap=True)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], console: Console | None = None) -> None:
+    """A table of those columns."""
+    console = console or Console(highlight=False)
+    heads = [Column(name, no_wrap=name in WHOLE, overflow="fold") for name in columns]
+    table = Table(*heads, box=None, pad_edge=False, header_style="dim")
+    for row in rows:
+        table.add_row(*(plain(_cell(row.get(column))) for column in columns))
+    console.print(table)
+
+
+@contextmanager
+def counting(what: str, total: int, console: Console | None = None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A bar over `total` pictures, with the time left; yields what hears the Evaluator's events."""
+    console = console or Console(stderr=True, highlight=False)
+    with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+
+        def emit(event: Mapping[str, Any]) -> None:
+            if event.get("kind") == "drawn":
+                progress.advance(task)
+            elif event.get("kind") == "node":
+                progress.update(task, description=event["node"])
+
+        yield emit
+
+
+def print_tree(document: Mapping[str, Any], console: Console | None = None, depth: int = 0) -> None:
+    """Names and values, nested ones indented; for documents of no fixed shape."""
+    console = console or Console(highlight=False)
+    pad = "  " * depth
+    for name, value in document.items():
+        rows = list(value.items()) if isinstance(value, Mapping) else list(enumerate(value)) if isinstance(value, list) else []
+        if rows and not all(isinstance(item, int | float) for _, item in rows):
+            console.print(plain(f"{pad}{name}"), style="bold" if depth == 0 else "")
+            print_tree({str(key): item for key, item in rows}, console, depth + 1)
+        else:
+            console.print(plain(f"{pad}{name}: {_cell(value) or '-'}"), soft_wrap=True)
+
+
+def chat_name(name: str) -> str:
+    return "offline (a stand-in by rules, no language model)" if name == "offline" else name
+
+
+def plain(text: str) -> Text:
+    """Text as it is: no markup is read from it, and no control character reaches the terminal."""
+    return Text("".join(char if char == "\n" or unicodedata.category(char)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for char in text))
+
+
+def _columns() -> list[ProgressColumn]:
+    name = TextColumn("{task.description:<9}", markup=False)
+    return [SpinnerColumn(), name, BarColumn(bar_width=28), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return " to ".join(_cell(item) for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

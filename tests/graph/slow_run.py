@@ -1,0 +1,50 @@
+"""A refine run in a process of its own, slow enough to be killed: `python slow_run.py FOLDER`. Prints a line for each picture stored."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from graph.context import open_budget
+from graph.sessions import Control, Stopped, stop_check, stream_refine
+from graph.settings import Settings
+from graph.state import Context
+from serve.terminal import INTERRUPTED, stop_on_signals
+from tests.doubles import FakeImageModel, open_store
+from tests.graph.stage import likes, run_of, stage
+
+SETTINGS = {"heldout_seeds": 6, "seed": 3}
+SECONDS = 0.15  # a bucket
+
+
+def slow_stage(folder: Path, model: FakeImageModel) -> Context:
+    """A stage whose purse is journaled as that of a real run."""
+    settings = Settings(out=str(folder), **SETTINGS)
+    db, images = open_store(folder)
+    budget = open_budget(settings, "run-1", images, db, model.default_settings.unet_rows, settings.budget)
+    db.close()
+    return stage(folder, model, budget=budget, **SETTINGS)
+
+
+def main(folder: Path) -> int:
+    control = Control()
+    check = stop_check(control)
+
+    def slowly(batch: object) -> None:
+        time.sleep(SECONDS)
+        check()
+
+    context = slow_stage(folder, FakeImageModel(likes("sharp"), on_bucket=slowly))
+    try:
+        with stop_on_signals(control):
+            for event in stream_refine(context, run_of(context), control):
+                if event["kind"] == "drawn":
+                    print("drawn", flush=True)
+    except Stopped:
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,43 @@
+"""Which exemplars the rewriter sees."""
+
+from __future__ import annotations
+
+from graph.retrieval import exemplars_for
+from promptdb.records import Prompt
+from promptdb.store import PromptDB
+
+
+def library(*prompts: Prompt) -> PromptDB:
+    db = PromptDB.open(":memory:")
+    db.add_prompts(prompts)
+    return db
+
+
+def pair(subject: str, added: str) -> Prompt:
+    return Prompt(f"{subject}, {added}", "seed", subject, "blurry")
+
+
+def test_the_most_similar_comes_first_with_its_negative() -> None:
+    db = library(pair("a green bus", "vivid"), pair("a red apple", "sharp focus"), pair("a red car", "golden hour"))
+    rows = exemplars_for(db, "a red apple on a table", 2)
+    assert rows[0] == {"description": "a red apple", "positive": "a red apple, sharp focus", "negative": "blurry"}
+    assert rows[1]["description"] == "a red car"
+
+
+def test_exemplars_differ_in_subject() -> None:
+    db = library(*(pair("a red apple", word) for word in ("vivid", "sharp", "glossy")), pair("an apple tree", "golden hour"))
+    assert [row["description"] for row in exemplars_for(db, "a red apple", 5)] == ["a red apple", "an apple tree"]
+
+
+def test_naive_prompts_are_no_exemplars() -> None:
+    db = library(Prompt("a red apple", "naive", "a red apple"), pair("a green apple", "vivid"))
+    assert [row["description"] for row in exemplars_for(db, "a red apple", 5)] == ["a green apple"]
+
+
+def test_prompts_without_a_known_subject_come_last() -> None:
+    db = library(Prompt("a red apple, vivid, trending", "mine"), pair("one apple", "sharp focus"))
+    assert [row["description"] for row in exemplars_for(db, "a red apple", 5)] == ["one apple", ""]
+
+
+def test_an_empty_library_has_none() -> None:
+    assert exemplars_for(library(), "a red apple", 5) == []

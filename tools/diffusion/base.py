@@ -1,0 +1,71 @@
+"""What an image model is to the rest of the system: something that turns Drawings into pictures at a known cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
+
+from promptdb.errors import BadInput
+from promptdb.records import Conditioning, Drawing, SamplerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A picture and how it came about. `image` is RGB, or None where the model gave NaN twice. `bucket` is the padded batch size."""
+
+    drawing: Drawing
+    image: Image.Image | None
+    bucket: int
+    device: str
+
+
+class ImageModel(Protocol):
+    """Draws. Called by the Evaluator alone; the local sampler and the cluster of workers both fulfil it.
+
+    Duties: a drawing's picture does not depend on its place in the batch; initial noise comes from the drawing's seed on the
+    CPU in fp32; results come back in the order asked for; texts over the encoder's limit are refused, never cut, unless the
+    model was opened with truncation allowed.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the person typed after `--checkpoint`."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights: `Drawing.checkpoint`."""
+        ...
+
+    @property
+    def default_settings(self) -> SamplerSettings:
+        """What the checkpoint's card recommends."""
+        ...
+
+    def token_count(self, text: str) -> tuple[int, int]:
+        """Tokens of `text` without start and end marks, and the limit. Over the limit means that words would be lost."""
+        ...
+
+    def unet_rows(self, drawings: Sequence[Drawing]) -> int:
+        """What drawing them would cost, before it is done; shared work is counted once."""
+        ...
+
+    def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None) -> list[Drawn]:
+        """Draw, in order; `on_drawn` hears of each picture as soon as its batch is done.
+
+        Raises PromptTooLong, and ValueError for settings that this checkpoint cannot serve.
+        """
+        ...
+
+
+class PromptTooLong(BadInput):
+    """A text has more tokens than the encoder reads. Nothing is ever cut in silence."""
+
+    def __init__(self, conditioning: Conditioning, tokens: int, limit: int) -> None:
+        shown = conditioning.text if len(conditioning.text) <= 60 else conditioning.text[:57] + "..."
+        super().__init__(f"the prompt has {tokens} tokens and the text encoder reads {limit}: {shown!r} (shorten it, or pass --truncate)")
+        self.tokens = tokens
+        self.limit = limit

@@ -1,0 +1,137 @@
+"""A checkpoint's card: what its maker recommends and which scorers come with it. Reads one JSON file; opens no weights.
+
+`card.json` lies beside `model_index.json` and every key is optional; unknown keys are kept in `document` and otherwise ignored:
+
+    {"name": "miniature",
+     "recommended": {"steps": 20, "guidance_scale": 5.0, "scheduler": "DDIMScheduler", "width": 64, "height": 64},
+     "scorers": {"hps": {"kind": "hps", "path": "scorers/hps"}},
+     "objective": "hps", "judge": "judge", "vocabulary": "vocabulary.json"}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from promptdb.errors import BadInput
+
+FILE_NAME = "card.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `card.json` says; a field is empty or None where it says nothing.
+
+    `scorers`: scorer name -> {"kind", "path"}, the path relative to the checkpoint's folder and never outside it. `objective`
+    and `judge` are scorer names. `document`: the whole file, for parts that read keys of their own.
+    """
+
+    folder: Path | None = None
+    name: str = ""
+    steps: int | None = None
+    guidance_scale: float | None = None
+    scheduler: str | None = None
+    width: int | None = None
+    height: int | None = None
+    scorers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    objective: str = ""
+    judge: str = ""
+    vocabulary_file: str = ""
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> Card:
+        """The card in `folder`; an empty one where there is no `card.json`. Raises BadInput where it is invalid."""
+        file = folder / FILE_NAME
+        if not file.exists():
+            return cls(folder)
+        document = _document(file)
+        recommended = _mapping(file, document, "recommended")
+        return cls(
+            folder=folder,
+            name=_text(file, document, "name"),
+            steps=_count(file, recommended, "steps"),
+            guidance_scale=_scale(file, recommended, "guidance_scale"),
+            scheduler=_text(file, recommended, "scheduler") or None,
+            width=_count(file, recommended, "width"),
+            height=_count(file, recommended, "height"),
+            scorers=_scorers(file, document),
+            objective=_text(file, document, "objective"),
+            judge=_text(file, document, "judge"),
+            vocabulary_file=_relative(file, "vocabulary", _text(file, document, "vocabulary")),
+            document=document,
+        )
+
+    def path(self, relative: str) -> Path:
+        """A file or folder that the card names. Raises BadInput where it is missing or would lie outside the checkpoint."""
+        if self.folder is None:
+            raise BadInput(f"there is no card that could name {relative!r}")
+        file = self.folder / _relative(self.folder / FILE_NAME, "path", relative)
+        if not file.exists():
+            raise BadInput(f"{self.folder / FILE_NAME} names {relative!r}, which is not there: fetch the checkpoint again")
+        return file
+
+    def vocabulary(self) -> dict[str, Any]:
+        """The words that the checkpoint knows, as its maker wrote them down; empty where the card names no file."""
+        return _document(self.path(self.vocabulary_file)) if self.vocabulary_file else {}
+
+
+def _document(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{file} is not valid JSON ({error}): mend or delete it") from error
+    if not isinstance(document, dict):
+        raise BadInput(f"{file} must hold one JSON object, not {type(document).__name__}")
+    return document
+
+
+def _mapping(file: Path, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = document.get(key, {})
+    if not isinstance(value, dict):
+        raise BadInput(f"{file}: {key!r} must be an object, not {value!r}")
+    return value
+
+
+def _text(file: Path, document: Mapping[str, Any], key: str) -> str:
+    value = document.get(key, "")
+    if not isinstance(value, str):
+        raise BadInput(f"{file}: {key!r} must be a text, not {value!r}")
+    return value
+
+
+def _count(file: Path, document: Mapping[str, Any], key: str) -> int | None:
+    value = document.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise BadInput(f"{file}: {key!r} must be a whole number of at least 1, not {value!r}")
+    return value
+
+
+def _scale(file: Path, document: Mapping[str, Any], key: str) -> float | None:
+    value = document.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+        raise BadInput(f"{file}: {key!r} must be a number of at least 0, not {value!r}")
+    return float(value)
+
+
+def _scorers(file: Path, document: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    scorers: dict[str, dict[str, str]] = {}
+    for name, entry in _mapping(file, document, "scorers").items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("kind"), str) or not isinstance(entry.get("path"), str):
+            raise BadInput(f'{file}: scorer {name!r} must be an object with the texts "kind" and "path", not {entry!r}')
+        scorers[name] = {**entry, "path": _relative(file, f"path of scorer {name}", entry["path"])}
+    return scorers
+
+
+def _relative(file: Path, what: str, path: str) -> str:
+    """`path` itself. A downloaded card must not be able to point at other files of this machine."""
+    parts = PurePosixPath(path.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or ":" in path:
+        raise BadInput(f"{file}: the {what} {path!r} must lie inside the checkpoint's folder")
+    return path

@@ -1,0 +1,64 @@
+"""Adds a LoRA to a UNet and a text encoder, through diffusers' own loader. Knows nothing of where checkpoints come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from promptdb.errors import BadInput
+from tools.diffusion.weights import PICKLE_SUFFIXES, check_safetensors, one_line
+
+SAVED_AS = "pytorch_lora_weights.safetensors"
+
+
+def lora_file(path: Path) -> Path:
+    """The weight file at `path`, itself or inside the folder that diffusers' saver wrote. Raises BadInput where there is no whole one."""
+    file = path / SAVED_AS if path.is_dir() else path
+    if file.suffix in PICKLE_SUFFIXES:
+        raise BadInput(f"{file} is pickled and could run code; only .safetensors LoRAs are read")
+    if not file.is_file():
+        raise BadInput(f"there is no LoRA file {file}")
+    check_safetensors(file)
+    return file
+
+
+def add_lora(file: Path, adapter: str, unet: Any, text_encoder: Any) -> None:
+    """Add it under the name `adapter`, at scale 1, active together with all that are there.
+
+    Raises BadInput where it does not fit; both modules are then as before.
+    """
+    from diffusers.loaders import StableDiffusionLoraLoaderMixin as Loader
+
+    try:
+        weights, alphas, metadata = Loader.lora_state_dict(
+            str(file.parent), weight_name=file.name, use_safetensors=True, local_files_only=True, return_lora_metadata=True
+        )
+        if not weights or not all("lora" in name for name in weights):
+            raise ValueError("it holds no LoRA weights")
+        shared = {"network_alphas": alphas, "adapter_name": adapter, "metadata": metadata}
+        Loader.load_lora_into_unet(weights, unet=unet, **shared)
+        Loader.load_lora_into_text_encoder(weights, text_encoder=text_encoder, prefix="text_encoder", **shared)
+    except Exception as error:
+        for module in (unet, text_encoder):
+            _take_out(module, adapter)
+        raise BadInput(f"the LoRA {file} does not fit this checkpoint: {one_line(error)}") from error
+    if not any(adapter in getattr(module, "peft_config", {}) for module in (unet, text_encoder)):
+        raise BadInput(f"the LoRA {file} changes nothing in this checkpoint: it was made for another kind of model")
+    for module in (unet, text_encoder):
+        _activate_all(module)
+        module.requires_grad_(False).eval()
+
+
+def _activate_all(module: Any) -> None:
+    """A loader activates what it loaded last, alone. UNet and text encoder name the same thing differently."""
+    adapters = list(getattr(module, "peft_config", {}))
+    if adapters:
+        activate = module.set_adapters if hasattr(module, "set_adapters") else module.set_adapter
+        activate(adapters)
+
+
+def _take_out(module: Any, adapter: str) -> None:
+    if adapter in getattr(module, "peft_config", {}):
+        delete = module.delete_adapters if hasattr(module, "delete_adapters") else module.delete_adapter
+        delete(adapter)
+        _activate_all(module)

@@ -1,0 +1,202 @@
+"""Draws: from Drawings to pictures, batch after batch, on one device.
+
+Groups what can share a batch, pads batches to fixed sizes, redraws what came out as NaN, and hands each picture over as soon as
+its batch is decoded, so that no population needs more memory than one batch. Knows nothing of scores, budgets or databases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from promptdb.errors import BadInput
+from promptdb.records import Drawing, SamplerSettings
+from tools.diffusion.base import Drawn
+from tools.diffusion.checkpoint import Checkpoint
+from tools.diffusion.conditioning import TextEncoding
+from tools.diffusion.denoising import Denoising, Hooks
+from tools.diffusion.noise import MAX_SEED
+
+if TYPE_CHECKING:
+    import torch
+
+CPU_LATENTS = 4096
+"""Latent positions in one batch on a CPU, whose caches a larger one leaves: 16 pictures of 64 pixels, one of 512."""
+
+MAX_BUCKET = {"cpu": 16}
+MAX_BUCKET_ELSEWHERE = 64
+
+ROW_BYTES = 32768
+"""Memory of one guided row per latent position and byte of dtype: an estimate for SD 1.x; where it fails, batches are halved."""
+
+DECODE_PIXELS = 4 * 512 * 512
+"""Pixels decoded at once: the VAE, not the UNet, sets the peak of memory."""
+
+FULL_ENOUGH = {"cpu": 7 / 8}
+FULL_ENOUGH_ELSEWHERE = 3 / 4
+"""From which share on a batch is padded to the next size, instead of split. An accelerator waits for launches more than for padding."""
+
+
+class Sampler:
+    """The local ImageModel. `truncate` allows texts over the encoder's limit to be cut; `max_bucket` caps the batch size."""
+
+    def __init__(self, checkpoint: Checkpoint, truncate: bool = False, max_bucket: int | None = None) -> None:
+        if max_bucket is not None and max_bucket < 1:
+            raise BadInput(f"the batch size must be at least 1, not {max_bucket}")
+        self.checkpoint = checkpoint
+        self.texts = TextEncoding(checkpoint, truncate)
+        self.rows_drawn = 0
+        """UNet rows spent so far, redrawing included and padding not."""
+        self._cap = max_bucket or MAX_BUCKET_ELSEWHERE
+
+    @property
+    def name(self) -> str:
+        return self.checkpoint.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self.checkpoint.fingerprint
+
+    @property
+    def default_settings(self) -> SamplerSettings:
+        return self.checkpoint.default_settings
+
+    def token_count(self, text: str) -> tuple[int, int]:
+        """Tokens of `text` without start and end marks, and the limit."""
+        return self.texts.token_count(text)
+
+    def unet_rows(self, drawings: Sequence[Drawing]) -> int:
+        """UNet rows of drawing them all; equal drawings count once. Solvers of second order make more calls than steps."""
+        distinct = {drawing.id: drawing.settings for drawing in drawings}
+        calls = {(item.scheduler, item.steps): 0 for item in distinct.values()}
+        for scheduler, steps in calls:
+            calls[scheduler, steps] = len(self.checkpoint.scheduler(scheduler, steps).timesteps)
+        return sum(calls[item.scheduler, item.steps] * (2 if item.guidance_scale > 1 else 1) for item in distinct.values())
+
+    def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None, hooks: Hooks | None = None) -> list[Drawn]:
+        """Draw, in order. Equal drawings are drawn once; `on_drawn` hears of each distinct one as soon as its batch is decoded.
+
+        Raises PromptTooLong and BadInput before anything is drawn. An exception or Ctrl-C later loses the batch in work alone.
+        """
+        done: dict[str, Drawn] = {}
+        for drawn in self.stream(drawings, hooks):
+            done[drawn.drawing.id] = drawn
+            if on_drawn:
+                on_drawn(drawn)
+        return [done[drawing.id] for drawing in drawings]
+
+    def stream(self, drawings: Sequence[Drawing], hooks: Hooks | None = None) -> Iterator[Drawn]:
+        """As `draw`, but yields each distinct drawing when it is ready and keeps none."""
+        import torch
+
+        self.check(drawings)
+        for group in _groups(drawings):
+            while group:
+                bucket = self.bucket(len(group), group[0].settings)
+                batch = group[:bucket]
+                try:
+                    pictures = self.render(batch, bucket, hooks)
+                except torch.OutOfMemoryError:
+                    if bucket == 1:
+                        raise
+                    self._cap = bucket // 2
+                    continue
+                group = group[bucket:]
+                yield from self._finished(batch, pictures, bucket, hooks)
+
+    def check(self, drawings: Sequence[Drawing]) -> None:
+        """Whether all can be drawn here. Raises BadInput or PromptTooLong for the first that cannot."""
+        for settings in dict.fromkeys(drawing.settings for drawing in drawings):
+            self._check_settings(settings)
+        for drawing in drawings:
+            if drawing.checkpoint != self.fingerprint:
+                raise BadInput(f"the drawing was made for checkpoint {drawing.checkpoint}, and {self.name} is {self.fingerprint}")
+            if not 0 <= drawing.seed <= MAX_SEED:
+                raise BadInput(f"a seed must lie between 0 and {MAX_SEED}, not {drawing.seed}")
+        for conditioning, guided in dict.fromkeys((item.conditioning, item.settings.guidance_scale > 1) for item in drawings):
+            self.texts.check(conditioning, guided)
+
+    def bucket(self, count: int, settings: SamplerSettings) -> int:
+        """Batch size for the next of `count` drawings: a power of two, the same for the same count, settings and kind of device."""
+        largest = min(self._cap, self._roomy(settings))
+        largest = 2 ** int(math.log2(largest))
+        if count >= largest:
+            return largest
+        padded = 2 ** math.ceil(math.log2(count))
+        enough = FULL_ENOUGH.get(self.checkpoint.device.type, FULL_ENOUGH_ELSEWHERE)
+        return padded if count >= enough * padded else padded // 2
+
+    def render(self, batch: Sequence[Drawing], bucket: int, hooks: Hooks | None = None) -> torch.Tensor:
+        """Pictures of one batch as floats: (drawings, 3, height, width), fp32, not clamped. The batch shares all settings but the
+        guidance scale, and is padded to `bucket` rows by its last drawing."""
+        import torch
+
+        padded = [*batch, *[batch[-1]] * (bucket - len(batch))]
+        settings = batch[0].settings
+        guided = settings.guidance_scale > 1
+        if hooks and hooks.on_batch:
+            hooks.on_batch(batch)
+        positives, negatives = self.texts.prompts([drawing.conditioning for drawing in padded], guided)
+        with torch.inference_mode():
+            scales = [drawing.settings.guidance_scale for drawing in padded]
+            denoising = Denoising(self.checkpoint, settings, [drawing.seed for drawing in padded], scales)
+            latents = denoising.run(positives, negatives, hooks, len(batch))
+            self.rows_drawn += len(batch) * len(denoising.timesteps) * (2 if guided else 1)
+            chunk = min(bucket, 2 ** int(math.log2(max(1, DECODE_PIXELS // (settings.width * settings.height)))))
+            pictures = [self.checkpoint.decode(latents[start : start + chunk]) for start in range(0, len(batch), chunk)]
+        return torch.cat(pictures)[: len(batch)]
+
+    def _finished(self, batch: Sequence[Drawing], pictures: torch.Tensor, bucket: int, hooks: Hooks | None) -> Iterator[Drawn]:
+        for drawing, picture in zip(batch, pictures, strict=True):
+            size, image = bucket, _to_image(picture)
+            if image is None and self.checkpoint.dtype.itemsize < 4:
+                with self.checkpoint.in_float32():
+                    size, image = 1, _to_image(self.render([drawing], 1, hooks)[0])
+            yield Drawn(drawing, image, size, self.checkpoint.device_name)
+
+    def _roomy(self, settings: SamplerSettings) -> int:
+        """How many drawings fit in a batch, by the machine's whole memory, so that batch sizes do not change from run to run."""
+        import torch
+
+        positions = settings.width * settings.height // self.checkpoint.vae_factor**2
+        device = self.checkpoint.device
+        if device.type == "cpu":
+            return max(1, min(MAX_BUCKET["cpu"], CPU_LATENTS // positions))
+        if device.type != "cuda":
+            return max(1, min(MAX_BUCKET_ELSEWHERE, 2 * CPU_LATENTS // positions))
+        memory = torch.cuda.get_device_properties(device).total_memory
+        return max(1, min(MAX_BUCKET_ELSEWHERE, memory // 2 // (positions * self.checkpoint.dtype.itemsize * ROW_BYTES)))
+
+    def _check_settings(self, settings: SamplerSettings) -> None:
+        dtype = str(self.checkpoint.dtype).removeprefix("torch.")
+        if settings.dtype != dtype:
+            raise BadInput(f"the drawing asks for {settings.dtype} and {self.name} was opened in {dtype}: open it with that dtype")
+        factor = self.checkpoint.vae_factor
+        for side, pixels in (("width", settings.width), ("height", settings.height)):
+            if pixels < factor or pixels % factor:
+                raise BadInput(f"the {side} must be a multiple of {factor} pixels for {self.name}, not {pixels}")
+        if not math.isfinite(settings.guidance_scale):
+            raise BadInput(f"the guidance scale must be a finite number, not {settings.guidance_scale}")
+        self.checkpoint.scheduler(settings.scheduler, settings.steps)
+
+
+def _groups(drawings: Sequence[Drawing]) -> list[list[Drawing]]:
+    """Distinct drawings that can share a batch, in the order asked for. Guidance scales may differ within it, guidance on or off not."""
+    groups: dict[tuple[str, int, int, int, bool], dict[str, Drawing]] = {}
+    for drawing in drawings:
+        item = drawing.settings
+        key = (item.scheduler, item.steps, item.width, item.height, item.guidance_scale > 1)
+        groups.setdefault(key, {})[drawing.id] = drawing
+    return [list(group.values()) for group in groups.values()]
+
+
+def _to_image(picture: torch.Tensor) -> Image.Image | None:
+    """(3, height, width) floats to RGB, rounded as diffusers does; None where a number is NaN or infinite."""
+    if not bool(picture.isfinite().all()):
+        return None
+    pixels = picture.clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+    return Image.fromarray((pixels * 255).round().astype(np.uint8))

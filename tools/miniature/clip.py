@@ -1,0 +1,123 @@
+"""Stages 2 and 3: two CLIPs of different seeds, one lends the text encoder, the other becomes the alignment scorer.
+
+Contrastive on batches made of whole groups (pictures that differ in one attribute), with two heads that name the things and
+their attributes from the features. The heads only help the towers along; they are thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tools.miniature.captions import caption
+from tools.miniature.dataset import GROUP, Dataset
+from tools.miniature.loop import Schedule, device_of, mixed_precision, train
+from tools.miniature.scene import Scene
+from tools.miniature.tokenizer import POSITIONS
+from tools.miniature.vae import to_pixels
+from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, STYLES
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import CLIPModel, CLIPTokenizer
+
+# CLIP's own normalisation of pixels in [0, 1].
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+def new_clip(tokenizer: CLIPTokenizer, width: int = 128, text_layers: int = 4, image_layers: int = 4, seed: int = 0) -> CLIPModel:
+    """Untrained CLIPModel: 64x64 pictures in patches of 8."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel
+
+    torch.manual_seed(seed)
+    tower = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": 4, "projection_dim": width}
+    marks = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    text = {**marks, "vocab_size": len(tokenizer), "max_position_embeddings": POSITIONS}
+    config = CLIPConfig(
+        text_config={**tower, **text, "num_hidden_layers": text_layers},
+        vision_config={**tower, "num_hidden_layers": image_layers, "image_size": 64, "patch_size": 8},
+        projection_dim=width,
+    )
+    return CLIPModel(config)
+
+
+def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> dict[str, torch.Tensor]:
+    """Input ids and mask, padded to the longest of `texts`, cut at 77."""
+    return dict(tokenizer(texts, padding=True, truncation=True, max_length=POSITIONS, return_tensors="pt"))
+
+
+def normalised(pictures: np.ndarray) -> torch.Tensor:
+    """(n, 64, 64, 3) uint8 to what CLIP's image tower reads."""
+    import torch
+
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return ((to_pixels(pictures) + 1) / 2 - mean) / std
+
+
+def text_features(model: CLIPModel, texts: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Unit features (n, width) of tokenized texts."""
+    return _unit(model.get_text_features(**{name: value.to(model.device) for name, value in texts.items()}))
+
+
+def image_features(model: CLIPModel, pixels: torch.Tensor) -> torch.Tensor:
+    """Unit features (n, width) of normalised pixels."""
+    return _unit(model.get_image_features(pixel_values=pixels.to(model.device)))
+
+
+def _unit(output: Any) -> torch.Tensor:
+    import torch
+
+    return torch.nn.functional.normalize(output.pooler_output.float(), dim=-1)
+
+
+def truth_vector(scene: Scene, nouns: int) -> np.ndarray:
+    """Multi-hot: nouns, (colour of the first and only thing), background, style."""
+    colours, backgrounds, styles = list(COLOURS), list(BACKGROUNDS), list(STYLES)
+    vector = np.zeros(nouns + len(colours) + len(backgrounds) + len(styles), np.float32)
+    for thing in scene.things:
+        vector[thing.noun] = 1
+        if thing.colour:
+            vector[nouns + colours.index(thing.colour)] = 1
+    vector[nouns + len(colours) + backgrounds.index(scene.background)] = 1
+    vector[nouns + len(colours) + len(backgrounds) + styles.index(scene.style)] = 1
+    return vector
+
+
+def train_clip(
+    name: str, model: CLIPModel, tokenizer: CLIPTokenizer, data: Dataset, schedule: Schedule, batch: int, work: Path, seed: int,
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Symmetric contrastive loss with CLIP's learned temperature, plus binary cross-entropy of the image head."""
+    import torch
+
+    width = model.config.projection_dim
+    head = torch.nn.Linear(width, data.nouns + len(COLOURS) + len(BACKGROUNDS) + len(STYLES))
+    device = device_of(model)
+    both = torch.nn.ModuleDict({"clip": model, "head": head.to(device)})
+
+    def loss(rng: np.random.Generator) -> torch.Tensor:
+        groups = rng.choice(len(data) // GROUP, batch // GROUP, replace=False)
+        rows = np.sort((groups[:, None] * GROUP + np.arange(GROUP)).ravel())
+        scenes = [data.scene(int(row)) for row in rows]
+        texts = tokens(tokenizer, [caption(scene, rng) for scene in scenes])
+        truth = torch.from_numpy(np.stack([truth_vector(scene, data.nouns) for scene in scenes])).to(device)
+        with mixed_precision(device):
+            raw = model.get_image_features(pixel_values=normalised(data.pictures[rows]).to(device)).pooler_output.float()
+            text = text_features(model, texts)
+        image = torch.nn.functional.normalize(raw, dim=-1)
+        logits = model.logit_scale.exp().clamp(max=100) * image @ text.T
+        # Two scenes of a group may earn captions that fit both; softened targets keep that from being an error.
+        labels = torch.arange(len(rows), device=device)
+        contrast = (
+            torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.02)
+            + torch.nn.functional.cross_entropy(logits.T, labels, label_smoothing=0.02)
+        ) / 2
+        naming = torch.nn.functional.binary_cross_entropy_with_logits(head(raw), truth) * truth.shape[1]
+        return contrast + 0.25 * naming
+
+    train(name, both, loss, schedule, work, seed, say)
+    model.eval()

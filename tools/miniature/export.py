@@ -1,0 +1,139 @@
+"""Writes the trained parts as a checkpoint folder: diffusers' layout, fp16 safetensors, scorers and judge beside it, `card.json`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tools.miniature.clip import MEAN, STD
+from tools.miniature.prompts import write_heldout
+from tools.miniature.unet import new_scheduler
+from tools.miniature.vocabulary import NOUNS
+from tools.miniature.world_file import write_world
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
+
+    from tools.scoring.judge_network import JudgeNetwork
+
+STEPS, GUIDANCE = 20, 5.0
+POSITIVE = "masterpiece, best quality, sharp focus, vibrant colors, well composed"
+NEGATIVE = "blurry, dull colors, overexposed, jpeg artifacts, cropped, low quality"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that training made. `aesthetic` is (weight, bias) of a linear head on the alignment CLIP's image features."""
+
+    tokenizer: CLIPTokenizer
+    text_encoder: CLIPTextModel
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    alignment: CLIPModel
+    preference: CLIPModel
+    aesthetic: tuple[np.ndarray, float]
+    judge: JudgeNetwork
+    nouns: int
+
+
+def export(parts: Parts, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Replace `folder` by the checkpoint; `facts` (recipe, accuracies) go into the card as they are."""
+    aside = folder.with_name(folder.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    for name, module in (("text_encoder", parts.text_encoder), ("unet", parts.unet), ("vae", parts.vae)):
+        module.half().save_pretrained(aside / name, safe_serialization=True)
+        module.float()
+    parts.tokenizer.save_pretrained(aside / "tokenizer")
+    new_scheduler().save_pretrained(aside / "scheduler")
+    _write(aside / "model_index.json", _model_index())
+    _export_clip(parts.alignment, parts.tokenizer, aside / "scorers" / "alignment")
+    _export_clip(parts.preference, parts.tokenizer, aside / "scorers" / "preference")
+    _export_head(parts.aesthetic, aside / "scorers" / "aesthetic")
+    export_judge(parts.judge, parts.nouns, aside / "judge")
+    write_heldout(aside / "prompts" / "heldout.jsonl", facts["recipe"]["seed"], parts.nouns)
+    _write(aside / "card.json", _card(parts.nouns, facts))
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+
+
+def _model_index() -> dict[str, Any]:
+    return {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": "0.42.0",
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+
+
+def _card(nouns: int, facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": "miniature",
+        "recommended": {"steps": STEPS, "guidance_scale": GUIDANCE, "scheduler": "DDIMScheduler", "width": 64, "height": 64},
+        "scorers": {
+            "preference": {"kind": "hps", "path": "scorers/preference"},
+            "alignment": {"kind": "clip", "path": "scorers/alignment"},
+            "aesthetic": {"kind": "aesthetic", "path": "scorers/aesthetic", "clip": "scorers/alignment"},
+            "judge": {"kind": "judge", "path": "judge"},
+        },
+        "objective": "preference",
+        "judge": "judge",
+        "vocabulary": "judge/world.json",
+        "prompts": {"heldout": "prompts/heldout.jsonl"},
+        "tags": {"positive": POSITIVE, "negative": NEGATIVE},
+        "nouns": [noun.name for noun in NOUNS[:nouns]],
+        **facts,
+    }
+
+
+def _export_clip(model: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
+    model.half().save_pretrained(folder, safe_serialization=True)
+    model.float()
+    tokenizer.save_pretrained(folder)
+    side = model.config.vision_config.image_size
+    _write(
+        folder / "preprocessor_config.json",
+        {
+            "image_processor_type": "CLIPImageProcessor",
+            "do_resize": True, "size": {"shortest_edge": side}, "resample": 3,
+            "do_center_crop": True, "crop_size": {"height": side, "width": side},
+            "do_rescale": True, "rescale_factor": 1 / 255,
+            "do_normalize": True, "image_mean": list(MEAN), "image_std": list(STD), "do_convert_rgb": True,
+        },
+    )  # fmt: skip
+
+
+def _export_head(head: tuple[np.ndarray, float], folder: Path) -> None:
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True)
+    weight, bias = head
+    save_file({"weight": weight.reshape(1, -1), "bias": np.array([bias], np.float32)}, folder / "head.safetensors")
+
+
+def export_judge(network: JudgeNetwork, nouns: int, folder: Path) -> None:
+    """judge.safetensors, judge.json and world.json, as `tools.scoring.judge` reads them."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True)
+    save_file({name: value.half().contiguous() for name, value in network.state_dict().items()}, folder / "judge.safetensors")
+    write_world(folder / "world.json", nouns)
+    _write(folder / "judge.json", {"sizes": network.sizes, "channels": list(network.channels)})
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

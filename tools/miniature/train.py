@@ -1,0 +1,266 @@
+"""The recipe: world -> pictures -> autoencoder -> CLIPs -> UNet -> scorers and judge -> checkpoint folder.
+
+One command, resumable: a stage that is done is loaded, one that was killed goes on from its last minute. Stages that do not need
+each other may be run by several processes over one work folder (`stages`), one core each.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from promptdb.errors import BadInput
+from tools.miniature.loop import Schedule
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
+
+    from tools.miniature.dataset import Dataset
+    from tools.scoring.judge_network import JudgeNetwork
+
+WEIGHTS = Path(__file__).parent / "weights"
+STAGES = ("vae", "text_encoder", "alignment", "judge", "unet", "preference")
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """How much of the world and how long. `groups`: training pictures / 4; `*_batch`: pictures (preference: prompts) a step."""
+
+    nouns: int
+    groups: int
+    vae: Schedule
+    text_encoder: Schedule
+    alignment: Schedule
+    judge: Schedule
+    unet: Schedule
+    preference: Schedule
+    vae_batch: int = 16
+    clip_batch: int = 128
+    judge_batch: int = 32
+    unet_batch: int = 24
+    preference_prompts: int = 24
+    unet_channels: tuple[int, int] = (64, 160)
+
+
+PRESETS = {
+    "cpu": Preset(
+        nouns=60,
+        groups=16000,
+        vae=Schedule(3300, 1.5e-3, 200, average=0.995),
+        text_encoder=Schedule(700, 1e-3, 100, weight_decay=0.05),
+        alignment=Schedule(2000, 1e-3, 100, weight_decay=0.05),
+        judge=Schedule(3600, 1.5e-3, 200, average=0.998),
+        unet=Schedule(8000, 1e-3, 300, average=0.999),
+        preference=Schedule(500, 3e-4, 40, average=0.99),
+    ),
+    "gpu": Preset(
+        nouns=150,
+        groups=60000,
+        vae=Schedule(20000, 1.5e-3, 500, average=0.999),
+        text_encoder=Schedule(8000, 1e-3, 500, weight_decay=0.05),
+        alignment=Schedule(12000, 1e-3, 500, weight_decay=0.05),
+        judge=Schedule(30000, 1.5e-3, 500, average=0.999),
+        unet=Schedule(60000, 6e-4, 1000, average=0.9998),
+        preference=Schedule(4000, 3e-4, 200, average=0.995),
+        vae_batch=64,
+        clip_batch=512,
+        judge_batch=128,
+        unet_batch=256,
+        preference_prompts=96,
+        unet_channels=(64, 160),
+    ),
+}
+
+
+def shortened(preset: Preset, share: float) -> Preset:
+    """The same recipe with `share` of every stage's steps and pictures: for trying it out."""
+    schedules = {name: getattr(preset, name) for name in STAGES}
+    cut = {
+        name: replace(schedule, steps=max(2, int(schedule.steps * share)), warmup=max(1, int(schedule.warmup * share)))
+        for name, schedule in schedules.items()
+    }
+    return replace(preset, groups=max(160, int(preset.groups * share)), **cut)
+
+
+def train(
+    preset: str = "cpu",
+    out: Path | None = None,
+    work: Path = Path("runs/miniature"),
+    seed: int = 0,
+    resume: bool = True,
+    *,
+    stages: Sequence[str] = STAGES,
+    device: str = "cpu",
+    share: float = 1.0,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Train (or go on training) the miniature in `work`; write the checkpoint to `out` once every stage is done.
+
+    `out`: None means the embedded checkpoint's own folder. `resume`: off throws away what `work` holds. `stages`: only these
+    and what they need. `share`: of every stage's steps, to try the recipe out.
+
+    Raises BadInput for an unknown preset or stage, or where the emoji font is missing.
+    """
+    import torch
+
+    if preset not in PRESETS:
+        raise BadInput(f"unknown preset {preset!r}; there are {', '.join(PRESETS)}")
+    if unknown := set(stages) - set(STAGES):
+        raise BadInput(f"unknown stage {min(unknown)!r}; there are {', '.join(STAGES)}")
+    torch.set_flush_denormal(True)
+    if not resume:
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    recipe = _Recipe(PRESETS[preset] if share == 1 else shortened(PRESETS[preset], share), work, seed, device, say)
+    for stage in STAGES:
+        if stage in stages:
+            getattr(recipe, stage)()
+    missing = [stage for stage in STAGES if not (work / f"{stage}.done.pt").is_file()]
+    if missing:
+        say(f"still to be trained before the checkpoint can be written: {', '.join(missing)}")
+        return
+    recipe.finish(out or WEIGHTS, {"recipe": {"preset": preset, "seed": seed, "share": share}})
+
+
+class _Recipe:
+    """The stages with what each needs from those before it; asking for a part trains it or loads it."""
+
+    def __init__(self, preset: Preset, work: Path, seed: int, device: str, say: Callable[[str], None]) -> None:
+        from tools.miniature.dataset import render_dataset
+        from tools.miniature.tokenizer import kept_tokenizer
+
+        self.preset, self.work, self.seed, self.device, self.say = preset, work, seed, device, say
+        self.tokenizer: CLIPTokenizer = kept_tokenizer(work / "tokenizer", seed)
+        self.data: Dataset = render_dataset(work / "scenes", preset.groups, preset.nouns, seed)
+        self._made: dict[str, Any] = {}
+
+    def vae(self) -> AutoencoderKL:
+        from tools.miniature.vae import new_vae, train_vae
+
+        def make() -> AutoencoderKL:
+            vae = self._seeded(0, new_vae)
+            train_vae(vae, self.data, self.preset.vae, self.preset.vae_batch, self.work, self.seed, self.say)
+            return vae
+
+        return self._once("vae", make)
+
+    def text_encoder(self) -> CLIPTextModel:
+        from transformers import CLIPTextModel
+
+        clip = self._clip("text_encoder", self.seed + 1)
+        encoder = CLIPTextModel(clip.config.text_config)
+        encoder.load_state_dict(
+            {name.removeprefix("text_model."): value for name, value in clip.state_dict().items() if name.startswith("text_model.")}
+        )
+        return encoder.eval().to(self.device)
+
+    def alignment(self) -> CLIPModel:
+        return self._clip("alignment", self.seed + 2)
+
+    def unet(self) -> UNet2DConditionModel:
+        from tools.miniature.unet import new_unet, train_unet
+
+        def make() -> UNet2DConditionModel:
+            unet = self._seeded(3, lambda: new_unet(self.preset.unet_channels))
+            settings = (self.preset.unet, self.preset.unet_batch, self.work, self.seed, self.say)
+            train_unet(unet, self.vae(), self.text_encoder(), self.tokenizer, self.data, *settings)
+            return unet
+
+        return self._once("unet", make)
+
+    def judge(self) -> JudgeNetwork:
+        from tools.miniature.judge import new_judge, train_judge
+
+        def make() -> JudgeNetwork:
+            network = self._seeded(4, lambda: new_judge(self.preset.nouns))
+            train_judge(network, self.vae(), self.data, self.preset.judge, self.preset.judge_batch, self.work, self.seed, self.say)
+            return network
+
+        return self._once("judge", make)
+
+    def preference(self) -> CLIPModel:
+        from tools.miniature.preference import train_preference
+
+        def make() -> CLIPModel:
+            model = copy.deepcopy(self.alignment())
+            settings = (self.preset.preference, self.preset.preference_prompts, self.work, self.seed, self.say)
+            train_preference(model, self.tokenizer, self.vae(), self.preset.nouns, *settings)
+            return model
+
+        return self._once("preference", make)
+
+    def finish(self, out: Path, facts: dict[str, Any]) -> None:
+        """Measure the scorers on fresh scenes and write the checkpoint."""
+        from tools.miniature.export import Parts, export
+        from tools.miniature.judge import judge_accuracy
+        from tools.miniature.preference import fit_aesthetic, preference_accuracy
+        from tools.miniature.render import render
+        from tools.miniature.samples import sample_grid
+        from tools.miniature.scene import draw_scene
+        from tools.miniature.vae import psnr, reconstruct
+        from tools.miniature.zero_shot import zero_shot
+
+        rng = np.random.default_rng([self.seed, 31337])
+        scenes = [draw_scene(rng, self.preset.nouns) for _ in range(1000)]
+        pictures = np.stack([render(scene) for scene in scenes])
+        weight, bias, correlation = fit_aesthetic(self.alignment(), self.vae(), self.preset.nouns, self.seed)
+        measured = {
+            "fresh_scenes": len(scenes),
+            "autoencoder_psnr_db": psnr(self.vae(), pictures[:256]),
+            "judge_on_renders": judge_accuracy(self.judge(), scenes, pictures),
+            "judge_on_reconstructions": judge_accuracy(self.judge(), scenes, reconstruct(self.vae(), pictures)),
+            "alignment_zero_shot": zero_shot(self.alignment(), self.tokenizer, scenes[:120], pictures[:120], self.preset.nouns),
+            "preference_pairs_right": preference_accuracy(self.preference(), self.tokenizer, self.vae(), self.preset.nouns, self.seed),
+            "aesthetic_correlation": correlation,
+        }
+        self.say(f"on fresh scenes: {measured}")
+        parts = Parts(
+            self.tokenizer,
+            self.text_encoder(),
+            self.unet(),
+            self.vae(),
+            self.alignment(),
+            self.preference(),
+            (weight, bias),
+            self.judge(),
+            self.preset.nouns,
+        )
+        export(parts, out, {**facts, "measured": _rounded(measured)})
+        sample_grid(out, self.work / "samples.png")
+        self.say(f"checkpoint written to {out}; look at {self.work / 'samples.png'}")
+
+    def _clip(self, name: str, seed: int) -> CLIPModel:
+        from tools.miniature.clip import new_clip, train_clip
+
+        def make() -> CLIPModel:
+            clip = new_clip(self.tokenizer, seed=seed).to(self.device)
+            train_clip(name, clip, self.tokenizer, self.data, getattr(self.preset, name), self.preset.clip_batch, self.work, seed, self.say)
+            return clip
+
+        return self._once(name, make)
+
+    def _seeded(self, offset: int, make: Callable[[], Any]) -> Any:
+        import torch
+
+        torch.manual_seed(self.seed + offset)
+        return make().to(self.device)
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, int):
+        return value
+    return round(float(value), 4)

@@ -1,0 +1,93 @@
+"""Stage 1: the autoencoder. 64x64 pixels to 16x16 latents of 8 channels and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tools.miniature.dataset import Dataset
+from tools.miniature.loop import Schedule, device_of, mixed_precision, train
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import AutoencoderKL
+
+KL_WEIGHT = 1e-4
+
+
+def new_vae(channels: tuple[int, ...] = (16, 48, 96), latent_channels: int = 8) -> AutoencoderKL:
+    """Untrained. No attention in the middle: at 16x16 it costs more than it gives."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        block_out_channels=channels,
+        layers_per_block=1,
+        latent_channels=latent_channels,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        sample_size=64,
+    )
+
+
+def train_vae(vae: AutoencoderKL, data: Dataset, schedule: Schedule, batch: int, work: Path, seed: int, say: Callable[[str], None]) -> None:
+    """L1 + L2 + L1 of the picture's gradients + KL, then set `scaling_factor` so that latents have unit variance."""
+    device = device_of(vae)
+
+    def loss(rng: np.random.Generator) -> torch.Tensor:
+        pixels = to_pixels(data.pictures[np.sort(rng.integers(len(data), size=batch))]).to(device)
+        with mixed_precision(device):
+            posterior = vae.encode(pixels).latent_dist
+            restored = vae.decode(posterior.sample()).sample
+        restored, error = restored.float(), restored.float() - pixels
+        edges = sum((restored.diff(dim=axis) - pixels.diff(dim=axis)).abs().mean() for axis in (2, 3))
+        kl = posterior.kl().float().mean() / posterior.mean[0].numel()
+        return error.abs().mean() + error.square().mean() + edges + KL_WEIGHT * kl
+
+    train("vae", vae, loss, schedule, work, seed, say)
+    vae.eval()
+    latents = encode(vae, data.pictures[:: max(1, len(data) // 512)][:512], scaled=False)
+    vae.register_to_config(scaling_factor=round(float(1 / latents.float().std()), 5))
+    sample = data.pictures[1 :: max(1, len(data) // 256)][:256]
+    say(f"vae: {psnr(vae, sample):.2f} dB, scaling factor {vae.config.scaling_factor}")
+
+
+def to_pixels(pictures: np.ndarray) -> torch.Tensor:
+    """(n, 64, 64, 3) uint8 to (n, 3, 64, 64) in [-1, 1]."""
+    import torch
+
+    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def encode(vae: AutoencoderKL, pictures: np.ndarray, scaled: bool = True, batch: int = 64) -> torch.Tensor:
+    """Mean latents (n, 8, 16, 16), float16, multiplied by the scaling factor where `scaled`."""
+    import torch
+
+    device, parts = device_of(vae), []
+    with torch.inference_mode(), mixed_precision(device):
+        for start in range(0, len(pictures), batch):
+            mean = vae.encode(to_pixels(pictures[start : start + batch]).to(device)).latent_dist.mean.float()
+            parts.append((mean * (vae.config.scaling_factor if scaled else 1.0)).half().cpu())
+    return torch.cat(parts)
+
+
+def reconstruct(vae: AutoencoderKL, pictures: np.ndarray, batch: int = 64) -> np.ndarray:
+    """Through the autoencoder and back, uint8."""
+    import torch
+
+    device, parts = device_of(vae), []
+    with torch.inference_mode(), mixed_precision(device):
+        for start in range(0, len(pictures), batch):
+            decoded = vae.decode(vae.encode(to_pixels(pictures[start : start + batch]).to(device)).latent_dist.mean).sample
+            parts.append(((decoded.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+    return np.concatenate(parts)
+
+
+def psnr(vae: AutoencoderKL, pictures: np.ndarray) -> float:
+    """Peak signal-to-noise ratio of the round trip, dB."""
+    error = (reconstruct(vae, pictures).astype(np.float32) - pictures) / 255
+    return float(-10 * np.log10((error**2).mean((1, 2, 3)) + 1e-12).mean())

@@ -1,0 +1,96 @@
+"""How beautiful a picture is, whatever was asked for: a head on CLIP's unit image features.
+
+Reads the head of LAION's aesthetic predictor v2 (improved-aesthetic-predictor: five linear layers, in one variant with ReLUs between
+them) or one linear map. The text is not looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from promptdb.errors import BadInput
+from tools.diffusion.weights import file_hash
+from tools.scoring.clip import ClipEncoder, check_pairs, to_numbers
+from tools.scoring.published import read_tensors
+
+if TYPE_CHECKING:
+    import torch
+
+HEAD_FILE = "head.safetensors"
+# Places of the linear layers in LAION's Sequential; what lies between tells whether there are ReLUs (dropout is nothing at inference).
+LINEAR_LAYERS = (0, 2, 4, 6, 7)
+RELU_LAYERS = (0, 3, 6, 9, 11)
+
+Layers = list[tuple["torch.Tensor", "torch.Tensor"]]
+
+
+class AestheticScorer:
+    """LAION's scale: about 1 to 10, most pictures 4 to 7."""
+
+    higher_is_better = True
+
+    def __init__(self, encoder: ClipEncoder, head: Path, name: str = "aesthetic", held_out: bool = False) -> None:
+        layers = read_head(head)
+        width = int(encoder.model.config.projection_dim)
+        if layers[0][0].shape[1] != width:
+            reads = layers[0][0].shape[1]
+            raise BadInput(f"{head} reads features of {reads} numbers, but the CLIP model gives {width}: use the CLIP it was trained on")
+        self.encoder = encoder
+        self.name = name
+        self.held_out = held_out
+        self.version = f"{encoder.version}-{file_hash(head)[:12]}"
+        self._layers = [(weight.to(encoder.model.device), bias.to(encoder.model.device)) for weight, bias in layers]
+
+    def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> np.ndarray:
+        check_pairs(images, texts)
+        return to_numbers(apply_head(self._layers, self.encoder.image_features(images)))
+
+
+def apply_head(layers: Layers, features: torch.Tensor) -> torch.Tensor:
+    """(n,) scores of unit features (n, width), ReLU between layers where there are several; differentiable."""
+    import torch
+
+    for index, (weight, bias) in enumerate(layers):
+        features = torch.nn.functional.linear(torch.relu(features) if index else features, weight, bias)
+    return features.squeeze(-1)
+
+
+def read_head(path: Path) -> Layers:
+    """The layers of a head file; those without ReLUs between them folded into one. Raises BadInput."""
+    import torch
+
+    tensors = read_tensors(path)
+    if "weight" in tensors:
+        weight = tensors["weight"].reshape(1, -1)
+        return [(weight, tensors.get("bias", torch.zeros(1)).reshape(1))]
+    places = tuple(sorted(int(match[1]) for key in tensors if (match := re.fullmatch(r"layers\.(\d+)\.weight", key))))
+    if places not in (LINEAR_LAYERS, RELU_LAYERS):
+        raise BadInput(f"{path} is no aesthetic head: it needs `weight` and `bias`, or LAION's layers {LINEAR_LAYERS} or {RELU_LAYERS}")
+    layers = _layers(tensors, places, path)
+    return [fold(layers)] if places == LINEAR_LAYERS else layers
+
+
+def fold(layers: Layers) -> tuple[torch.Tensor, torch.Tensor]:
+    """Linear maps one after the other as one; in float64, since five products in float32 would show in the fourth decimal."""
+    weight, bias = (tensor.double() for tensor in layers[0])
+    for next_weight, next_bias in layers[1:]:
+        weight, bias = next_weight.double() @ weight, next_weight.double() @ bias + next_bias.double()
+    return weight.float(), bias.float()
+
+
+def _layers(tensors: Mapping[str, torch.Tensor], places: tuple[int, ...], path: Path) -> Layers:
+    try:
+        layers = [(tensors[f"layers.{place}.weight"], tensors[f"layers.{place}.bias"]) for place in places]
+    except KeyError as error:
+        raise BadInput(f"{path} lacks {error}: fetch it again") from error
+    sizes = [weight.shape for weight, _ in layers]
+    if any(left[0] != right[1] for left, right in pairwise(sizes)) or sizes[-1][0] != 1:
+        raise BadInput(f"{path}: its layers do not follow one another: fetch it again")
+    return layers

@@ -1,0 +1,125 @@
+"""What a prompt asks for, read from its words with a checkpoint's own vocabulary: things, colours, relation, background, style.
+
+Knows no pictures. The vocabulary (`world.json`) lists surface forms, so that any checkpoint may bring another world.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from promptdb.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class AskedThing:
+    """A thing that the prompt names, with its colour if it names one."""
+
+    noun: str
+    colour: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a prompt asks for; what it leaves out is None. `relation` is of the first thing to the second."""
+
+    things: tuple[AskedThing, ...] = ()
+    relation: str | None = None
+    background: str | None = None
+    style: str | None = None
+
+    @property
+    def attributes(self) -> int:
+        """How many separate things can be right or wrong about a picture of it."""
+        single = (self.relation, self.background, self.style)
+        return len(self.things) + sum(thing.colour is not None for thing in self.things) + sum(part is not None for part in single)
+
+
+@dataclass(frozen=True)
+class World:
+    """Surface form -> canonical name, by kind; order of the names fixes the order of a judge's outputs."""
+
+    nouns: dict[str, str]
+    colours: dict[str, str]
+    relations: dict[str, str]
+    backgrounds: dict[str, str]
+    styles: dict[str, str]
+    modifiers: dict[str, str]
+    fillers: tuple[str, ...]
+    defects: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> World:
+        """Raises BadInput for a missing or malformed file."""
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            kinds = {kind: dict(document[kind]) for kind in ("nouns", "colours", "relations", "backgrounds", "styles", "modifiers")}
+            return cls(**kinds, fillers=tuple(document["fillers"]), defects=tuple(document["defects"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"the vocabulary {path.name} cannot be read ({error}); restore it or train the checkpoint again") from error
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Canonical names of a kind, each once, in file order."""
+        return tuple(dict.fromkeys(getattr(self, kind).values()))
+
+    def read_prompt(self, text: str) -> Asked:
+        """The first two things named, and what is said of them. A negation is not understood: use the negative prompt for that."""
+        rest = " ".join(re.findall(r"[\w'-]+|,", text.lower()))
+        # Style and background phrases go first: "pencil sketch" or "grassy field" must not be read as things.
+        style, rest = self._take("styles", rest)
+        rest, found = self._things(rest)
+        background, _ = self._take("backgrounds", rest)
+        relation = None
+        if len(found) >= 2:
+            between = rest[found[0][2] : found[1][1]]
+            relation, _ = self._take("relations", between)
+        return Asked(tuple(thing for thing, _, _ in found[:2]), relation, background, style)
+
+    def coverage(self, text: str) -> tuple[float, list[str]]:
+        """Share of the words of `text` that the world knows, and the unknown ones. Commas do not count."""
+        rest = " ".join(re.findall(r"[\w'-]+", text.lower()))
+        words = rest.split()
+        if not words:
+            return 1.0, []
+        left = self._known.sub(" ", rest).split()
+        unknown = [word for word in left if word not in self.fillers]
+        return 1 - len(unknown) / len(words), list(dict.fromkeys(unknown))
+
+    @cached_property
+    def _known(self) -> re.Pattern[str]:
+        kinds = (self.nouns, self.colours, self.relations, self.backgrounds, self.styles, self.modifiers)
+        return _pattern([form for kind in kinds for form in kind])
+
+    @cached_property
+    def _patterns(self) -> dict[str, re.Pattern[str]]:
+        return {kind: _pattern(list(getattr(self, kind))) for kind in ("styles", "backgrounds", "relations")}
+
+    @cached_property
+    def _noun_pattern(self) -> re.Pattern[str]:
+        nouns, colours = (_alternatives(list(forms)) for forms in (self.nouns, self.colours))
+        return re.compile(rf"(?:\b({colours})\s+)?\b({nouns})(?:e?s)?\b")
+
+    def _take(self, kind: str, text: str) -> tuple[str | None, str]:
+        match = self._patterns[kind].search(text)
+        if match is None:
+            return None, text
+        return getattr(self, kind)[match.group(0)], f"{text[: match.start()]} {text[match.end() :]}"
+
+    def _things(self, text: str) -> tuple[str, list[tuple[AskedThing, int, int]]]:
+        found: dict[str, tuple[AskedThing, int, int]] = {}
+        for match in self._noun_pattern.finditer(text):
+            noun = self.nouns[match.group(2)]
+            colour = self.colours.get(match.group(1) or "")
+            found.setdefault(noun, (AskedThing(noun, colour), match.start(), match.end()))
+        return text, list(found.values())
+
+
+def _alternatives(forms: list[str]) -> str:
+    return "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
+
+
+def _pattern(forms: list[str]) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{_alternatives(forms)})\b")

@@ -1,0 +1,124 @@
+"""The judge: an attribute classifier that says whether what a prompt asks for is in the picture. Kept out of every search.
+
+It reads pictures with a network trained on the truth (`judge_network.py`) and prompts with a word list (`asked.py`); it shares
+no weights and no text encoder with any scorer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from promptdb.errors import BadInput
+from tools.scoring.asked import Asked, World
+
+if TYPE_CHECKING:
+    from tools.scoring.judge_network import JudgeNetwork, Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is right in one picture. None where the prompt asks for nothing of the kind; colours and relation are judged only on
+    things that are there. `score` is the share of what was asked that is right, things that are missing counting against
+    their colour and relation too."""
+
+    objects: tuple[bool, ...]
+    colours: tuple[bool | None, ...]
+    relation: bool | None
+    background: bool | None
+    style: bool | None
+    defects: tuple[str, ...]
+    score: float
+
+
+class Judge:
+    """Scorer whose value is the share of asked attributes that are right, in [0, 1]."""
+
+    higher_is_better = True
+    held_out = True
+
+    def __init__(self, name: str, network: JudgeNetwork, world: World, version: str, side: int = 64) -> None:
+        self.name = name
+        self.version = version
+        self.world = world
+        self._network = network
+        self._side = side
+
+    @classmethod
+    def open(cls, folder: Path, name: str = "judge", device: str = "cpu") -> Judge:
+        """Read `judge.json`, `world.json` and `judge.safetensors`. Raises BadInput where one is missing or broken."""
+        import torch
+        from safetensors.torch import load_file
+
+        from tools.scoring.judge_network import JudgeNetwork
+
+        world = World.read(folder / "world.json")
+        weights = folder / "judge.safetensors"
+        try:
+            settings = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
+            network = JudgeNetwork(**settings["sizes"], channels=tuple(settings["channels"]))
+            network.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
+        except Exception as error:  # safetensors raises its own untyped errors for truncated files
+            raise BadInput(f"the judge in {folder} cannot be read: {str(error).splitlines()[0]}") from error
+        version = hashlib.sha256(weights.read_bytes() + (folder / "world.json").read_bytes()).hexdigest()[:12]
+        return cls(name, network.eval().requires_grad_(False).to(torch.device(device)), world, version)
+
+    def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> np.ndarray:
+        """(n,) float32 in [0, 1]; 1 where a text asks for nothing that the world knows."""
+        return np.array([verdict.score for verdict in self.verdicts(images, texts)], np.float32)
+
+    def verdicts(self, images: Sequence[Image.Image], texts: Sequence[str], batch: int = 64) -> list[Verdict]:
+        """A verdict for each image and the text at the same place."""
+        import torch
+
+        if len(images) != len(texts):
+            raise ValueError(f"{len(images)} images but {len(texts)} texts")
+        asked = {text: self.world.read_prompt(text) for text in set(texts)}
+        verdicts: list[Verdict] = []
+        for start in range(0, len(images), batch):
+            pixels = np.stack(
+                [np.asarray(image.convert("RGB").resize((self._side, self._side))) for image in images[start : start + batch]]
+            )
+            device = next(self._network.parameters()).device
+            with torch.inference_mode():
+                seen = self._network(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255)
+            verdicts += [self._verdict(seen, row, asked[text]) for row, text in enumerate(texts[start : start + batch])]
+        return verdicts
+
+    def _verdict(self, seen: Seen, row: int, asked: Asked) -> Verdict:
+        world = self.world
+        nouns, colours = world.names("nouns"), world.names("colours")
+        places = [nouns.index(thing.noun) for thing in asked.things]
+        objects = tuple(bool(seen.presence[row, place] > 0) for place in places)
+        # The last output stands for the thing's natural colour, which is not what a prompt with a colour word asks for.
+        colour_right = tuple(
+            bool(int(seen.colour[row, place].argmax()) == colours.index(thing.colour)) if thing.colour and there else None
+            for thing, place, there in zip(asked.things, places, objects, strict=True)
+        )
+        relation = None
+        if asked.relation and len(places) == 2 and all(objects):
+            dx, dy = (seen.centre[row, places[0]] - seen.centre[row, places[1]]).tolist()
+            relation = relation_of(dx, dy) == asked.relation
+        background = _is(world.names("backgrounds"), seen.background[row], asked.background)
+        style = _is(world.names("styles"), seen.style[row], asked.style)
+        defects = tuple(name for name, logit in zip(world.defects, seen.defects[row].tolist(), strict=True) if logit > 0)
+        right = sum(objects) + sum(bool(ok) for ok in colour_right) + bool(relation) + bool(background) + bool(style)
+        return Verdict(objects, colour_right, relation, background, style, defects, right / asked.attributes if asked.attributes else 1.0)
+
+
+def relation_of(dx: float, dy: float) -> str:
+    """How the first of two things lies to the second, from the difference of their places (x to the right, y down)."""
+    if abs(dx) >= abs(dy):
+        return "left" if dx < 0 else "right"
+    return "above" if dy < 0 else "below"
+
+
+def _is(names: tuple[str, ...], logits: object, asked: str | None) -> bool | None:
+    return None if asked is None else names[int(logits.argmax())] == asked  # type: ignore[attr-defined]

@@ -1,0 +1,82 @@
+"""The judge's network: what is in a picture, where, in which colour, before what, in which style, with which defects.
+
+Small and convolutional, unlike the scorers, so that it does not share their blind spots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A batch of pictures as the network sees it. Logits unless said otherwise.
+
+    presence (b, nouns); colour (b, nouns, colours + 1), the last being the natural colour; centre (b, nouns, 2), x and y in
+    [0, 1] where the noun is thought to be; background (b, backgrounds); style (b, styles); defects (b, defects).
+    """
+
+    presence: Tensor
+    colour: Tensor
+    centre: Tensor
+    background: Tensor
+    style: Tensor
+    defects: Tensor
+
+
+class JudgeNetwork(nn.Module):
+    """Reads (b, 3, 64, 64) pixels in [0, 1]."""
+
+    def __init__(
+        self, nouns: int, colours: int, backgrounds: int, styles: int, defects: int, channels: tuple[int, ...] = (24, 48, 72, 96)
+    ) -> None:
+        super().__init__()
+        self.sizes = {"nouns": nouns, "colours": colours, "backgrounds": backgrounds, "styles": styles, "defects": defects}
+        self.channels = channels
+        self.stages = nn.ModuleList(_stage(into, out, first=into == 3) for into, out in zip((3, *channels), channels, strict=False))
+        deep, side = channels[-1], 64 >> (len(channels) - 1)
+        self.where = nn.Conv2d(deep, nouns, 1)
+        self.value = nn.Conv2d(deep, 64, 1)
+        self.colour = nn.Sequential(nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, colours + 1))
+        summary = 2 * sum(channels)
+        self.background = nn.Linear(summary, backgrounds)
+        self.style = nn.Linear(summary, styles)
+        self.defects = nn.Sequential(nn.Linear(summary, 96), nn.SiLU(), nn.Linear(96, defects))
+        line = (torch.arange(side) + 0.5) / side
+        self.register_buffer("grid", torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Seen:
+        x, summary = pixels * 2 - 1, []
+        for stage in self.stages:
+            x = stage(x)
+            summary += [x.mean((2, 3)), x.flatten(2).std(2)]
+        where = self.where(x).flatten(2).float()
+        attention = where.softmax(-1)
+        pooled = attention @ self.value(x).flatten(2).float().transpose(1, 2)
+        whole = torch.cat(summary, 1).float()
+        return Seen(
+            presence=where.logsumexp(-1) - 4,
+            colour=self.colour(pooled),
+            centre=attention @ self.grid,
+            background=self.background(whole),
+            style=self.style(whole),
+            defects=self.defects(whole),
+        )
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, channels)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(nn.functional.silu(self.norm(x)))
+
+
+def _stage(into: int, out: int, first: bool) -> nn.Sequential:
+    entry = nn.Conv2d(into, out, 3, padding=1) if first else nn.Conv2d(into, out, 3, stride=2, padding=1)
+    return nn.Sequential(entry, _Residual(out)) if first else nn.Sequential(entry, _Residual(out), _Residual(out))

@@ -1,0 +1,131 @@
+"""From the name that a person types after `--scorer` to a scorer: first those on the checkpoint's card, then the published ones.
+
+Knows where each kind lies and who opens it; knows nothing of how they judge. Nothing is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptdb.errors import BadInput
+from tools.scoring import published
+from tools.scoring.base import Scorer
+
+if TYPE_CHECKING:
+    import torch
+
+    from tools.diffusion.checkpoint import Checkpoint
+
+PUBLISHED = {"clip": "clip", "spherical_clip": "spherical_clip", "hpsv2": "hps", "hpsv2.1": "hps", "aesthetic": "aesthetic"}
+"""Names that need no card, and the kind of each."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a scorer lies. `path`: its folder or file. `clip`: for a head, the CLIP it sits on. `held_out`: it is the card's judge."""
+
+    name: str
+    kind: str
+    path: Path
+    clip: Path | None = None
+    held_out: bool = False
+
+
+def open_scorer(name: str, checkpoint: Checkpoint | None = None, device: str | torch.device | None = None) -> Scorer:
+    """The scorer `name`, on `device` (default: the checkpoint's). Raises BadInput that lists what there is, or says what to fetch."""
+    source = locate(name, checkpoint)
+    place = device if device is not None else checkpoint.device if checkpoint else "cpu"
+    return _OPENERS[source.kind](source, place, checkpoint)
+
+
+def scorer_names(checkpoint: Checkpoint | None = None) -> list[str]:
+    """All names that could be asked for, the card's first; some of the published ones may lack their weights (see `unavailable`)."""
+    return list(dict.fromkeys([*(checkpoint.card.scorers if checkpoint else ()), *PUBLISHED]))
+
+
+def unavailable(name: str, checkpoint: Checkpoint | None = None) -> str:
+    """Why that scorer cannot be opened here and what to do, in one line; empty when its files are there. Opens nothing."""
+    try:
+        locate(name, checkpoint)
+    except BadInput as error:
+        return str(error)
+    return ""
+
+
+def locate(name: str, checkpoint: Checkpoint | None = None) -> Source:
+    """Where the scorer's files are. Raises BadInput."""
+    if checkpoint and name in checkpoint.card.scorers:
+        return _on_card(name, checkpoint)
+    if name not in PUBLISHED:
+        raise BadInput(f"there is no scorer {name!r}; there are {', '.join(scorer_names(checkpoint))}")
+    kind = PUBLISHED[name]
+    if kind == "hps":
+        return Source(name, kind, published.find_hps(name))
+    if kind == "aesthetic":
+        head, clip = published.find_aesthetic()
+        return Source(name, kind, head, clip)
+    return Source(name, kind, published.find_clip(name))
+
+
+def _on_card(name: str, checkpoint: Checkpoint) -> Source:
+    card = checkpoint.card
+    entry = card.scorers[name]
+    kind = entry["kind"]
+    if kind not in _OPENERS:
+        raise BadInput(f"the card of {checkpoint.name} gives scorer {name!r} the kind {kind!r}; there are {', '.join(_OPENERS)}")
+    path, held_out = card.path(entry["path"]), kind == "judge" or card.judge == name
+    if kind != "aesthetic":
+        return Source(name, kind, path, held_out=held_out)
+    folder = path if path.is_dir() else path.parent
+    head = folder / "head.safetensors" if path.is_dir() else path
+    beside = next((at for at in (folder, folder / "clip") if (at / "config.json").is_file()), None)
+    clip = card.path(entry["clip"]) if "clip" in entry else beside
+    if clip is None or not head.is_file():
+        raise BadInput(f"scorer {name!r} of {checkpoint.name} needs {folder}/head.safetensors and a CLIPModel there or in its folder clip")
+    return Source(name, kind, head, clip, held_out)
+
+
+def _open_clip(source: Source, device: Any, checkpoint: Checkpoint | None) -> Scorer:
+    from tools.scoring.clip import ClipEncoder, ClipScorer
+
+    return ClipScorer(ClipEncoder.open(source.path, device), source.name, source.held_out)
+
+
+def _open_spherical_clip(source: Source, device: Any, checkpoint: Checkpoint | None) -> Scorer:
+    from tools.scoring.clip import ClipEncoder, SphericalClipScorer
+
+    return SphericalClipScorer(ClipEncoder.open(source.path, device), source.name, source.held_out)
+
+
+def _open_hps(source: Source, device: Any, checkpoint: Checkpoint | None) -> Scorer:
+    from tools.scoring.hps import HpsScorer, open_hps
+
+    own = checkpoint.tokenizer if checkpoint else None
+    tokenizer = None if source.path.is_dir() else published.find_tokenizer(source.path.parent, own)
+    return HpsScorer(open_hps(source.path, device, tokenizer), source.name, source.held_out)
+
+
+def _open_aesthetic(source: Source, device: Any, checkpoint: Checkpoint | None) -> Scorer:
+    from tools.scoring.aesthetic import AestheticScorer
+    from tools.scoring.clip import ClipEncoder
+
+    assert source.clip is not None
+    return AestheticScorer(ClipEncoder.open(source.clip, device), source.path, source.name, source.held_out)
+
+
+def _open_judge(source: Source, device: Any, checkpoint: Checkpoint | None) -> Scorer:
+    from tools.scoring.judge import Judge
+
+    return Judge.open(source.path, source.name, str(device))
+
+
+_OPENERS: dict[str, Callable[[Source, Any, Any], Scorer]] = {
+    "clip": _open_clip,
+    "spherical_clip": _open_spherical_clip,
+    "hps": _open_hps,
+    "aesthetic": _open_aesthetic,
+    "judge": _open_judge,
+}
