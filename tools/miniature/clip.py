@@ -1,11 +1,12 @@
 """Stages 2 and 3: two CLIPs of different seeds, one lends the text encoder, the other becomes the alignment scorer.
 
-Contrastive on batches made of whole groups (pictures that differ in one attribute), with two heads that name the things and
-their attributes from the features. The heads only help the towers along; they are thrown away.
+Contrastive on batches made of whole groups (pictures that differ in one attribute), with heads on both towers that name the things
+and their attributes. The heads only help the towers along; they are thrown away.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,9 @@ import numpy as np
 from tools.miniature.captions import caption
 from tools.miniature.dataset import GROUP, Dataset
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
+from tools.miniature.reading import Reader, train_reading
 from tools.miniature.scene import Scene
-from tools.miniature.tokenizer import POSITIONS
+from tools.miniature.tokenizer import POSITIONS, tokens
 from tools.miniature.vae import to_pixels
 from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, STYLES
 
@@ -45,11 +47,6 @@ def new_clip(tokenizer: CLIPTokenizer, width: int = 128, text_layers: int = 4, i
     return CLIPModel(config)
 
 
-def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> dict[str, torch.Tensor]:
-    """Input ids and mask, padded to the longest of `texts`, cut at 77."""
-    return dict(tokenizer(texts, padding=True, truncation=True, max_length=POSITIONS, return_tensors="pt"))
-
-
 def normalised(pictures: np.ndarray) -> torch.Tensor:
     """(n, 64, 64, 3) uint8 to what CLIP's image tower reads."""
     import torch
@@ -75,7 +72,7 @@ def _unit(output: Any) -> torch.Tensor:
 
 
 def truth_vector(scene: Scene, nouns: int) -> np.ndarray:
-    """Multi-hot: nouns, (colour of the first and only thing), background, style."""
+    """Multi-hot: nouns, colours of the things, background, style."""
     colours, backgrounds, styles = list(COLOURS), list(BACKGROUNDS), list(STYLES)
     vector = np.zeros(nouns + len(colours) + len(backgrounds) + len(styles), np.float32)
     for thing in scene.things:
@@ -87,37 +84,58 @@ def truth_vector(scene: Scene, nouns: int) -> np.ndarray:
     return vector
 
 
-def train_clip(
-    name: str, model: CLIPModel, tokenizer: CLIPTokenizer, data: Dataset, schedule: Schedule, batch: int, work: Path, seed: int,
-    say: Callable[[str], None],
-) -> None:  # fmt: skip
-    """Symmetric contrastive loss with CLIP's learned temperature, plus binary cross-entropy of the image head."""
-    import torch
+class _Namer:
+    """Heads on the image tower: the features name everything; the patches together name the things, each patch voting for its own."""
 
-    width = model.config.projection_dim
-    head = torch.nn.Linear(width, data.nouns + len(COLOURS) + len(BACKGROUNDS) + len(STYLES))
-    device = device_of(model)
-    both = torch.nn.ModuleDict({"clip": model, "head": head.to(device)})
+    def __init__(self, width: int, nouns: int) -> None:
+        import torch
+
+        self.nouns = nouns
+        labels = nouns + len(COLOURS) + len(BACKGROUNDS) + len(STYLES)
+        self.heads = torch.nn.ModuleDict({"whole": torch.nn.Linear(width, labels), "patch": torch.nn.Linear(width, nouns)})
+
+    def loss(self, features: torch.Tensor, patches: torch.Tensor, scenes: list[Scene]) -> torch.Tensor:
+        import torch
+        from torch.nn import functional as F
+
+        truth = torch.from_numpy(np.stack([truth_vector(scene, self.nouns) for scene in scenes])).to(features.device)
+        whole = F.binary_cross_entropy_with_logits(self.heads["whole"](features), truth) * truth.shape[1]
+        votes = self.heads["patch"](patches).logsumexp(1) - math.log(patches.shape[1])
+        return whole + F.binary_cross_entropy_with_logits(votes, truth[:, : self.nouns]) * self.nouns
+
+
+def train_clip(
+    name: str, model: CLIPModel, tokenizer: CLIPTokenizer, data: Dataset, reading: Schedule, schedule: Schedule, batch: int, work: Path,
+    seed: int, rare: bool, say: Callable[[str], None],
+) -> None:  # fmt: skip
+    """First the text tower reads (`reading`); then symmetric contrastive loss with CLIP's learned temperature, while both towers go on
+    naming what they are shown."""
+    import torch
+    from torch.nn import functional as F
+
+    device, width = device_of(model), model.config.projection_dim
+    reader = Reader(width, len(tokenizer), data.nouns, rare)
+    namer = _Namer(width, data.nouns)
+    heads = torch.nn.ModuleDict({"reader": reader.heads, "namer": namer.heads}).to(device)
+    train_reading(f"{name}.reading", model.text_model, reader, tokenizer, reading, batch, work, seed, say)
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
         groups = rng.choice(len(data) // GROUP, batch // GROUP, replace=False)
         rows = np.sort((groups[:, None] * GROUP + np.arange(GROUP)).ravel())
         scenes = [data.scene(int(row)) for row in rows]
-        texts = tokens(tokenizer, [caption(scene, rng) for scene in scenes])
-        truth = torch.from_numpy(np.stack([truth_vector(scene, data.nouns) for scene in scenes])).to(device)
+        texts = [caption(scene, rng) for scene in scenes]
+        read = {key: value.to(device) for key, value in tokens(tokenizer, texts).items()}
         with mixed_precision(device):
-            raw = model.get_image_features(pixel_values=normalised(data.pictures[rows]).to(device)).pooler_output.float()
-            text = text_features(model, texts)
-        image = torch.nn.functional.normalize(raw, dim=-1)
-        logits = model.logit_scale.exp().clamp(max=100) * image @ text.T
+            seen = model.vision_model(pixel_values=normalised(data.pictures[rows]).to(device))
+            image = model.visual_projection(seen.pooler_output).float()
+            patches = seen.last_hidden_state[:, 1:].float()
+            said = model.text_model(**read)
+            text = model.text_projection(said.pooler_output).float()
+        logits = model.logit_scale.exp().clamp(max=100) * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
         # Two scenes of a group may earn captions that fit both; softened targets keep that from being an error.
         labels = torch.arange(len(rows), device=device)
-        contrast = (
-            torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.02)
-            + torch.nn.functional.cross_entropy(logits.T, labels, label_smoothing=0.02)
-        ) / 2
-        naming = torch.nn.functional.binary_cross_entropy_with_logits(head(raw), truth) * truth.shape[1]
-        return contrast + 0.25 * naming
+        contrast = sum(F.cross_entropy(side, labels, label_smoothing=0.02) for side in (logits, logits.T)) / 2
+        return contrast + 0.25 * namer.loss(image, patches, scenes) + 0.1 * reader.loss(said, read, scenes, texts)
 
-    train(name, both, loss, schedule, work, seed, say)
+    train(name, torch.nn.ModuleDict({"clip": model, "heads": heads}), loss, schedule, work, seed, say)
     model.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,8 @@ import numpy as np
 from tools.miniature.dataset import Dataset
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
 from tools.miniature.scene import SIDE, Scene
-from tools.miniature.vae import reconstruct
-from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, DEFECTS, STYLES
+from tools.miniature.vae import kept_reconstructions
+from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, DEFECTS, NOUNS, STYLES
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from tools.scoring.judge_network import JudgeNetwork, Seen
 
 RECONSTRUCTED = 0.6  # share of training pictures that went through the autoencoder, as generated ones do
+
+MISSED = 3.0  # what a thing overlooked costs, against one seen that is not there: a prompt asks for few of the many things
 
 
 def new_judge(nouns: int) -> JudgeNetwork:
@@ -42,12 +45,13 @@ def train_judge(
     import torch
 
     device = device_of(network)
+    reconstructed = cache(lambda: kept_reconstructions(vae, data, work, say))  # not needed where the stage is done already
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
         rows = np.sort(rng.integers(len(data), size=batch))
         pictures = np.array(data.pictures[rows])
         through = rng.random(batch) < RECONSTRUCTED
-        pictures[through] = reconstruct(vae, pictures[through])
+        pictures[through] = reconstructed()[rows[through]]
         pictures, shift = _shifted(pictures, rng)
         pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().to(device) / 255
         with mixed_precision(device):
@@ -78,7 +82,7 @@ def judge_loss(seen: Seen, scenes: list[Scene], shift: np.ndarray) -> torch.Tens
     style = torch.tensor([list(STYLES).index(scene.style) for scene in scenes], device=device)
     defects = torch.tensor([[float(name in scene.quality.defects) for name in DEFECTS] for scene in scenes], device=device)
     return (
-        F.binary_cross_entropy_with_logits(seen.presence, presence) * 20
+        F.binary_cross_entropy_with_logits(seen.presence, presence, pos_weight=torch.tensor(MISSED, device=device)) * 20
         + F.cross_entropy(seen.colour[here].float(), torch.tensor(colour, device=device))
         + 4 * (seen.centre[here].float() - torch.tensor(centre, device=device).clamp(0, 1)).abs().mean()
         + F.cross_entropy(seen.background, background)
@@ -88,13 +92,17 @@ def judge_loss(seen: Seen, scenes: list[Scene], shift: np.ndarray) -> torch.Tens
 
 
 def judge_accuracy(network: JudgeNetwork, scenes: list[Scene], pictures: np.ndarray) -> dict[str, float]:
-    """Share right per head. `object`: the things that are there are found and no other is; `relation`: by predicted places."""
+    """Share right per head.
+
+    `object`: the two questions of each thing that is there, is it seen, and is another of its kind (`Noun.group`) that is not there
+    not seen; `object_exact`: the pictures where no question about any noun is answered wrongly; `relation`: by predicted places.
+    """
     import torch
 
     from tools.scoring.judge import relation_of
 
-    colours = list(COLOURS)
-    right: dict[str, list[bool]] = {name: [] for name in ("object", "colour", "relation", "background", "style", "defects")}
+    colours, nouns, rng = list(COLOURS), network.sizes["nouns"], np.random.default_rng(0)
+    right: dict[str, list[bool]] = {name: [] for name in ("object", "object_exact", "colour", "relation", "background", "style", "defects")}
     for start in range(0, len(scenes), 256):
         part = scenes[start : start + 256]
         with torch.inference_mode():
@@ -103,8 +111,10 @@ def judge_accuracy(network: JudgeNetwork, scenes: list[Scene], pictures: np.ndar
             )
         for row, scene in enumerate(part):
             found = set((seen.presence[row] > 0).nonzero().flatten().tolist())
-            right["object"].append(found == {thing.noun for thing in scene.things})
+            there = {thing.noun for thing in scene.things}
+            right["object_exact"].append(found == there)
             for thing in scene.things:
+                right["object"] += [thing.noun in found, rng.choice(absent_kin(thing.noun, there, nouns)) not in found]
                 truth = colours.index(thing.colour) if thing.colour else len(colours)
                 right["colour"].append(int(seen.colour[row, thing.noun].argmax()) == truth)
             if scene.relation:
@@ -115,6 +125,12 @@ def judge_accuracy(network: JudgeNetwork, scenes: list[Scene], pictures: np.ndar
             shown = [name for name, logit in zip(DEFECTS, seen.defects[row].tolist(), strict=True) if logit > 0]
             right["defects"] += [(name in shown) == (name in scene.quality.defects) for name in DEFECTS]
     return {name: float(np.mean(values)) for name, values in right.items()}
+
+
+def absent_kin(noun: int, there: set[int], nouns: int) -> list[int]:
+    """The nouns of the same group that are not there; where there are none, all that are not there."""
+    absent = [other for other in range(nouns) if other not in there]
+    return [other for other in absent if NOUNS[other].group == NOUNS[noun].group] or absent
 
 
 def _shifted(pictures: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tools.miniature.captions import caption
-from tools.miniature.clip import image_features, normalised, text_features, tokens
+from tools.miniature.clip import image_features, normalised, text_features
 from tools.miniature.dataset import one_change
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
 from tools.miniature.render import render
 from tools.miniature.scene import Scene, draw_quality, draw_scene, place_pair, place_single
+from tools.miniature.tokenizer import tokens
 from tools.miniature.vae import reconstruct
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from tools.miniature.captions import caption
 from tools.miniature.scene import draw_scene
 
 if TYPE_CHECKING:
+    import torch
     from transformers import CLIPTokenizer
 
 POSITIONS = 77
@@ -54,6 +55,11 @@ def kept_tokenizer(folder: Path, seed: int) -> CLIPTokenizer:
     if not (folder / "tokenizer.json").is_file():
         build_tokenizer(seed).save_pretrained(folder)
     return CLIPTokenizer.from_pretrained(folder)
+
+
+def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> dict[str, torch.Tensor]:
+    """Input ids and mask, padded to the longest of `texts`, cut at 77."""
+    return dict(tokenizer(texts, padding=True, truncation=True, max_length=POSITIONS, return_tensors="pt"))
 
 
 def _merges(learner: object) -> list[list[str]]:

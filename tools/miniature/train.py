@@ -36,6 +36,7 @@ class Preset:
     nouns: int
     groups: int
     vae: Schedule
+    reading: Schedule
     text_encoder: Schedule
     alignment: Schedule
     judge: Schedule
@@ -54,9 +55,10 @@ PRESETS = {
         nouns=60,
         groups=16000,
         vae=Schedule(3300, 1.5e-3, 200, average=0.995),
-        text_encoder=Schedule(700, 1e-3, 100, weight_decay=0.05),
-        alignment=Schedule(2000, 1e-3, 100, weight_decay=0.05),
-        judge=Schedule(3600, 1.5e-3, 200, average=0.998),
+        reading=Schedule(1500, 2e-3, 100),
+        text_encoder=Schedule(400, 5e-4, 50, weight_decay=0.05),
+        alignment=Schedule(2500, 1e-3, 100, weight_decay=0.05),
+        judge=Schedule(12000, 1.5e-3, 200, average=0.998),
         unet=Schedule(8000, 1e-3, 300, average=0.999),
         preference=Schedule(500, 3e-4, 40, average=0.99),
     ),
@@ -64,7 +66,8 @@ PRESETS = {
         nouns=150,
         groups=60000,
         vae=Schedule(20000, 1.5e-3, 500, average=0.999),
-        text_encoder=Schedule(8000, 1e-3, 500, weight_decay=0.05),
+        reading=Schedule(8000, 2e-3, 200),
+        text_encoder=Schedule(4000, 5e-4, 200, weight_decay=0.05),
         alignment=Schedule(12000, 1e-3, 500, weight_decay=0.05),
         judge=Schedule(30000, 1.5e-3, 500, average=0.999),
         unet=Schedule(60000, 6e-4, 1000, average=0.9998),
@@ -81,7 +84,7 @@ PRESETS = {
 
 def shortened(preset: Preset, share: float) -> Preset:
     """The same recipe with `share` of every stage's steps and pictures: for trying it out."""
-    schedules = {name: getattr(preset, name) for name in STAGES}
+    schedules = {name: getattr(preset, name) for name in (*STAGES, "reading")}
     cut = {
         name: replace(schedule, steps=max(2, int(schedule.steps * share)), warmup=max(1, int(schedule.warmup * share)))
         for name, schedule in schedules.items()
@@ -154,7 +157,7 @@ class _Recipe:
     def text_encoder(self) -> CLIPTextModel:
         from transformers import CLIPTextModel
 
-        clip = self._clip("text_encoder", self.seed + 1)
+        clip = self._clip("text_encoder", self.seed + 1, rare=False)
         encoder = CLIPTextModel(clip.config.text_config)
         encoder.load_state_dict(
             {name.removeprefix("text_model."): value for name, value in clip.state_dict().items() if name.startswith("text_model.")}
@@ -162,7 +165,7 @@ class _Recipe:
         return encoder.eval().to(self.device)
 
     def alignment(self) -> CLIPModel:
-        return self._clip("alignment", self.seed + 2)
+        return self._clip("alignment", self.seed + 2, rare=True)
 
     def unet(self) -> UNet2DConditionModel:
         from tools.miniature.unet import new_unet, train_unet
@@ -236,12 +239,14 @@ class _Recipe:
         sample_grid(out, self.work / "samples.png")
         self.say(f"checkpoint written to {out}; look at {self.work / 'samples.png'}")
 
-    def _clip(self, name: str, seed: int) -> CLIPModel:
+    def _clip(self, name: str, seed: int, rare: bool) -> CLIPModel:
         from tools.miniature.clip import new_clip, train_clip
 
         def make() -> CLIPModel:
             clip = new_clip(self.tokenizer, seed=seed).to(self.device)
-            train_clip(name, clip, self.tokenizer, self.data, getattr(self.preset, name), self.preset.clip_batch, self.work, seed, self.say)
+            schedules = self.preset.reading, getattr(self.preset, name)
+            settings = (*schedules, self.preset.clip_batch, self.work, seed, rare, self.say)
+            train_clip(name, clip, self.tokenizer, self.data, *settings)
             return clip
 
         return self._once(name, make)

@@ -17,7 +17,7 @@ from tools.miniature.captions import caption
 from tools.miniature.dataset import Dataset
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
 from tools.miniature.tokenizer import POSITIONS
-from tools.miniature.vae import encode
+from tools.miniature.vae import kept_latents
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +69,7 @@ def train_unet(
     pictures."""
     import torch
 
-    latents = cache(lambda: _cached_latents(vae, data, work, say))  # not needed where the stage is done already
+    latents = cache(lambda: kept_latents(vae, data, work, say))  # not needed where the stage is done already
     device = device_of(unet)
     kept = new_scheduler().alphas_cumprod.to(device)
     snr = kept / (1 - kept)
@@ -95,14 +95,3 @@ def train_unet(
 
     train("unet", unet, loss, schedule, work, seed, say)
     unet.eval()
-
-
-def _cached_latents(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[str], None]) -> np.ndarray:
-    path = work / "latents.npy"
-    if not path.is_file():
-        say(f"unet: encoding {len(data)} pictures")
-        parts = [encode(vae, data.pictures[start : start + 4096]).numpy() for start in range(0, len(data), 4096)]
-        aside = work / "latents.part.npy"
-        np.save(aside, np.concatenate(parts))
-        aside.rename(path)
-    return np.load(path, mmap_mode="r")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,16 +76,57 @@ def encode(vae: AutoencoderKL, pictures: np.ndarray, scaled: bool = True, batch:
     return torch.cat(parts)
 
 
-def reconstruct(vae: AutoencoderKL, pictures: np.ndarray, batch: int = 64) -> np.ndarray:
-    """Through the autoencoder and back, uint8."""
+def decode(vae: AutoencoderKL, latents: torch.Tensor, batch: int = 64) -> np.ndarray:
+    """Scaled latents (n, 8, 16, 16) to pictures (n, 64, 64, 3), uint8."""
     import torch
 
     device, parts = device_of(vae), []
     with torch.inference_mode(), mixed_precision(device):
-        for start in range(0, len(pictures), batch):
-            decoded = vae.decode(vae.encode(to_pixels(pictures[start : start + batch]).to(device)).latent_dist.mean).sample
+        for start in range(0, len(latents), batch):
+            decoded = vae.decode(latents[start : start + batch].float().to(device) / vae.config.scaling_factor).sample
             parts.append(((decoded.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(parts)
+
+
+def reconstruct(vae: AutoencoderKL, pictures: np.ndarray) -> np.ndarray:
+    """Through the autoencoder and back, uint8."""
+    return decode(vae, encode(vae, pictures))
+
+
+def kept_latents(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[str], None]) -> np.ndarray:
+    """Scaled mean latents (n, 8, 16, 16) float16 of all training pictures; encoded once and kept in `work`."""
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        return encode(vae, data.pictures[start:stop]).numpy()
+
+    return _kept(work / "latents.npy", len(data), rows, say)
+
+
+def kept_reconstructions(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[str], None]) -> np.ndarray:
+    """All training pictures (n, 64, 64, 3) uint8 as the autoencoder gives them back; decoded once and kept in `work`."""
+    import torch
+
+    latents = kept_latents(vae, data, work, say)
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        return decode(vae, torch.from_numpy(np.array(latents[start:stop])))
+
+    return _kept(work / "reconstructed.npy", len(data), rows, say)
+
+
+def _kept(path: Path, count: int, rows: Callable[[int, int], np.ndarray], say: Callable[[str], None], part: int = 2048) -> np.ndarray:
+    """The array in `path`, made part by part where it is not there; written aside and renamed, so that two processes may meet here."""
+    if not path.is_file():
+        say(f"{path.stem}: computing {count} rows")
+        aside = path.with_suffix(f".{os.getpid()}.npy")
+        first = rows(0, min(part, count))
+        array = np.lib.format.open_memmap(aside, mode="w+", dtype=first.dtype, shape=(count, *first.shape[1:]))
+        array[: len(first)] = first
+        for start in range(part, count, part):
+            array[start : start + part] = rows(start, min(start + part, count))
+        array.flush()
+        aside.replace(path)
+    return np.load(path, mmap_mode="r")
 
 
 def psnr(vae: AutoencoderKL, pictures: np.ndarray) -> float:

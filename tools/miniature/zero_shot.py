@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tools.miniature.clip import image_features, normalised, text_features, tokens
+from tools.miniature.clip import image_features, normalised, text_features
 from tools.miniature.scene import Scene
+from tools.miniature.tokenizer import tokens
 from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, NOUNS, RELATIONS, STYLES
 
 if TYPE_CHECKING:
