@@ -16,12 +16,14 @@ from typing import Annotated, Any
 
 import typer
 
+from graph.learning import DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS, LearningSettings
 from graph.settings import Settings
 from graph.stopped import Stopped
 from promptdb.errors import BadInput
 from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+_LEARNING = LearningSettings()
 
 app = typer.Typer(
     help="Limner: give it a prompt and a diffusion checkpoint, and it returns a prompt that makes better images, with the evidence.",
@@ -62,6 +64,40 @@ def refine(
         _print_json(document)
     else:
         terminal.print_refined(document, _console())
+
+
+@app.command()
+@takes_settings(*SEARCHING, budget=DEFAULT_BUDGET, heldout_seeds=DEFAULT_HELDOUT_SEEDS)
+def optimize(
+    settings: Settings,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="prompts: one a line, JSONL {prompt, pins}, or CSV")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="read so many prompts of the file")] = None,
+    iterations: Annotated[int, typer.Option("--iterations", help="rounds of learning")] = _LEARNING.iterations,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="prompts a round")] = _LEARNING.batch_size,
+    arms: Annotated[int, typer.Option("--arms", help="instructions that survive a round")] = _LEARNING.arms,
+    selector: Annotated[str, typer.Option("--selector", help="who survives: ucb, ucb-e, greedy, epsilon, ...")] = _LEARNING.selector,
+    professional: Annotated[bool, typer.Option(help="whether the prompt database takes part")] = _LEARNING.professional,
+    compat: Annotated[str, typer.Option("--compat", help="maai: the reference's own order and UCB numbers")] = "",
+    instruction: Annotated[str, typer.Option("--instruction", help="where to start from; by default the rewriter's own")] = "",
+    resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
+    as_json: Json = False,
+) -> None:
+    """Learn an instruction on a file of prompts, and report what it is worth on prompts that it never saw."""
+    from graph.sessions import Control
+    from serve import optimizing, terminal
+
+    if (file is None) == (resume is None):
+        raise BadInput("give either a FILE of prompts or --resume RUN; a resumed run keeps its prompts")
+    learning = LearningSettings(iterations, batch_size, arms, selector, professional=professional, compat=compat)  # type: ignore[arg-type]
+    control = Control()
+    with terminal.stop_on_signals(control):
+        if resume:
+            document = optimizing.resume(settings, resume, terminal.show_events, control)
+        else:
+            document = optimizing.optimize(settings, learning, file, limit, terminal.show_events, control, instruction)  # type: ignore[arg-type]
+    if as_json:
+        return _print_json(document)
+    terminal.print_optimized(document, _console())
 
 
 @app.command()
@@ -221,6 +257,27 @@ def runs_show(settings: Settings, run: str, as_json: Json = False) -> None:
     if as_json:
         return _print_json(document)
     terminal.print_tree(document, _console())
+
+
+@runs_app.command("export")
+@takes_settings(*STORED)
+def runs_export(
+    settings: Settings,
+    run: str,
+    form: Annotated[str, typer.Option("--as", help="preset (JSON) or system-prompt (text)")] = "preset",
+    file: Annotated[Path | None, typer.Option("--file", help="write it there instead of on stdout")] = None,
+) -> None:
+    """Export the instruction that a run learned, for other tools."""
+    from serve import exported
+
+    if form not in ("preset", "system-prompt"):
+        raise BadInput(f"--as knows preset and system-prompt, not {form!r}")
+    document = exported.preset(settings, run)
+    text = exported.system_prompt(document) if form == "system-prompt" else json.dumps(document, ensure_ascii=False, indent=2)
+    if file is None:
+        print(text)
+    else:
+        exported.write(text, file)
 
 
 def main(arguments: list[str] | None = None) -> int:

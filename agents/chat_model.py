@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from agents import guard
+from agents import guard, offline_gradient
 from agents.bounded_client import TooMuch, bounded_client
 from agents.chat_settings import ChatSettings
 from agents.messages import Answer, ChatModel, Message, NoAnswer, Usage
@@ -43,7 +43,7 @@ class AnswerCache(Protocol):
 
 def open_chat(settings: ChatSettings, budget: Budget, answers: AnswerCache | None = None) -> ChatModel:
     """The configured server; without key and base URL the offline stand-in."""
-    return ServerChat(settings, budget, answers) if settings.has_server else OfflineChat()
+    return ServerChat(settings, budget, answers) if settings.has_server else OfflineChat(offline_gradient.ALL_RULES)
 
 
 def answer_key(model: str, messages: Sequence[Message], schema: type[BaseModel], temperature: float, seed: int | None) -> str:
@@ -128,7 +128,7 @@ class ServerChat:
             problem = f"it was longer than {self._settings.max_answer_chars} characters"
         if not reply.refusal and not problem:
             try:
-                return schema.model_validate_json(_json_object(reply.text)), reply, ""
+                return _validated(schema, reply.text), reply, ""
             except ValidationError as error:
                 problem = _readable(error)
         if reply.refusal or guard.is_refusal(reply.text):
@@ -264,6 +264,17 @@ class ServerChat:
         key = self._settings.api_key
         line = " ".join((text.replace(key.get_secret_value(), "***") if key else text).split())
         return line if len(line) <= 300 else line[:297] + "..."
+
+
+def _validated(schema: type[Answer], text: str) -> Answer:
+    """The answer in JSON; else as the schema itself reads it from plain text, where it has a `from_text`. Raises ValidationError."""
+    try:
+        return schema.model_validate_json(_json_object(text))
+    except ValidationError:
+        reader = getattr(schema, "from_text", None)
+        if reader is None or (found := reader(guard.clean(text))) is None:
+            raise
+        return cast(Answer, found)
 
 
 def _json_object(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from promptdb.records import canonical_text
 
-Kind = Literal["refusal", "preamble", "empty", "duplicate", "over-long", "lost pin", "markup"]
+Kind = Literal["refusal", "preamble", "empty", "duplicate", "over-long", "lost pin", "markup", "one subject"]
 TokenLimit = Callable[[str], tuple[int, int]]
 """Tokens of a text and the encoder's limit: `ImageModel.token_count`."""
 

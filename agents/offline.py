@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from agents import guard
+from agents.directives import read
 from agents.keywords import keywords
 from agents.messages import Answer, Message, NoAnswer, Usage
 from agents.opposites import adds_content, agrees, contradicts
@@ -69,17 +70,30 @@ def rule_for(schema_name: str) -> Callable[[Rule], Rule]:
 
 @rule_for("Rewrites")
 def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
-    """Keeps the description and adds what the exemplars agree on: tags that recur across different subjects, most voted first.
+    """Keeps the description and adds what the instruction's directives ask for, then what the exemplars agree on: tags that recur across
+    different subjects, most voted first.
 
     The first variants add the best voted tags in several numbers, then without a negative, then with the tags in front; further
     ones draw tags by vote. No two add the same tags in the same way; there are fewer than asked for where little recurs.
     """
     description, exemplars = facts["description"], facts["exemplars"]
     subject = _subject(description, facts.get("pins", ()))
-    tags = _recurring(exemplars, "positive", lambda tag, chosen: _may_add(tag, ", ".join([subject, *chosen]), exemplars))
-    negative = ", ".join(_recurring(exemplars, "negative", lambda tag, _: _may_negate(tag, ", ".join([subject, *tags]))))
+    told = read(facts.get("instruction", ""))
+    unwanted = {word.casefold() for word in told.leave}
+    recurring = _recurring(exemplars, "positive", lambda tag, chosen: _may_add(tag, ", ".join([subject, *chosen]), exemplars))
+    asked = [tag for tag in told.add if _may_add(tag, subject, ())]
+    tags = {tag: len(exemplars) + 1 for tag in asked} | {
+        tag: votes for tag, votes in recurring.items() if tag.casefold() not in unwanted and not contradicts(tag, ", ".join(asked))
+    }
+    negated = [tag for tag in told.negate if _may_negate(tag, ", ".join([subject, *tags]))]
+    negated += [
+        tag
+        for tag in _recurring(exemplars, "negative", lambda tag, _: _may_negate(tag, ", ".join([subject, *tags])))
+        if tag.casefold() not in unwanted
+    ]
+    negative = ", ".join(keywords(", ".join(negated)))
     found: dict[object, dict[str, str]] = {}
-    for plan in _plans(tags, facts["n"], rng):
+    for plan in _plans(tags, facts["n"], rng, len(asked)):
         if len(found) == facts["n"]:
             break
         if not plan.tags and not (plan.negated and negative):
@@ -98,13 +112,14 @@ class _Plan(NamedTuple):
     negated: bool = True
 
 
-def _plans(tags: Mapping[str, int], n: int, rng: random.Random) -> Iterator[_Plan]:
-    """More than `n` plans, with repetitions where there is little to choose from."""
+def _plans(tags: Mapping[str, int], n: int, rng: random.Random, asked: int = 0) -> Iterator[_Plan]:
+    """More than `n` plans, with repetitions where there is little to choose from. The first plans hold the `asked` first tags all."""
     voted = tuple(tags)
     for count in TAG_COUNTS:
-        yield _Plan(voted[:count])
-    yield _Plan(voted[: TAG_COUNTS[0]], negated=False)
-    yield _Plan(voted[: TAG_COUNTS[0]], in_front=True)
+        yield _Plan(voted[: max(count, asked)])
+    first = voted[: max(TAG_COUNTS[0], asked)]
+    yield _Plan(first, negated=False)
+    yield _Plan(first, in_front=True)
     for _ in range(20 * n):
         count = rng.randint(0, min(max(TAG_COUNTS), len(voted)))
         yield _Plan(_drawn(tags, count, rng), in_front=rng.random() < 0.25, negated=rng.random() < 0.75)

@@ -23,11 +23,11 @@ from promptdb.records import Conditioning
 
 DEFAULT_INSTRUCTION = "Turn the description below into prompts from which Stable Diffusion draws a better image."
 
-_ROLE = (
+ROLE = (
     "You are an experienced prompt engineer: you know which words make an image model draw well. "
     "Stable Diffusion is a model that draws an image from a text prompt."
 )
-_CONSTRAINT = "Keep what the description says about the image's content and style: lose no subject, change none, add none."
+KEEP_CONTENT = "Keep what the description says about the image's content and style: lose no subject, change none, add none."
 _FORM = (
     "Write {n} different variants. Each has a `positive` list, what should be seen, and a `negative` list, what should not be seen. "
     "Both are keywords and short phrases separated by commas, the most important first, at most 40 words each. "
@@ -135,7 +135,7 @@ def rewrite(
 def messages(prompt: str, exemplars: Sequence[Exemplar], n: int, instruction: str, pins: Sequence[str]) -> list[Message]:
     """What the chat model is sent. The most similar exemplar stands last, nearest to the description."""
     shown = [Exemplar(*(_one_line(plain(text)) for text in (item.description, item.positive, item.negative))) for item in exemplars]
-    parts = [instruction.strip() or DEFAULT_INSTRUCTION, _CONSTRAINT]
+    parts = [instruction.strip() or DEFAULT_INSTRUCTION, KEEP_CONTENT]
     if pins:
         parts.append("Every positive list must hold these words unchanged: " + "; ".join(f'"{_one_line(pin)}"' for pin in pins))
     if shown:
@@ -151,7 +151,7 @@ def messages(prompt: str, exemplars: Sequence[Exemplar], n: int, instruction: st
         "instruction": instruction,
         "pins": list(pins),
     }
-    return [Message("system", _ROLE), Message("user", "\n\n".join(parts), facts)]
+    return [Message("system", ROLE), Message("user", "\n\n".join(parts), facts)]
 
 
 def _example(item: Exemplar) -> str:

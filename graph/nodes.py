@@ -13,12 +13,12 @@ from typing import Any, cast
 from langgraph.errors import GraphDrained
 from langgraph.runtime import Runtime
 
-from graph.state import CandidateRow, Context, Event, RefineState
+from graph.state import CandidateRow, Context, Event
 from promptdb.records import Conditioning
 from tools.evaluator import Evaluator
 
 Update = dict[str, Any]
-Node = Callable[[RefineState, Runtime[Context]], Update]
+Node = Callable[[Any, Runtime[Context]], Update]
 Emit = Callable[[dict[str, Any]], None]
 
 
@@ -30,7 +30,7 @@ def node(name: str) -> Callable[[Node], Node]:
 
     def decorate(function: Node) -> Node:
         @wraps(function)
-        def run(state: RefineState, runtime: Runtime[Context]) -> Update:
+        def run(state: Any, runtime: Runtime[Context]) -> Update:
             tell(runtime, {"kind": "node", "node": name, "phase": "start"})
             started = time.monotonic()
             update = function(state, runtime)

@@ -15,8 +15,11 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.errors import GraphDrained
+from langgraph.graph import StateGraph
 from langgraph.runtime import RunControl
 
+from graph.optimize import build_optimize
+from graph.optimize_state import OptimizeState
 from graph.refine import build_refine
 from graph.settings import Settings
 from graph.state import Context, Event, RefineState
@@ -25,7 +28,19 @@ from promptdb.errors import BadInput
 from promptdb.records import Run
 from promptdb.store import PromptDB
 
-__all__ = ["Control", "Stopped", "new_run_id", "refine_state", "resumable", "stop_check", "stream_refine"]
+__all__ = [
+    "Control",
+    "Stopped",
+    "new_run_id",
+    "optimize_state",
+    "refine_state",
+    "resumable",
+    "stop_check",
+    "stream_optimize",
+    "stream_refine",
+]
+
+MOST_STEPS = 100_000  # nodes of one run: LangGraph's own limit of 25 is for agents that may never end
 
 
 class Control(RunControl):
@@ -67,14 +82,38 @@ def stream_refine(context: Context, run: Run, control: Control | None = None) ->
     Raises Stopped after `control.request_drain()`. Other errors leave the run marked as failed, and it may be resumed too.
     """
     method = str(run.settings.get("method", "auto"))
-    control = control or Control()
+    return _stream(REFINE, context, run, {"run": run.id, "prompt": run.prompt, "method": method}, method, control or Control())
+
+
+def refine_state(context: Context, run_id: str) -> RefineState:
+    """What the run knows so far, for its report."""
+    return cast(RefineState, _state(REFINE, context, run_id))
+
+
+def stream_optimize(context: Context, run: Run, start: OptimizeState, control: Control | None = None) -> Iterator[Event]:
+    """Learn an instruction from `start`, or go on where an earlier process was stopped or killed, as `stream_refine` does.
+
+    Raises ServerAway where the chat server stays silent; the run may then be resumed.
+    """
+    return _stream(OPTIMIZE, context, run, start, context.learning.compat or context.learning.selector, control or Control())
+
+
+def optimize_state(context: Context, run_id: str) -> OptimizeState:
+    """What the run knows so far, for its report."""
+    return cast(OptimizeState, _state(OPTIMIZE, context, run_id))
+
+
+REFINE, OPTIMIZE = build_refine, build_optimize
+Build = Callable[[], StateGraph[Any, Context, Any, Any]]
+
+
+def _stream(build: Build, context: Context, run: Run, start: Any, method: str, control: Control) -> Iterator[Event]:
     control.last_words = lambda: context.db.finish_run(run.id, "interrupted", {"used": context.evaluator.budget.used()})
     context.db.start_run(Run(run.id, run.command, run.prompt, run.settings, "running", run.started))
-    with _compiled(context) as graph:
-        config: RunnableConfig = {"configurable": {"thread_id": run.id}}
+    with _compiled(build, context) as graph:
+        config: RunnableConfig = {"configurable": {"thread_id": run.id}, "recursion_limit": MOST_STEPS}
         kept = graph.get_state(config)
         begun = bool(kept.values)
-        start: RefineState | None = None if begun else {"run": run.id, "prompt": run.prompt, "method": method}
         yield {
             "kind": "started",
             "run": run.id,
@@ -86,7 +125,15 @@ def stream_refine(context: Context, run: Run, control: Control | None = None) ->
         }
         try:
             if not begun or kept.tasks:  # `next` would not do: it is empty too after a kill between a node's writes and their checkpoint
-                parts = graph.stream(start, config, context=context, stream_mode="custom", durability="sync", control=control, version="v2")
+                parts = graph.stream(
+                    None if begun else start,
+                    config,
+                    context=context,
+                    stream_mode="custom",
+                    durability="sync",
+                    control=control,
+                    version="v2",
+                )
                 with _ending(parts, control):
                     for part in parts:
                         yield cast(Event, part["data"])
@@ -102,10 +149,9 @@ def stream_refine(context: Context, run: Run, control: Control | None = None) ->
         yield {"kind": "finished", "outcome": graph.get_state(config).values["outcome"]}
 
 
-def refine_state(context: Context, run_id: str) -> RefineState:
-    """What the run knows so far, for its report."""
-    with _compiled(context) as graph:
-        return cast(RefineState, graph.get_state({"configurable": {"thread_id": run_id}}).values)
+def _state(build: Build, context: Context, run_id: str) -> Any:
+    with _compiled(build, context) as graph:
+        return graph.get_state({"configurable": {"thread_id": run_id}}).values
 
 
 @contextmanager
@@ -121,8 +167,8 @@ def _ending(parts: Any, control: Control) -> Iterator[None]:
 
 
 @contextmanager
-def _compiled(context: Context) -> Iterator[Any]:
+def _compiled(build: Build, context: Context) -> Iterator[Any]:
     """The graph with its state kept in a file beside the database. A file of its own: LangGraph owns its tables."""
     path = context.db.path.with_suffix(".threads.db")
     with closing(sqlite3.connect(path, timeout=30, check_same_thread=False)) as connection:
-        yield build_refine().compile(checkpointer=SqliteSaver(connection))
+        yield build().compile(checkpointer=SqliteSaver(connection))

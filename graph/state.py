@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypedDict
 
 from agents.messages import ChatModel
+from graph.learning import LearningPlan, LearningSettings
 from graph.settings import Settings
 from promptdb.images import ImageStore
 from promptdb.store import PromptDB
@@ -22,7 +23,8 @@ from tools.solver import Solver
 
 @dataclass(frozen=True)
 class Context:
-    """What the nodes of a run work with. `solvers`: by method name, made when their node is reached. `card`: the checkpoint's."""
+    """What the nodes of a run work with. `solvers`: by method name, made when their node is reached. `card`: the checkpoint's.
+    `learning` and `plan` are of `optimize` alone."""
 
     chat: ChatModel
     evaluator: Evaluator
@@ -31,6 +33,8 @@ class Context:
     settings: Settings
     solvers: Mapping[str, Callable[[], Solver]] = field(default_factory=dict)
     card: Card = field(default_factory=Card)
+    learning: LearningSettings = field(default_factory=LearningSettings)
+    plan: LearningPlan = field(default_factory=lambda: LearningPlan(0, 0, 0, 0))
 
 
 class ExemplarRow(TypedDict):
@@ -70,15 +74,16 @@ class PathRow(TypedDict):
     note: str
 
 
-class ScoreRow(TypedDict):
+class ScoreRow(TypedDict, total=False):
     """One scorer on the held-out seeds: means of the user's prompt and of the best candidate, their paired difference with its
-    95 % interval, on `n` seeds."""
+    95 % interval, on `n` seeds (or prompts, where there are several; then with the two-sided `p` of a sign-flip test)."""
 
     before: float | None
     after: float | None
     delta: float | None
     ci95: list[float] | None
     n: int
+    p: float
 
 
 class Outcome(TypedDict):
@@ -120,10 +125,10 @@ class Event(TypedDict, total=False):
     started: run, prompt, method, checkpoint, chat_model, resumed. node: node, phase, and at its end seconds and note.
     draw: images (about to be asked for, cached ones included). drawn, scored: as the Evaluator tells them, one for each new picture
     and score. candidate: text, negative, origin. dropped: origin, reason, count. skipped: method, reason. warning: text.
-    finished: outcome.
+    iteration: iteration, the leading instruction as text, count of arms. finished: outcome.
     """
 
-    kind: Literal["started", "node", "draw", "drawn", "scored", "candidate", "dropped", "skipped", "warning", "finished"]
+    kind: Literal["started", "node", "draw", "drawn", "scored", "candidate", "dropped", "skipped", "warning", "iteration", "finished"]
     run: str
     prompt: str
     method: str
@@ -147,4 +152,5 @@ class Event(TypedDict, total=False):
     origin: str
     reason: str
     count: int
-    outcome: Outcome
+    iteration: int
+    outcome: Any

@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from promptdb.errors import BadInput
+from promptdb.lines import MAX_LINE, Malformed, decoded, lines, usable
 from promptdb.records import Prompt
 from promptdb.store import PromptDB
 
-MAX_CHARACTERS = 20_000  # of a prompt; no text encoder reads a hundredth of it
-MAX_LINE = 1 << 20  # bytes: room for the longest prompt, subject and negative, every character escaped
 HOPELESS = 1000  # so many malformed lines and not one prompt: the wrong kind of file
 
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 NOT_YET = (".parquet", ".csv", ".tsv", ".json", ".gz", ".zip", ".zst", ".xlsx")
-
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +60,19 @@ def export_rows(db: PromptDB, source: str | None = None) -> Iterator[dict[str, A
         yield {key: value for key, value in row.items() if value not in ("", None)}
 
 
-class _Malformed(Exception):
-    """A line cannot be used; the message is the reason."""
-
-
 def _prompts(
     file: BinaryIO, path: Path, parse: Callable[[str, str], Prompt], source: str | None, malformed: list[tuple[int, str]]
 ) -> Iterator[Prompt]:
     found = 0
-    for number, line in _lines(file):
+    for number, line in lines(file):
         try:
             if line is None:
-                raise _Malformed(f"longer than {MAX_LINE} bytes")
-            text = _decoded(line, path, number)
+                raise Malformed(f"longer than {MAX_LINE} bytes")
+            text = decoded(line, path, number)
             if not text.strip():
                 continue
             prompt = parse(text, path.stem)
-        except _Malformed as error:
+        except Malformed as error:
             malformed.append((number, str(error)))
             if not found and len(malformed) == HOPELESS:
                 first, reason = malformed[0]
@@ -90,67 +82,30 @@ def _prompts(
         yield prompt if source is None else Prompt(prompt.text, source, prompt.subject, prompt.negative, prompt.nsfw)
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
-    """Numbered lines; None for one longer than MAX_LINE, which is read past without being held."""
-    number = 0
-    while line := file.readline(MAX_LINE + 1):
-        number += 1
-        if len(line) <= MAX_LINE:
-            yield number, line
-            continue
-        while line and not line.endswith(b"\n"):
-            line = file.readline(MAX_LINE)
-        yield number, None
-
-
-def _decoded(line: bytes, path: Path, number: int) -> str:
-    if number == 1:
-        if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise BadInput(f"{path} is UTF-16; save it as UTF-8")
-        line = line.removeprefix(b"\xef\xbb\xbf")
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _Malformed(f"not valid UTF-8 at byte {error.start + 1}") from error
-
-
 def _text_row(line: str, source: str) -> Prompt:
-    return Prompt(_usable(line, "prompt"), source)
+    return Prompt(usable(line, "prompt"), source)
 
 
 def _jsonl_row(line: str, source: str) -> Prompt:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise _Malformed("not valid JSON") from error
+        raise Malformed("not valid JSON") from error
     if isinstance(row, str):
         row = {"text": row}
     if not isinstance(row, dict):
-        raise _Malformed("neither a JSON object nor a string")
+        raise Malformed("neither a JSON object nor a string")
     text = row.get("text", row.get("prompt"))
     if text is None:
-        raise _Malformed("no field 'text' or 'prompt'")
+        raise Malformed("no field 'text' or 'prompt'")
     negative = row.get("negative", row.get("negative_prompt"))
     return Prompt(
-        text=_usable(text, "prompt"),
-        source=_usable(row.get("source") or source, "source"),
-        subject=_usable(row.get("subject") or "", "subject", empty=True),
-        negative=_usable(negative or "", "negative", empty=True),
+        text=usable(text, "prompt"),
+        source=usable(row.get("source") or source, "source"),
+        subject=usable(row.get("subject") or "", "subject", empty=True),
+        negative=usable(negative or "", "negative", empty=True),
         nsfw=_number(row.get("nsfw")),
     )
-
-
-def _usable(value: object, name: str, empty: bool = False) -> str:
-    if not isinstance(value, str):
-        raise _Malformed(f"the {name} is not a string")
-    value = value.strip()
-    if len(value) > MAX_CHARACTERS:
-        raise _Malformed(f"the {name} is longer than {MAX_CHARACTERS} characters")
-    if not empty and not value:
-        raise _Malformed(f"the {name} is empty")
-    if odd := _UNPRINTABLE.search(value):
-        raise _Malformed(f"the {name} has the control character U+{ord(odd[0]):04X} at position {odd.start() + 1}")
-    return value
 
 
 def _number(value: object) -> float | None:
@@ -161,5 +116,5 @@ def _number(value: object) -> float | None:
     except OverflowError:
         number = math.nan
     if not math.isfinite(number):
-        raise _Malformed("the field 'nsfw' is not a finite number")
+        raise Malformed("the field 'nsfw' is not a finite number")
     return number

@@ -58,7 +58,28 @@ def _first_tables(db: Database) -> None:
     db["prompt"].enable_fts(["text", "subject"], create_triggers=True, tokenize="porter unicode61 remove_diacritics 2")  # type: ignore[union-attr]
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first_tables,)
+def _learning_tables(db: Database) -> None:
+    # What optimization tries: instructions as arms, their pulls, and how they stood after each iteration.
+    db.executescript(
+        """
+        CREATE TABLE arm (
+            number INTEGER PRIMARY KEY, run TEXT NOT NULL, instruction TEXT NOT NULL, text TEXT NOT NULL,
+            parent TEXT, finding TEXT NOT NULL, born INTEGER NOT NULL, UNIQUE (run, instruction)
+        );
+        CREATE TABLE trial (
+            run TEXT NOT NULL, iteration INTEGER NOT NULL, instruction TEXT NOT NULL, prompt TEXT NOT NULL, seed INTEGER NOT NULL,
+            conditioning TEXT NOT NULL REFERENCES conditioning (id), value REAL, plain REAL,
+            PRIMARY KEY (run, iteration, instruction, prompt, seed)
+        ) WITHOUT ROWID;
+        CREATE TABLE standing (
+            run TEXT NOT NULL, iteration INTEGER NOT NULL, instruction TEXT NOT NULL, mean REAL, pulls INTEGER NOT NULL,
+            value REAL, fate TEXT NOT NULL, PRIMARY KEY (run, iteration, instruction)
+        ) WITHOUT ROWID;
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first_tables, _learning_tables)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 TABLES = (
@@ -72,6 +93,9 @@ TABLES = (
     "candidate",
     "vote",
     "answer",
+    "arm",
+    "trial",
+    "standing",
 )
 
 

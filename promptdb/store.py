@@ -79,8 +79,12 @@ class PromptDB:
         return self._db.transaction()
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Rows of a SELECT, for the search beside this file."""
+        """Rows of a SELECT, for the searches and records beside this file."""
         return self._db.rows(sql, parameters)
+
+    def write(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
+        """An INSERT or UPDATE for each of `rows`, for the records beside this file; how many rows it changed."""
+        return self._db.write(sql, rows)
 
     def stats(self) -> dict[str, int]:
         """Rows of every table, `bytes` (size of the database) and `schema` (its version)."""
@@ -286,6 +290,10 @@ class PromptDB:
     def add_answer(self, key: str, model: str, answer_json: str) -> None:
         """The first answer to a request stays."""
         self._db.write("INSERT OR IGNORE INTO answer (key, model, answer) VALUES (?, ?, ?)", [(key, model, answer_json)])
+
+    def add_conditionings(self, conditionings: Iterable[Conditioning]) -> None:
+        for conditioning in conditionings:
+            self._add_conditioning(conditioning)
 
     def _add_conditioning(self, conditioning: Conditioning) -> None:
         row = (conditioning.id, conditioning.text, conditioning.negative, json.dumps(conditioning.to_json()))

@@ -62,12 +62,13 @@ STORED = ("out", "db")
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout, everything else on stderr")]
 
 
-def takes_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of these names and hand it their values as `settings`, checked."""
+def takes_settings(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of these names and hand it their values as `settings`, checked. `defaults`: its own, by option name."""
+    options = {name: option.replace(default=defaults.get(name, option.default)) for name, option in OPTIONS.items()}
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         own = [item for item in inspect.signature(function, eval_str=True).parameters.values() if item.name != "settings"]
-        parameters = [*own, *(OPTIONS[name] for name in names)]
+        parameters = [*own, *(options[name] for name in names)]
 
         @wraps(function)
         def command(**given: Any) -> None:

@@ -17,14 +17,14 @@ from graph.nodes import conditioning_of
 from graph.plan import plan_images
 from graph.sessions import Control, new_run_id, refine_state, resumable, stop_check, stream_refine
 from graph.settings import Settings
-from graph.state import Context, Event, RefineState, ScoreRow
+from graph.state import Context, Event, RefineState
 from graph.tool_nodes import check_method, solvers
 from promptdb.errors import BadInput
 from promptdb.records import Run, canonical_text
 from serve.report import ReportFiles, write_refine
+from serve.rows import rounded
 
 COMMAND = "refine"
-DECIMALS = 6
 
 Show = Callable[[Iterable[Event]], None]
 
@@ -83,20 +83,10 @@ def _document(context: Context, state: RefineState, files: ReportFiles) -> dict[
         "chat_model": context.chat.name,
         "result": {"text": result.text, "negative": result.negative, "df_prompt": None, "conditioning_id": result.id},
         "improved": outcome["improved"],
-        "scores": {name: _rounded(row) for name, row in outcome["scores"].items()},
+        "scores": {name: rounded(row) for name, row in outcome["scores"].items()},
         "used": context.evaluator.budget.used(),
         "images": {"before": _names(files.before), "after": _names(files.after)},
         "report": str(files.report),
-    }
-
-
-def _rounded(row: ScoreRow) -> dict[str, Any]:
-    return {
-        "before": None if row["before"] is None else round(row["before"], DECIMALS),
-        "after": None if row["after"] is None else round(row["after"], DECIMALS),
-        "delta": None if row["delta"] is None else round(row["delta"], DECIMALS),
-        "ci95": None if row["ci95"] is None else [round(end, DECIMALS) for end in row["ci95"]],
-        "n": row["n"],
     }
 
 

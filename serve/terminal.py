@@ -91,6 +91,8 @@ def show_events(events: Iterable[Mapping[str, Any]], console: Console | None = N
                 progress.advance(task)
             elif kind == "node" and event["note"] and event["note"] != "not asked for":
                 console.print(plain(f"  {event['node']:<9} {event['note']}  ({event['seconds']:.1f} s)"), soft_wrap=True)
+            elif kind == "iteration":
+                console.print(plain(f"  leading    {event['text']}"), soft_wrap=True)
             elif kind == "warning":
                 console.print(Text.assemble(("  mind      ", "yellow"), plain(event["text"])), soft_wrap=True)
 
@@ -108,12 +110,46 @@ def print_refined(document: Mapping[str, Any], console: Console | None = None) -
     else:
         console.print(Text.assemble(("No improvement found. ", "bold yellow"), "Your prompt stays as it is."))
     console.print()
-    table = Table("scorer", "before", "after", "difference", "95 % interval", "seeds", box=None, pad_edge=False, header_style="dim")
-    for name, row in document["scores"].items():
+    console.print(_scores(document["scores"], "seeds"))
+    _print_cost(document, console)
+
+
+def print_optimized(document: Mapping[str, Any], console: Console | None = None) -> None:
+    """What was learned, and what it is worth on held-out prompts."""
+    console = console or Console(highlight=False)
+    instruction = document["instruction"]
+    console.print()
+    if document["improved"]:
+        console.print(Text.assemble(("Improved. ", "bold green"), "This instruction does better than the initial one:"))
+        console.print(plain(f"  {instruction['best']}"), style="bold")
+    else:
+        console.print(Text.assemble(("No improvement found ", "bold yellow"), "over the initial instruction. The best of the search was:"))
+        console.print(plain(f"  {instruction['best']}"))
+    titles = {
+        "heldout": "learned against plain",
+        "heldout_initial": "learned against initial",
+        "heldout_suffix": "learned against fixed suffix",
+    }
+    for name, title in titles.items():
+        if document[name]:
+            console.print()
+            console.print(f"{title}, on held-out prompts", style="bold")
+            console.print(_scores(document[name], "prompts"))
+    for warning in document["warnings"]:
+        console.print(Text.assemble(("mind: ", "yellow"), plain(warning)), soft_wrap=True)
+    _print_cost(document, console)
+
+
+def _scores(scores: Mapping[str, Mapping[str, Any]], unit: str) -> Table:
+    table = Table("scorer", "before", "after", "difference", "95 % interval", unit, box=None, pad_edge=False, header_style="dim")
+    for name, row in scores.items():
         interval = "" if row["ci95"] is None else f"{row['ci95'][0]:+.4g} to {row['ci95'][1]:+.4g}"
         numbers = ["" if row[key] is None else f"{row[key]:.4g}" for key in ("before", "after")]
         table.add_row(plain(name), *numbers, "" if row["delta"] is None else f"{row['delta']:+.4g}", interval, str(row["n"]))
-    console.print(table)
+    return table
+
+
+def _print_cost(document: Mapping[str, Any], console: Console) -> None:
     used = document["used"]
     console.print()
     cost = f"{used['images']} pictures drawn, {used['llm_calls']} chat calls, {used['seconds']:.1f} s"

@@ -75,10 +75,14 @@ def faithfulness(plain: Sequence[Sequence[Verdict]], seed: int) -> list[Row]:
 
 
 def _judge_rows(context: Context) -> list[Row]:
-    """From the card: what the recipe measured on fresh renders, which need the emoji font."""
+    """From the card: what the recipe measured on fresh renders, which need the emoji font. `object_exact` (every one of all nouns right at
+    once) is no question that anybody asks, so it is told without a target."""
     measured = context.card.document.get("measured", {})
     heads, count = measured.get("judge_on_renders", {}), int(measured.get("fresh_scenes", 0))
-    return [Row(f"judge on fresh renders: {head}", float(value), None, count, Target(">=", 0.95)) for head, value in heads.items()]
+    return [
+        Row(f"judge on fresh renders: {head}", float(value), None, count, None if head == "object_exact" else Target(">=", 0.95))
+        for head, value in heads.items()
+    ]
 
 
 def _defects(rows: Sequence[Sequence[Verdict]]) -> list[list[float]]:

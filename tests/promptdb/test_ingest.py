@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from promptdb.errors import BadInput
-from promptdb.ingest import MAX_CHARACTERS, export_rows, import_file
+from promptdb.ingest import export_rows, import_file
+from promptdb.lines import MAX_CHARACTERS
 from promptdb.records import Prompt
 from promptdb.seed import seed
 from promptdb.store import PromptDB

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tools.miniature.captions import caption
-from tools.miniature.clip import image_features, normalised, text_features
+from tools.miniature.clip import image_features, normalised, plain_attention, text_features
 from tools.miniature.dataset import one_change
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
 from tools.miniature.render import render
@@ -97,7 +97,8 @@ def train_preference(
         losses = [F.softplus(scores[row, j] - scores[row, i]) for row, ranked in enumerate(pairs) for i, j in ranked]
         return torch.stack(losses).mean()
 
-    train("preference", model, loss, schedule, work, seed, say)
+    with plain_attention(model):
+        train("preference", model, loss, schedule, work, seed, say)
     model.eval()
 
 

@@ -57,9 +57,9 @@ PRESETS = {
         vae=Schedule(3300, 1.5e-3, 200, average=0.995),
         reading=Schedule(1500, 2e-3, 100),
         text_encoder=Schedule(400, 5e-4, 50, weight_decay=0.05),
-        alignment=Schedule(2500, 1e-3, 100, weight_decay=0.05),
-        judge=Schedule(12000, 1.5e-3, 200, average=0.998),
-        unet=Schedule(8000, 1e-3, 300, average=0.999),
+        alignment=Schedule(2400, 1e-3, 100, weight_decay=0.05),
+        judge=Schedule(8000, 1.5e-3, 200, average=0.998),
+        unet=Schedule(9000, 1e-3, 300, average=0.999),
         preference=Schedule(500, 3e-4, 40, average=0.99),
     ),
     "gpu": Preset(

@@ -68,6 +68,7 @@ def train_unet(
     """Mean squared error of v, with the weight of low noise capped as in min-SNR; latents are encoded once and kept beside the
     pictures."""
     import torch
+    from diffusers.models.attention_processor import AttnProcessor
 
     latents = cache(lambda: kept_latents(vae, data, work, say))  # not needed where the stage is done already
     device = device_of(unet)
@@ -93,5 +94,7 @@ def train_unet(
         error = (predicted.float() - target).square().mean((1, 2, 3))
         return (weight[timesteps] * error).mean()
 
+    unet.set_attn_processor(AttnProcessor())  # the fused kernel's backward pass costs a CPU a fifth of the step
     train("unet", unet, loss, schedule, work, seed, say)
+    unet.set_default_attn_processor()
     unet.eval()

@@ -1,0 +1,352 @@
+"""Learning an instruction on a batch of prompts (Yang, Wang and Hu 2024), from the first iteration to the evidence:
+
+    sample -> pull -> select -> gradient -> modify -> trial -> (again, or) suffix -> heldout -> finish
+
+Every arm meets the same prompts on the same seeds. The survivors' weakest is contrasted with the best that is known for these prompts,
+and each finding makes a child; a child that does worse than its parent on its parent's own batch is rejected. The winner then meets plain
+prompts, the initial instruction and the best fixed suffix on prompts and seeds that no search has seen.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+
+from agents import instruction_modifier, maai, text_gradient
+from agents.bandit import ArmRecord, best, open_selector
+from graph import arms, suffix
+from graph.learning import LearningSettings
+from graph.nodes import Update, emitter, missing_images, node, stop_if_asked, tell
+from graph.optimize_heldout import check_heldout
+from graph.optimize_state import ArmRow, LearnOutcome, OptimizeState
+from graph.state import Context
+from promptdb.prompt_file import BatchPrompt
+from promptdb.records import Instruction, content_id
+from promptdb.trials import Arm, Standing, Trials
+from tools.stats import paired_bootstrap
+
+STEPS = ("sample", "pull", "select", "gradient", "modify", "trial")
+STEADY = 3  # iterations that a winner must have led, and be significantly ahead of the initial instruction, to end the search
+SURE = 0.99
+
+
+def build_optimize() -> StateGraph[OptimizeState, Context, OptimizeState, OptimizeState]:
+    """The graph, not yet compiled: who runs it chooses where its state is kept."""
+    graph = StateGraph(OptimizeState, context_schema=Context)
+    steps: dict[str, Any] = {"sample": sample, "pull": pull, "select": select, "gradient": gradient, "modify": modify, "trial": trial}
+    steps |= {"suffix": search_suffix, "heldout": heldout, "finish": finish}
+    for name, step in steps.items():
+        graph.add_node(name, step)
+    graph.add_edge(START, "sample")
+    for before, after in pairwise(STEPS):
+        graph.add_edge(before, after)
+    graph.add_conditional_edges("trial", lambda state: "suffix" if state["stop"] else "sample", ["suffix", "sample"])
+    for before, after in pairwise(["suffix", "heldout", "finish", END]):
+        graph.add_edge(before, after)
+    return graph
+
+
+def first_state(run: str, prompts: list[BatchPrompt], heldout: list[BatchPrompt], shared: bool, initial: str) -> OptimizeState:
+    """Where every run begins: one arm, the initial instruction."""
+    arm: ArmRow = {"id": Instruction(initial).id, "text": initial, "parent": None, "finding": "", "born": -1}
+    return {
+        "run": run,
+        "prompts": [{"text": prompt.text, "pins": list(prompt.pins)} for prompt in prompts],
+        "heldout": [{"text": prompt.text, "pins": list(prompt.pins)} for prompt in heldout],
+        "shared": shared,
+        "initial": initial,
+        "iteration": -1,
+        "arms": [arm],
+        "children": [],
+        "winner": arm["id"],
+        "steady": 0,
+        "counters": {},
+        "stop": "",
+        "cut": 0,
+    }
+
+
+@node("sample")
+def sample(state: OptimizeState, runtime: Runtime[Context]) -> Update:
+    """The prompts of this iteration, drawn without replacement; by the run's seed and the iteration's number alone."""
+    learning, settings = _learning(runtime), runtime.context.settings
+    iteration = state["iteration"] + 1
+    rng = random.Random(content_id(["batch", settings.seed, iteration]))
+    batch = rng.sample(state["prompts"], min(learning.batch_size, len(state["prompts"])))
+    Trials(runtime.context.db, state["run"]).add_arms([Arm(_instruction(row), row["born"]) for row in state["arms"]])
+    return {"iteration": iteration, "batch": batch, "note": f"iteration {iteration + 1}: {len(batch)} prompts"}
+
+
+@node("pull")
+def pull(state: OptimizeState, runtime: Runtime[Context]) -> Update:
+    """Every arm, the initial instruction and the professionals write for the batch; all of it is drawn and scored in one population."""
+    learning = _learning(runtime)
+    texts = {row["id"]: row["text"] for row in state["arms"]}
+    if not learning.compat:
+        texts[Instruction(state["initial"]).id] = state["initial"]
+    return _pulled(state, runtime, texts, learning.professional)
+
+
+def _pulled(state: OptimizeState, runtime: Runtime[Context], texts: dict[str, str], professional: bool) -> Update:
+    context = runtime.context
+    batch = _prompts(state["batch"])
+    writing = arms.write(context, texts, batch, _learning(runtime).professional)
+    stop_if_asked(runtime)
+    written = [*writing.written, *(arms.professionals(context, batch) if professional else [])]
+    fresh = missing_images(context.evaluator, [row.conditioning for row in written], context.settings.search)
+    stop = state["stop"]
+    if fresh > _learning_left(state, context):
+        return {"stop": stop or "the images for learning are spent", "note": "nothing more is drawn"}
+    tell(runtime, {"kind": "draw", "images": fresh})
+    trials = Trials(context.db, state["run"])
+    spent = arms.pull(context, trials, state["iteration"], written, emitter(runtime))
+    if spent:
+        stop = stop or str(spent)
+    return {
+        "stop": stop,
+        "cut": state["cut"] + writing.cut,
+        "dropped": writing.dropped,
+        "note": f"{len(written)} prompts, {fresh} new pictures",
+    }
+
+
+@node("select")
+def select(state: OptimizeState, runtime: Runtime[Context]) -> Update:
+    """The arms that stay, by the selector; the best of all so far stays whatever it says. Then the weakest of them is marked."""
+    learning, context = _learning(runtime), runtime.context
+    trials = Trials(context.db, state["run"])
+    known = {row["id"]: row for row in state["arms"]}
+    found = _records(context, trials, known)
+    if not found:
+        return {"low": "", "winner": state["winner"], "note": "no arm has a usable picture"}
+    iteration = state["iteration"]
+    keep = min(learning.arms, len(found))
+    counters = state["counters"]
+    if learning.compat:
+        raw = _raw_records(trials, known)
+        chosen, counters = maai.select(raw, keep, iteration, counters)
+        winner = max(raw, key=lambda arm: (arm.latest, arm.id)).id
+    else:
+        rng = random.Random(content_id(["select", context.settings.seed, iteration]))
+        chosen = open_selector(learning.selector)(found, keep, rng)
+        winner = best(found).id
+    numbers = {choice.id: choice.index for choice in chosen}
+    survivors = [choice.id for choice in chosen]
+    if not learning.compat and winner not in survivors:
+        survivors[-1] = winner
+    trials.add_standings(
+        Standing(iteration, arm.id, _mean(trials, arm.id, iteration), len(arm.rewards), numbers.get(arm.id), _fate(arm.id, survivors))
+        for arm in found
+    )
+    latest = {arm.id: arm.latest for arm in found}
+    low = min(survivors, key=lambda arm: (latest[arm], arm))
+    steady = state["steady"] + 1 if winner == state["winner"] else 1
+    tell(runtime, {"kind": "iteration", "iteration": iteration, "text": known[winner]["text"], "count": len(found)})
+    update: Update = {"arms": [known[arm] for arm in survivors], "low": low, "winner": winner, "steady": steady, "counters": counters}
+    return {**update, "note": f"{len(survivors)} of {len(found)} arms stay"}
+
+
+@node("gradient")
+def gradient(state: OptimizeState, runtime: Runtime[Context]) -> Update:
+    """The weakest survivor's rows against the best that is known for the same prompts: what should the instruction say?"""
+    context, learning = runtime.context, _learning(runtime)
+    if state["stop"] or not state["low"]:
+        return {"children": [], "note": "no gradient: the search ends here"}
+    low = next(row for row in state["arms"] if row["id"] == state["low"])
+    rows = arms.rows_of(Trials(context.db, state["run"]).trials(iteration=state["iteration"]), context.evaluator.objective.higher_is_better)
+    weak = rows.get(low["id"], {})
+    strong = arms.best_rows(rows)
+    pairs = text_gradient.pairs(list(weak.values()), list(strong.values()))
+    children: list[ArmRow] = []
+    dropped: dict[str, int] = {}
+    if pairs:
+        found = text_gradient.contrast(context.chat, low["text"], pairs, learning.children, seed=state["iteration"])
+        dropped = dict(found.dropped)
+        children = [_child(finding.improvement, low, state["iteration"]) for finding in found.findings[: learning.children]]
+    return {"children": children, "dropped": dropped, "note": f"{len(pairs)} contrasts, {len(children)} findings"}
+
+
+@node("modify")
+def modify(state: OptimizeState, runtime: Runtime[Context]) -> Update:
+    """One new instruction for each finding; where there are none, variants of the weak one. What is no instruction is dropped."""
+    context, learning = runtime.context, _learning(runtime)
+    if state["stop"] or not state["low"]:
+        return {"children": [], "note": "no children"}
+    low = next(row for row in state["arms"] if row["id"] == state["low"])
+    seen = [arm.instruction.text for arm in Trials(context.db, state["run"]).arms()]
+    subjects = [row["text"] for row in state["batch"]]
+    made = instruction_modifier.offspring(
+        context.chat,
+        low["text"],
+        [row["finding"] for row in state["children"]],
+        learning.children,
+        seen=seen,
+        subjects=subjects,
+        seed=state["iteration"],
+    )
+    children: list[ArmRow] = [
+        {"id": Instruction(text).id, "text": text, "parent": low["id"], "finding": finding, "born": state["iteration"]}
+        for text, finding in made.children
+    ]
+    for row in children:
+        tell(runtime, {"kind": "candidate", "text": row["text"], "origin": "text-gradient"})
+    return {"children": children, "dropped": dict(made.dropped), "note": f"{len(children)} children"}
+
+
+@node("trial")
+def trial(state: OptimizeState, runtime: Runtime[Context]) -> Update:
+    """Children meet their parent's batch; those that do worse than it are rejected. The others take its place, and so does nobody where
+    none is left: an arm without good children is exhausted. The best of all stays in any case."""
+    context, learning = runtime.context, _learning(runtime)
+    children, iteration = state["children"], state["iteration"]
+    update: Update = {"children": []}
+    kept = children
+    if children:
+        trials = Trials(context.db, state["run"])
+        trials.add_arms([Arm(_instruction(row), row["born"]) for row in children])
+        if not learning.compat:
+            update |= _pulled(state, runtime, {row["id"]: row["text"] for row in children}, professional=False)
+            kept = _accepted(context, trials, state, children)
+    replaced = bool(kept) if learning.compat else state["low"] != state["winner"]
+    stay = [row for row in state["arms"] if not (replaced and row["id"] == state["low"])]
+    update |= {"arms": [*stay, *kept], "note": f"{len(kept)} of {len(children)} children taken in"}
+    stop = state["stop"] or update.get("stop", "")
+    if not stop and iteration + 1 >= learning.iterations:
+        stop = f"all {learning.iterations} iterations are done"
+    if not stop and _is_sure(state, context):
+        stop = "the winner is significantly ahead of the initial instruction"
+    return {**update, "stop": stop}
+
+
+@node("suffix")
+def search_suffix(state: OptimizeState, runtime: Runtime[Context]) -> Update:
+    """The best fixed suffix that as many pictures can find: what a learned instruction must beat."""
+    context = runtime.context
+    found = suffix.search(context, _prompts(state["prompts"]), Trials(context.db, state["run"]), runtime)
+    return {"suffix": found, "note": "none" if found is None else f"{found['positive']!r} after {found['pulls']} pictures"}
+
+
+@node("heldout")
+def heldout(state: OptimizeState, runtime: Runtime[Context]) -> Update:
+    """Plain, initial, learned and suffixed prompts on held-out prompts and seeds, by every scorer: the only numbers reported."""
+    context = runtime.context
+    trials = Trials(context.db, state["run"])
+    everyone: list[ArmRow] = [
+        {
+            "id": arm.instruction.id,
+            "text": arm.instruction.text,
+            "parent": arm.instruction.parent,
+            "finding": arm.instruction.finding,
+            "born": arm.born,
+        }
+        for arm in trials.arms()
+    ]
+    winner = state["winner"]
+    if not _learning(runtime).compat and (found := _records(context, trials, [row["id"] for row in everyone])):
+        winner = best(found).id
+    chosen = next(row for row in everyone if row["id"] == winner)
+    outcome, warnings = check_heldout(state, runtime, everyone[0], chosen)
+    return {
+        "winner": winner,
+        "outcome": outcome,
+        "warnings": warnings,
+        "note": "improved" if outcome["improved"] else "no improvement found",
+    }
+
+
+@node("finish")
+def finish(state: OptimizeState, runtime: Runtime[Context]) -> Update:
+    outcome: LearnOutcome = {**state["outcome"], "stopped": state["stop"], "warnings": state.get("warnings", [])}
+    return {"outcome": outcome}
+
+
+def _learning(runtime: Runtime[Context]) -> LearningSettings:
+    return runtime.context.learning
+
+
+def _prompts(rows: list[Any]) -> list[BatchPrompt]:
+    return [BatchPrompt(row["text"], tuple(row["pins"])) for row in rows]
+
+
+def _instruction(row: ArmRow) -> Instruction:
+    return Instruction(row["text"], row["parent"], row["finding"])
+
+
+def _child(improvement: str, low: ArmRow, iteration: int) -> ArmRow:
+    """A finding on its way to becoming an instruction."""
+    return {"id": "", "text": "", "parent": low["id"], "finding": improvement, "born": iteration}
+
+
+def _fate(arm: str, survivors: list[str]) -> str:
+    return "kept" if arm in survivors else "dropped"
+
+
+def _records(context: Context, trials: Trials, ids: Any) -> list[ArmRecord]:
+    higher = context.evaluator.objective.higher_is_better
+    every = trials.trials()
+    return arms.records(every, ids, arms.spread(every, higher), higher)
+
+
+def _raw_records(trials: Trials, ids: Any) -> list[ArmRecord]:
+    """The reference's rewards: the scores themselves."""
+    found = []
+    every = trials.trials()
+    for arm in ids:
+        own = [(row.iteration, row.value) for row in every if row.instruction == arm and row.value is not None]
+        if own:
+            last = max(iteration for iteration, _ in own)
+            latest = float(np.mean([value for iteration, value in own if iteration == last]))
+            found.append(ArmRecord(arm, tuple(value for _, value in own), latest))
+    return found
+
+
+def _mean(trials: Trials, arm: str, iteration: int) -> float | None:
+    values = [row.value for row in trials.trials(arm, iteration) if row.value is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _accepted(context: Context, trials: Trials, state: OptimizeState, children: list[ArmRow]) -> list[ArmRow]:
+    """Those that gained at least as much as their parent, on the same prompts and seeds."""
+    higher = context.evaluator.objective.higher_is_better
+    rows = trials.trials(iteration=state["iteration"])
+    gains = {(row.instruction, row.prompt, row.seed): arms.gain(row, higher) for row in rows}
+    kept, fates = [], []
+    for child in children:
+        pairs = [
+            value - gains.get((state["low"], prompt, seed), math.nan) for (arm, prompt, seed), value in gains.items() if arm == child["id"]
+        ]
+        usable = [value for value in pairs if not math.isnan(value)]
+        good = bool(usable) and float(np.mean(usable)) >= 0
+        kept += [child] if good else []
+        mean = _mean(trials, child["id"], state["iteration"])
+        fates.append(Standing(state["iteration"], child["id"], mean, len(usable), None, "born" if good else "rejected"))
+    trials.add_standings(fates)
+    return kept
+
+
+def _is_sure(state: OptimizeState, context: Context) -> bool:
+    """Whether the winner has led for a while and is ahead of the initial instruction on the prompts and seeds that both met."""
+    initial = Instruction(state["initial"]).id
+    if context.learning.compat or state["winner"] == initial or state["steady"] < STEADY:
+        return False
+    higher = context.evaluator.objective.higher_is_better
+    rows = Trials(context.db, state["run"]).trials()
+    gains = {(row.instruction, row.prompt, row.seed): arms.gain(row, higher) for row in rows}
+    shared = [
+        (prompt, value - gains.get((initial, prompt, seed), math.nan))
+        for (arm, prompt, seed), value in gains.items()
+        if arm == state["winner"]
+    ]
+    prompts, differences = [prompt for prompt, _ in shared], [value for _, value in shared]
+    return len(set(prompts)) > 5 and paired_bootstrap(differences, prompts, context.settings.seed, confidence=SURE).lo > 0
+
+
+def _learning_left(state: OptimizeState, context: Context) -> int:
+    """Images that learning may still draw: what the plan gives it, less what the run has drawn."""
+    return int(min(context.plan.learning - context.evaluator.budget.spent["images"], context.evaluator.budget.left("images")))

@@ -1,0 +1,99 @@
+"""What a run of `optimize` tried: instructions as arms, every pull of them, and how they stood after each iteration.
+
+Kept here and not in the graph's state, so that a checkpoint stays as small after a hundred iterations as after one. Adding the same
+thing twice changes nothing, so a node that runs again after a kill does no harm.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from promptdb.records import Conditioning, Instruction
+from promptdb.store import PromptDB
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """An instruction in a run. `born`: the iteration after which it was made, -1 for the initial one."""
+
+    instruction: Instruction
+    born: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One pull: what the arm's rewriting of `prompt` scored on `seed`, and what the prompt itself scored there; None where a picture
+    was dropped."""
+
+    iteration: int
+    instruction: str
+    prompt: str
+    seed: int
+    conditioning: Conditioning
+    value: float | None
+    plain: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An arm after an iteration: mean of its batch, pulls so far, the number it was ranked by, and its fate
+    (kept, dropped, replaced, rejected)."""
+
+    iteration: int
+    instruction: str
+    mean: float | None
+    pulls: int
+    value: float | None
+    fate: str
+
+
+class Trials:
+    """The records of one run."""
+
+    def __init__(self, db: PromptDB, run: str) -> None:
+        self._db, self.run = db, run
+
+    def add_arms(self, arms: Iterable[Arm]) -> None:
+        """An instruction made twice in a run keeps its first parent."""
+        rows = [
+            (self.run, arm.instruction.id, arm.instruction.text, arm.instruction.parent, arm.instruction.finding, arm.born) for arm in arms
+        ]
+        self._db.write("INSERT OR IGNORE INTO arm (run, instruction, text, parent, finding, born) VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def arms(self) -> list[Arm]:
+        """Every arm there ever was, in the order in which they were made."""
+        sql = "SELECT text, parent, finding, born FROM arm WHERE run = ? ORDER BY number"
+        return [Arm(Instruction(text, parent, finding), born) for text, parent, finding, born in self._db.query(sql, [self.run])]
+
+    def add_trials(self, trials: Sequence[Trial]) -> None:
+        with self._db.transaction():
+            self._db.add_conditionings({trial.conditioning.id: trial.conditioning for trial in trials}.values())
+            self._db.write(
+                "INSERT OR REPLACE INTO trial (run, iteration, instruction, prompt, seed, conditioning, value, plain) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(self.run, t.iteration, t.instruction, t.prompt, t.seed, t.conditioning.id, t.value, t.plain) for t in trials],
+            )
+
+    def trials(self, instruction: str | None = None, iteration: int | None = None) -> list[Trial]:
+        """Of one arm, of one iteration, or all, in the order of iterations."""
+        wanted = {"t.instruction": instruction, "t.iteration": iteration}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        where = "".join(f" AND {name} = ?" for name in given)
+        rows = self._db.query(
+            "SELECT t.iteration, t.instruction, t.prompt, t.seed, k.document, t.value, t.plain FROM trial t "
+            f"JOIN conditioning k ON k.id = t.conditioning WHERE t.run = ?{where} ORDER BY t.iteration, t.instruction, t.prompt, t.seed",
+            [self.run, *given.values()],
+        )
+        return [Trial(*row[:4], Conditioning.from_json(json.loads(row[4])), *row[5:]) for row in rows]
+
+    def add_standings(self, standings: Iterable[Standing]) -> None:
+        self._db.write(
+            "INSERT OR REPLACE INTO standing (run, iteration, instruction, mean, pulls, value, fate) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(self.run, s.iteration, s.instruction, s.mean, s.pulls, s.value, s.fate) for s in standings],
+        )
+
+    def standings(self) -> list[Standing]:
+        sql = "SELECT iteration, instruction, mean, pulls, value, fate FROM standing WHERE run = ?"
+        return [Standing(*row) for row in self._db.query(f"{sql} ORDER BY iteration, value DESC, instruction", [self.run])]
