@@ -18,7 +18,7 @@ import typer
 
 from graph.learning import DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS, LearningSettings
 from graph.settings import Settings
-from graph.stopped import Stopped
+from graph.stopped import ServerAway, Stopped
 from promptdb.errors import BadInput
 from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
 
@@ -143,7 +143,7 @@ def score(
 @takes_settings(*SEARCHING)
 def evaluate(
     settings: Settings,
-    suite: Annotated[str, typer.Argument(help="miniature or rewrite")],
+    suite: Annotated[str, typer.Argument(help="miniature, rewrite or batch-gradient")],
     full: Annotated[bool, typer.Option("--full", help="the large version; started again, it goes on where it was")] = False,
     as_json: Json = False,
 ) -> None:
@@ -294,6 +294,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(f"{error.format_message()} See --help.", BAD_INPUT)
     except Stopped as error:
         return _complain(str(error), INTERRUPTED)
+    except ServerAway as error:
+        return _complain(str(error), FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted; everything so far is kept", INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has left

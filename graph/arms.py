@@ -19,6 +19,7 @@ from agents.text_gradient import Row
 from graph.nodes import Emit
 from graph.retrieval import exemplars_for
 from graph.state import Context
+from graph.stopped import ServerAway
 from promptdb.prompt_file import BatchPrompt
 from promptdb.records import Conditioning
 from promptdb.trials import Trial, Trials
@@ -27,10 +28,6 @@ from tools.budget import BudgetSpent
 PROFESSIONALS = 5  # Yang, Wang and Hu 2024: up to five stored prompts for each of the batch
 PROFESSIONAL = "professional-"  # the arm under which they are kept
 EXEMPLARS = 5
-
-
-class ServerAway(Exception):
-    """The chat server answered no request of a whole batch, after all its retries: the run is suspended and may be resumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,8 @@ def write(context: Context, arms: Mapping[str, str], prompts: Sequence[BatchProm
             cut += any("cut to the text encoder's limit" in note for note in answer[0].notes)
             written.append(Written(arm, prompt, answer[0].conditioning))
     if written and silent == len(written):
-        raise ServerAway(f"{context.chat.name} answered none of {len(written)} requests")
+        away = f"{context.chat.name} answered none of {len(written)} requests"
+        raise ServerAway(f"{away}; everything so far is kept: go on with --resume {context.evaluator.run}")
     return Writing(written, dropped, cut)
 
 
@@ -138,6 +136,18 @@ def pull(context: Context, trials: Trials, iteration: int, written: Sequence[Wri
     ]
     trials.add_trials(kept)
     return spent
+
+
+def pictures(trials: Iterable[Trial]) -> set[tuple[str, int]]:
+    """The pictures that those trials asked for, plain ones included, drawn by this run or found in the cache: what learning has cost."""
+    rows = list(trials)
+    return {(row.conditioning.id, row.seed) for row in rows} | {(Conditioning(row.prompt).id, row.seed) for row in rows}
+
+
+def pictures_of(written: Iterable[Written], seeds: Sequence[int]) -> set[tuple[str, int]]:
+    """The pictures that pulling what was written would ask for."""
+    ids = {key for row in written for key in (row.conditioning.id, Conditioning(row.prompt.text).id)}
+    return {(key, seed) for key in ids for seed in seeds}
 
 
 def gain(trial: Trial, higher_is_better: bool) -> float:

@@ -99,12 +99,13 @@ def _pulled(state: OptimizeState, runtime: Runtime[Context], texts: dict[str, st
     writing = arms.write(context, texts, batch, _learning(runtime).professional)
     stop_if_asked(runtime)
     written = [*writing.written, *(arms.professionals(context, batch) if professional else [])]
-    fresh = missing_images(context.evaluator, [row.conditioning for row in written], context.settings.search)
-    stop = state["stop"]
-    if fresh > _learning_left(state, context):
-        return {"stop": stop or "the images for learning are spent", "note": "nothing more is drawn"}
-    tell(runtime, {"kind": "draw", "images": fresh})
     trials = Trials(context.db, state["run"])
+    stop = state["stop"]
+    if len(arms.pictures(trials.trials()) | arms.pictures_of(written, context.settings.search)) > context.plan.learning:
+        return {"stop": stop or "the images for learning are spent", "note": "nothing more is drawn"}
+    everything = [*(row.conditioning for row in written), *(Conditioning(row.prompt.text) for row in written)]
+    fresh = missing_images(context.evaluator, everything, context.settings.search)
+    tell(runtime, {"kind": "draw", "images": fresh})
     spent = arms.pull(context, trials, state["iteration"], written, emitter(runtime))
     if spent:
         stop = stop or str(spent)
@@ -228,7 +229,7 @@ def trial(state: OptimizeState, runtime: Runtime[Context]) -> Update:
 def search_suffix(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     """The best fixed suffix that as many pictures can find: what a learned instruction must beat."""
     context = runtime.context
-    found = suffix.search(context, _prompts(state["prompts"]), Trials(context.db, state["run"]), runtime)
+    found = suffix.search(context, _prompts(state["prompts"]), Trials(context.db, state["run"]), emitter(runtime))
     return {"suffix": found, "note": "none" if found is None else f"{found['positive']!r} after {found['pulls']} pictures"}
 
 
@@ -345,8 +346,3 @@ def _is_sure(state: OptimizeState, context: Context) -> bool:
     ]
     prompts, differences = [prompt for prompt, _ in shared], [value for _, value in shared]
     return len(set(prompts)) > 5 and paired_bootstrap(differences, prompts, context.settings.seed, confidence=SURE).lo > 0
-
-
-def _learning_left(state: OptimizeState, context: Context) -> int:
-    """Images that learning may still draw: what the plan gives it, less what the run has drawn."""
-    return int(min(context.plan.learning - context.evaluator.budget.spent["images"], context.evaluator.budget.left("images")))

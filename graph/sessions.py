@@ -139,7 +139,7 @@ def _stream(build: Build, context: Context, run: Run, start: Any, method: str, c
                         yield cast(Event, part["data"])
         except GraphDrained as error:
             control.last_words()
-            raise Stopped(run.id) from error
+            raise Stopped(run.id, run.command) from error
         except Exception:
             context.db.finish_run(run.id, "failed", {"used": context.evaluator.budget.used()})
             raise

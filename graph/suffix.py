@@ -12,10 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from langgraph.runtime import Runtime
 
 from graph.arms import PROFESSIONAL, manner
-from graph.nodes import emitter
+from graph.nodes import Emit
 from graph.optimize_state import SuffixRow
 from graph.retrieval import exemplars_for
 from graph.state import Context
@@ -29,7 +28,7 @@ Suffix = tuple[str, str]  # positive, negative
 BATCH = 3  # prompts a round
 
 
-def search(context: Context, prompts: Sequence[BatchPrompt], trials: Trials, runtime: Runtime[Context]) -> SuffixRow | None:
+def search(context: Context, prompts: Sequence[BatchPrompt], trials: Trials, emit: Emit | None = None) -> SuffixRow | None:
     """The winner of the halving; None where nothing is ever added, or no picture is left to pay with."""
     evaluator, seeds = context.evaluator, context.settings.search
     name = evaluator.objective.name
@@ -50,7 +49,7 @@ def search(context: Context, prompts: Sequence[BatchPrompt], trials: Trials, run
         drawn = [with_suffix(prompt.text, suffix) for suffix in field for prompt in batch]
         references = [prompt.text for prompt in batch] * (len(field) + 1)
         try:
-            found = evaluator.evaluate([*plain, *drawn], references, seeds, [name], emitter(runtime))
+            found = evaluator.evaluate([*plain, *drawn], references, seeds, [name], emit)
         except BudgetSpent:
             break
         pulls += pictures

@@ -20,6 +20,7 @@ Emit = Callable[[dict[str, Any]], None]
 SUITES = {
     "miniature": "graph.evaluate.miniature:SUITE",
     "rewrite": "graph.evaluate.rewrite:SUITE",
+    "batch-gradient": "graph.evaluate.batch_gradient:SUITE",
 }
 """Name -> "module:object" of a suite; imported when it is asked for."""
 
