@@ -27,7 +27,7 @@ from graph.optimize_heldout import check_heldout
 from graph.optimize_state import ArmRow, LearnOutcome, OptimizeState
 from graph.state import Context
 from promptdb.prompt_file import BatchPrompt
-from promptdb.records import Instruction, content_id
+from promptdb.records import Conditioning, Instruction, content_id
 from promptdb.trials import Arm, Standing, Trials
 from tools.stats import paired_bootstrap
 
