@@ -13,6 +13,21 @@ MOST_WORDS = 200
 ALIKE = 0.9  # share of words in common from which two instructions are one
 LONGEST_COMMON = 3  # words of a subject in a row, fewer for shorter subjects, that make an instruction be about it
 
+_OPENING = re.compile(
+    r"^\s*(?:as an? (?:\w+ ){0,2}prompt engineer|to (?:refine|improve|enhance|optimi[sz]e) (?:\w+ ){0,4}(?:prompt|text|image))\b[\s,:]*",
+    re.IGNORECASE,
+)
+"""Gives a chat answer away where a prompt was asked for, but is how instructions begin."""
+
+_GLUE = frozenset(
+    "a an the this that some of in on at by with without and or to for from into onto over under near next as like is are be being "
+    "it its his her their he she they who which while has have having up down out off one".split()
+)
+_MEDIUM = frozenset(
+    "photo photograph picture image painting drawing illustration portrait sketch render rendering art artwork style scene view shot "
+    "angle background foreground light lighting".split()
+)
+
 
 def check_instruction(text: str, parent: str, seen: Iterable[str] = (), subjects: Sequence[str] = ()) -> Verdict:
     """Whether `text` may stand as an instruction made from `parent`.
@@ -20,7 +35,7 @@ def check_instruction(text: str, parent: str, seen: Iterable[str] = (), subjects
     `seen`: instructions of the run, dropped ones included. `subjects`: prompts of the rows that it was made from; what the parent
     already says of them is not held against it.
     """
-    verdict = guard.check(text, parent)
+    verdict = guard.check(_OPENING.sub("", text), parent)
     if not verdict.ok:
         return verdict
     if len(text.split()) > MOST_WORDS:
@@ -29,21 +44,52 @@ def check_instruction(text: str, parent: str, seen: Iterable[str] = (), subjects
         if guard.key(text) == guard.key(other) or _likeness(text, other) > ALIKE:
             return Verdict(False, "duplicate", f"already there: {guard.shown(other)}")
     for subject in subjects:
-        if (phrase := _shared_phrase(text, subject)) and not guard.holds(parent, phrase):
+        if (phrase := _named(text, subject)) and not _named(parent, subject):
             return Verdict(False, "one subject", f"is about one subject ({phrase})")
     return Verdict(True)
 
 
 def _likeness(text: str, other: str) -> float:
-    """Words in common over words in either (Jaccard); 0 where their directives differ, however few words those are."""
-    if read(text) != read(other):
+    """Words in common over words in either (Jaccard); 0 where they demand different words, however few those are."""
+    if _demands(text) != _demands(other):
         return 0.0
     one, two = (set(re.findall(r"\w+", item.casefold())) for item in (text, other))
     return len(one & two) / len(one | two) if one | two else 1.0
 
 
-def _shared_phrase(text: str, subject: str) -> str:
-    words = re.findall(r"[\w'-]+", subject.casefold())
-    length = min(LONGEST_COMMON, len(words))
-    phrases = [" ".join(words[start : start + length]) for start in range(len(words) - length + 1)] if length > 1 else words[:0]
-    return next((phrase for phrase in phrases if guard.holds(text, phrase)), "")
+def _demands(text: str) -> tuple[frozenset[str], ...]:
+    told = read(text)
+    return tuple(frozenset(word.casefold() for word in words) for words in (told.add, told.leave, told.negate))
+
+
+def _named(text: str, subject: str) -> str:
+    """The words of `subject` that `text` says too: a phrase of it, or all that it is about; "" where neither is there.
+
+    Only what stands before the first comma counts, since tags of style follow it; words that any picture may need are no subject.
+    """
+    said = _stems(text)
+    flat = f" {' '.join(said)} "
+    runs = _content(re.split(r"[,;:.!?\n]", subject.strip(), maxsplit=1)[0])
+    for run in runs:
+        length = min(LONGEST_COMMON, len(run))
+        for start in range(len(run) - length + 1 if length > 1 else 0):
+            if f" {(phrase := ' '.join(run[start : start + length]))} " in flat:
+                return phrase
+    words = [word for run in runs for word in run]
+    return " ".join(words) if words and set(words) <= set(said) else ""
+
+
+def _content(text: str) -> list[list[str]]:
+    """Words that carry meaning, in runs without another word between them."""
+    runs: list[list[str]] = [[]]
+    for word in _stems(text):
+        if word in _GLUE or word in _MEDIUM:
+            runs.append([])
+        else:
+            runs[-1].append(word)
+    return [run for run in runs if run]
+
+
+def _stems(text: str) -> list[str]:
+    """Words in lower case, parted at hyphens, without the s of a plural."""
+    return [word[:-1] if len(word) > 3 and word[-1] == "s" and word[-2] != "s" else word for word in re.findall(r"\w+", text.casefold())]

@@ -67,7 +67,8 @@ def _contrasts(low: Sequence[Row], high: Sequence[Row]) -> tuple[list[str], list
     """Words that strong rows gain, that they lose, and that they negate; the most telling first."""
     gained, lost, negated = Counter[str](), Counter[str](), Counter[str]()
     for weak, strong in zip(low, high, strict=True):
-        step = max(0.0, strong["score"] - weak["score"])
+        if (step := strong["score"] - weak["score"]) <= 0:
+            continue
         have, better = _manner(weak), _manner(strong)
         for word in better - have:
             gained[word] += step  # type: ignore[assignment]

@@ -19,7 +19,7 @@ from serve.diff import word_diff
 from tools.stats import Interval, paired_bootstrap
 
 DEEPEST = 12  # levels of the tree that are set in; every row names its parent besides
-FATES = {"born": "taken in"}
+FATES = {"born": "joined"}  # in people's words, where they differ
 
 
 @dataclass(frozen=True)

