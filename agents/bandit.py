@@ -58,9 +58,9 @@ def open_selector(name: str) -> Selector:
 
 def best(arms: Sequence[ArmRecord]) -> ArmRecord:
     """The arm with the highest lower bound: its mean less the standard error that the pooled spread gives for its pulls. So a lucky arm
-    with few pulls does not win over a good one with many. Raises ValueError for no arms."""
+    with few pulls does not win over a good one with many. Ties by id. Raises ValueError for no arms."""
     spread = pooled_spread(arms)
-    return max(arms, key=lambda arm: (arm.mean - SURE * spread / math.sqrt(max(1, len(arm.rewards))), _last(arm.id)))
+    return min(arms, key=lambda arm: (SURE * spread / math.sqrt(max(1, len(arm.rewards))) - arm.mean, arm.id))
 
 
 def pooled_spread(arms: Sequence[ArmRecord]) -> float:
@@ -121,8 +121,3 @@ SELECTORS: dict[str, Selector] = {
 def _top(arms: Sequence[ArmRecord], keep: int, index: Callable[[ArmRecord], float]) -> list[Choice]:
     ranked = sorted((Choice(arm.id, index(arm)) for arm in arms), key=lambda choice: (-choice.index, choice.id))
     return ranked[: max(0, keep)]
-
-
-def _last(id: str) -> tuple[int, ...]:
-    """So that of equal arms the one with the smallest id is the maximum."""
-    return tuple(-ord(letter) for letter in id)

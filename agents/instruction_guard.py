@@ -10,6 +10,7 @@ from agents.directives import read
 from agents.guard import Verdict
 
 MOST_WORDS = 200
+MOST_CHARACTERS = 2000  # for scripts without blanks; the guard's own limit is one for prompts, and would vary with the parent's length
 ALIKE = 0.9  # share of words in common from which two instructions are one
 LONGEST_COMMON = 3  # words of a subject in a row, fewer for shorter subjects, that make an instruction be about it
 
@@ -36,16 +37,17 @@ def check_instruction(text: str, parent: str, seen: Iterable[str] = (), subjects
     already says of them is not held against it.
     """
     verdict = guard.check(_OPENING.sub("", text), parent)
-    if not verdict.ok:
+    if not verdict.ok and verdict.kind != "over-long":
         return verdict
-    if len(text.split()) > MOST_WORDS:
-        return Verdict(False, "over-long", f"{len(text.split())} words, {MOST_WORDS} allowed")
+    if len(text.split()) > MOST_WORDS or len(text) > MOST_CHARACTERS:
+        said = f"{len(text.split())} words, {len(text)} characters"
+        return Verdict(False, "over-long", f"{said}; {MOST_WORDS} and {MOST_CHARACTERS} allowed")
     for other in seen:
         if guard.key(text) == guard.key(other) or _likeness(text, other) > ALIKE:
             return Verdict(False, "duplicate", f"already there: {guard.shown(other)}")
     for subject in subjects:
-        if (phrase := _named(text, subject)) and not _named(parent, subject):
-            return Verdict(False, "one subject", f"is about one subject ({phrase})")
+        if _names(text, subject) and not _names(parent, subject):
+            return Verdict(False, "one subject", f"is about one subject: {guard.shown(subject)}")
     return Verdict(True)
 
 
@@ -62,34 +64,38 @@ def _demands(text: str) -> tuple[frozenset[str], ...]:
     return tuple(frozenset(word.casefold() for word in words) for words in (told.add, told.leave, told.negate))
 
 
-def _named(text: str, subject: str) -> str:
-    """The words of `subject` that `text` says too: a phrase of it, or all that it is about; "" where neither is there.
+def _names(text: str, subject: str) -> bool:
+    """Whether `text` says a phrase of `subject`, or all that it is about.
 
     Only what stands before the first comma counts, since tags of style follow it; words that any picture may need are no subject.
     """
     said = _stems(text)
-    flat = f" {' '.join(said)} "
     runs = _content(re.split(r"[,;:.!?\n]", subject.strip(), maxsplit=1)[0])
-    for run in runs:
-        length = min(LONGEST_COMMON, len(run))
-        for start in range(len(run) - length + 1 if length > 1 else 0):
-            if f" {(phrase := ' '.join(run[start : start + length]))} " in flat:
-                return phrase
-    words = [word for run in runs for word in run]
-    return " ".join(words) if words and set(words) <= set(said) else ""
+    words = {word for run in runs for word in run}
+    return bool(words) and (words <= set(said) or any(phrase in f" {' '.join(said)} " for run in runs for phrase in _phrases(run)))
+
+
+def _phrases(run: list[str]) -> list[str]:
+    """Every few words in a row; a single word is no phrase."""
+    length = min(LONGEST_COMMON, len(run))
+    return [f" {' '.join(run[start : start + length])} " for start in range(len(run) - length + 1 if length > 1 else 0)]
 
 
 def _content(text: str) -> list[list[str]]:
     """Words that carry meaning, in runs without another word between them."""
     runs: list[list[str]] = [[]]
-    for word in _stems(text):
-        if word in _GLUE or word in _MEDIUM:
+    for word in re.findall(r"\w+", text.casefold()):
+        if word in _GLUE or _stem(word) in _MEDIUM:
             runs.append([])
         else:
-            runs[-1].append(word)
+            runs[-1].append(_stem(word))
     return [run for run in runs if run]
 
 
 def _stems(text: str) -> list[str]:
-    """Words in lower case, parted at hyphens, without the s of a plural."""
-    return [word[:-1] if len(word) > 3 and word[-1] == "s" and word[-2] != "s" else word for word in re.findall(r"\w+", text.casefold())]
+    return [_stem(word) for word in re.findall(r"\w+", text.casefold())]
+
+
+def _stem(word: str) -> str:
+    """Without the s of a plural."""
+    return word[:-1] if len(word) > 3 and word[-1] == "s" and word[-2] != "s" else word

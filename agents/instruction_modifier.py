@@ -5,6 +5,7 @@ Only the instruction's text and the improvement go in, never rows or scores: tho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,8 @@ _IMPROVE = "Change the instruction so that it follows this improvement: {improve
 _PARAPHRASE = "Say the same in other words (version {number}), without adding or losing a demand."
 _DIVERSIFY = "Write a more specific instruction that takes another direction (direction {number})."
 _FORM = 'Answer with JSON alone: {"instruction": "..."}'
+_OUR_TAGS = re.compile(r"</?instruction>", re.IGNORECASE)
+_LABEL = re.compile(r"\A[\s*_#]*(?:(?:new|improved|modified|revised|final) )?instruction(?: ?\d+)?[\s*_]*:[\s*_]*", re.IGNORECASE)
 
 
 class NewInstruction(BaseModel):
@@ -50,7 +53,8 @@ def offspring(
     subjects: Sequence[str] = (),
     seed: int | None = None,
 ) -> Offspring:
-    """One child for each improvement; paraphrases of those fill up to `most`, and without any improvement, variants in other directions.
+    """One child for each improvement, and a paraphrase of the first where there is room below `most`; without any improvement, `most`
+    variants in other directions.
 
     `seen`: instructions that a child must not repeat. `subjects`: what it must not be about. Raises BudgetSpent, and BadInput where
     the chat server refuses the key or model.
@@ -93,5 +97,5 @@ def _asked(chat: ChatModel, instruction: str, demand: str, improvement: str, see
         answer = chat.ask(messages(instruction, demand, improvement, number), NewInstruction, temperature=0.7, seed=seed)
     except NoAnswer:
         return "", "no answer"
-    text = guard.clean(answer.instruction)
+    text = guard.clean(_LABEL.sub("", guard.clean(_OUR_TAGS.sub("", answer.instruction))))
     return (text, "") if text else ("", "empty")

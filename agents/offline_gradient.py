@@ -37,10 +37,8 @@ def findings(facts: Facts, rng: random.Random) -> dict[str, Any]:
     ]
     if not found:
         raise NoAnswer("the offline stand-in sees no difference between the groups")
-    kinds = [found[place] for place in range(len(found))]
-    rng.shuffle(kinds)
-    first = [row for row in found if row["rank"] == 0]
-    chosen = [*first, *(row for row in kinds if row["rank"] > 0)][: facts["n"]]
+    shuffled = rng.sample(found, len(found))
+    chosen = [*(row for row in found if row["rank"] == 0), *(row for row in shuffled if row["rank"] > 0)][: facts["n"]]
     return {"findings": [{"inference": row["inference"], "improvement": row["improvement"]} for row in chosen]}
 
 
@@ -85,7 +83,9 @@ def _manner(row: Row) -> set[str]:
 
 
 def _tags(text: str) -> list[str]:
-    return [word.casefold() for word in keywords(text) if len(word.split()) <= LONGEST_TAG]
+    """Those that a directive can quote."""
+    short = (word.casefold() for word in keywords(text) if len(word.split()) <= LONGEST_TAG)
+    return [word for word in short if read((one := Directives(add=(word,))).text()) == one]
 
 
 def _folded(words: Sequence[str]) -> set[str]:

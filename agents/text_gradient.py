@@ -28,7 +28,7 @@ _FORM = (
     "scores lower) and the `improvement` (what the instruction should ask for). They must hold for any object: do not mention the objects "
     'of these rows. Answer with JSON alone: {{"findings": [{{"inference": "...", "improvement": "..."}}]}}'
 )
-_NUMBERED = re.compile(r"^\W*(inference|improvement)\s*#?\s*(\d+)\s*[:.)-]+\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+_NUMBERED = re.compile(r"^\W*(inference|improvement)[ \t]*#?[ \t]*(\d+)[ \t*_]*[:.)-]", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +93,27 @@ def contrast(chat: ChatModel, instruction: str, contrasts: Sequence[tuple[Row, R
     dropped: dict[str, int] = {}
     for finding in answer.findings:
         text = guard.clean(finding.improvement)
-        verdict = guard.check(text, instruction, seen=[guard.key(other.improvement) for other in kept])
-        kind = verdict.kind if not verdict.ok else "over-long" if len(text) > LONGEST else None
-        if kind or len(kept) == n:
-            dropped[kind or "too many"] = dropped.get(kind or "too many", 0) + 1
+        kind = _fault(text, instruction, kept) or ("too many" if len(kept) == n else "")
+        if kind:
+            dropped[kind] = dropped.get(kind, 0) + 1
         else:
             kept.append(Finding(inference=guard.clean(finding.inference)[:LONGEST], improvement=text))
     return Gradient(tuple(kept), dropped)
 
 
+def _fault(text: str, instruction: str, kept: Sequence[Finding]) -> str:
+    """Why an improvement cannot be used, or "". It may talk about prompts, as a prompt may not: preambles and markup do no harm here."""
+    kind = guard.check(text, instruction).kind
+    if kind in ("empty", "refusal"):
+        return kind
+    if len(text) > LONGEST:
+        return "over-long"
+    return "duplicate" if guard.key(text) in {guard.key(other.improvement) for other in kept} else ""
+
+
 def messages(instruction: str, contrasts: Sequence[tuple[Row, Row]], n: int) -> list[Message]:
     """What the chat model is sent: the instruction, the low rows, the high rows for the same objects, with their scores."""
-    lines = [f"generator instruction: {instruction}", ""]
+    lines = [f"generator instruction: {' '.join(instruction.split())}", ""]
     for name, side in (("low", 0), ("high", 1)):
         lines += [_line(name, number, pair[side]) for number, pair in enumerate(contrasts, 1)] + [""]
     facts = {
@@ -120,8 +129,10 @@ def messages(instruction: str, contrasts: Sequence[tuple[Row, Row]], n: int) -> 
 def numbered(text: str) -> list[dict[str, str]]:
     """Findings of a numbered list; an improvement without its inference counts, an inference without improvement does not."""
     found: dict[int, dict[str, str]] = {}
-    for kind, number, said in _NUMBERED.findall(text):
-        found.setdefault(int(number), {"inference": "", "improvement": ""})[kind.lower()] = said
+    _, *parts = _NUMBERED.split(text)
+    for kind, number, said in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        line = said.strip(" \t\n*_").partition("\n")[0]
+        found.setdefault(int(number), {"inference": "", "improvement": ""})[kind.lower()] = line.strip(" \t*_")
     return [row for _, row in sorted(found.items()) if row["improvement"]]
 
 

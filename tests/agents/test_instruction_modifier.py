@@ -77,3 +77,35 @@ def test_what_the_parent_already_says_of_a_subject_is_not_held_against_a_child()
     parent = "Describe the hot air balloon."
     assert check_instruction("Describe the hot air balloon in warm light.", parent, subjects=["a hot air balloon"]).ok
     assert check_instruction("Describe a cat in warm light.", INSTRUCTION, subjects=["a cat"]).kind == "one subject"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Instruction: Name the light.",
+        "Instruction 1: Name the light.",
+        "**New instruction:** Name the light.",
+        "<instruction>\nName the light.\n</instruction>",
+        '"Name the light."',
+    ],
+)
+def test_labels_and_tags_around_an_instruction_are_taken_off(said: str) -> None:
+    with ChatServer(new(said)) as server:
+        made = offspring(chat(server), INSTRUCTION, ["Ask for light."], 1)
+    assert made.children == (("Name the light.", "Ask for light."),)
+
+
+@pytest.mark.parametrize("said", ["Instruction 1:", "<instruction></instruction>", "**Instruction:** "])
+def test_a_label_without_an_instruction_is_empty(said: str) -> None:
+    with ChatServer(new(said)) as server:
+        made = offspring(chat(server), INSTRUCTION, ["Ask for light."], 1)
+    assert made.children == () and made.dropped == {"empty": 1}
+
+
+def test_siblings_are_no_copies_of_each_other_and_failures_leave_the_rest() -> None:
+    """One of four questions is not answered, one answer is a copy of its sibling."""
+    replies = (new("Name the light."), new("name the LIGHT"), refusal(), new("Name the medium."))
+    with ChatServer(*replies) as server:
+        made = offspring(chat(server), INSTRUCTION, ["one", "two", "three", "four"], 4, seen=[INSTRUCTION])
+    assert [finding for _, finding in made.children[:2]] == ["one", "four"]
+    assert made.dropped["duplicate"] == 1 and made.dropped["no answer"] >= 1

@@ -47,7 +47,7 @@ class Preset:
     judge_batch: int = 32
     unet_batch: int = 24
     preference_prompts: int = 24
-    unet_channels: tuple[int, int] = (64, 160)
+    unet_channels: tuple[int, int] = (64, 152)
 
 
 PRESETS = {
@@ -59,7 +59,7 @@ PRESETS = {
         text_encoder=Schedule(400, 5e-4, 50, weight_decay=0.05),
         alignment=Schedule(2400, 1e-3, 100, weight_decay=0.05),
         judge=Schedule(8000, 1.5e-3, 200, average=0.998),
-        unet=Schedule(9000, 1e-3, 300, average=0.999),
+        unet=Schedule(4200, 1e-3, 300, average=0.999),
         preference=Schedule(500, 3e-4, 40, average=0.99),
     ),
     "gpu": Preset(
@@ -77,7 +77,7 @@ PRESETS = {
         judge_batch=128,
         unet_batch=256,
         preference_prompts=96,
-        unet_channels=(64, 160),
+        unet_channels=(64, 152),
     ),
 }
 
