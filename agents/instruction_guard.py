@@ -20,14 +20,13 @@ _OPENING = re.compile(
 )
 """Gives a chat answer away where a prompt was asked for, but is how instructions begin."""
 
-_GLUE = frozenset(
-    "a an the this that some of in on at by with without and or to for from into onto over under near next as like is are be being "
-    "it its his her their he she they who which while has have having up down out off one".split()
+_ANY_PICTURE = (
+    "a an the this that some of in on at by with without and or to for from into onto over under near next as like is are be being",
+    "it its his her their he she they who which while has have having up down out off one",
+    "photo photograph picture image painting drawing illustration portrait sketch render rendering art artwork style scene view shot",
+    "angle background foreground light lighting",
 )
-_MEDIUM = frozenset(
-    "photo photograph picture image painting drawing illustration portrait sketch render rendering art artwork style scene view shot "
-    "angle background foreground light lighting".split()
-)
+_NO_SUBJECT = frozenset(word for line in _ANY_PICTURE for word in line.split())
 
 
 def check_instruction(text: str, parent: str, seen: Iterable[str] = (), subjects: Sequence[str] = ()) -> Verdict:
@@ -85,7 +84,7 @@ def _content(text: str) -> list[list[str]]:
     """Words that carry meaning, in runs without another word between them."""
     runs: list[list[str]] = [[]]
     for word in re.findall(r"\w+", text.casefold()):
-        if word in _GLUE or _stem(word) in _MEDIUM:
+        if word in _NO_SUBJECT or _stem(word) in _NO_SUBJECT:
             runs.append([])
         else:
             runs[-1].append(_stem(word))

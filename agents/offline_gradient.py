@@ -7,7 +7,7 @@ obeys it. So the loop can be tried, tested and timed without a server; it is no 
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,7 +37,8 @@ def findings(facts: Facts, rng: random.Random) -> dict[str, Any]:
     ]
     if not found:
         raise NoAnswer("the offline stand-in sees no difference between the groups")
-    shuffled = rng.sample(found, len(found))
+    shuffled = list(found)
+    rng.shuffle(shuffled)
     chosen = [*(row for row in found if row["rank"] == 0), *(row for row in shuffled if row["rank"] > 0)][: facts["n"]]
     return {"findings": [{"inference": row["inference"], "improvement": row["improvement"]} for row in chosen]}
 
@@ -63,18 +64,22 @@ ALL_RULES: dict[str, Rule] = {**RULES, "Findings": findings, "NewInstruction": n
 
 def _contrasts(low: Sequence[Row], high: Sequence[Row]) -> tuple[list[str], list[str], list[str]]:
     """Words that strong rows gain, that they lose, and that they negate; the most telling first."""
-    gained, lost, negated = Counter[str](), Counter[str](), Counter[str]()
+    gained, lost, negated = defaultdict[str, float](float), defaultdict[str, float](float), defaultdict[str, float](float)
     for weak, strong in zip(low, high, strict=True):
         if (step := strong["score"] - weak["score"]) <= 0:
             continue
         have, better = _manner(weak), _manner(strong)
         for word in better - have:
-            gained[word] += step  # type: ignore[assignment]
+            gained[word] += step
         for word in have - better:
-            lost[word] += step  # type: ignore[assignment]
+            lost[word] += step
         for word in set(_tags(strong["negative"])) - set(_tags(weak["negative"])):
-            negated[word] += step  # type: ignore[assignment]
-    return tuple([word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))] for counts in (gained, lost, negated))  # type: ignore[return-value]
+            negated[word] += step
+    return _ranked(gained), _ranked(lost), _ranked(negated)
+
+
+def _ranked(weights: Mapping[str, float]) -> list[str]:
+    return sorted(weights, key=lambda word: (-weights[word], word))
 
 
 def _manner(row: Row) -> set[str]:

@@ -98,11 +98,15 @@ def _pulled(state: OptimizeState, runtime: Runtime[Context], texts: dict[str, st
     batch = _prompts(state["batch"])
     writing = arms.write(context, texts, batch, _learning(runtime).professional)
     stop_if_asked(runtime)
-    written = [*writing.written, *(arms.professionals(context, batch) if professional else [])]
     trials = Trials(context.db, state["run"])
-    stop = state["stop"]
-    if len(arms.pictures(trials.trials()) | arms.pictures_of(written, context.settings.search)) > context.plan.learning:
+    stop, written, cost = state["stop"], list(writing.written), arms.pictures(trials.trials())
+    cost |= arms.pictures_of(written, context.settings.search)
+    if len(cost) > context.plan.learning:
         return {"stop": stop or "the images for learning are spent", "note": "nothing more is drawn"}
+    for row in arms.professionals(context, batch) if professional else []:
+        if len(cost | arms.pictures_of([row], context.settings.search)) <= context.plan.learning:
+            cost |= arms.pictures_of([row], context.settings.search)
+            written.append(row)
     everything = [*(row.conditioning for row in written), *(Conditioning(row.prompt.text) for row in written)]
     fresh = missing_images(context.evaluator, everything, context.settings.search)
     tell(runtime, {"kind": "draw", "images": fresh})
