@@ -13,8 +13,11 @@ from dataclasses import dataclass
 
 _QUOTED = r'["“][^"“”\n]{1,60}["”]'
 _LIST = rf"(?P<words>{_QUOTED}(?:\s*(?:,|and|or|,\s*and)\s*{_QUOTED})*)"
-_ADD = re.compile(rf"\b(?:add|use|include)\s+{_LIST}\s*\.?", re.IGNORECASE)
-_LEAVE = re.compile(rf"\b(?:leave out|avoid|drop|omit)\s+{_LIST}\s*\.?", re.IGNORECASE)
+_NOT = "".join(rf"(?<!{word} )" for word in ("not", "n't", "n’t", "never"))
+_ADD = re.compile(rf"{_NOT}\b(?:add|use|include)\s+{_LIST}\s*\.?", re.IGNORECASE)
+_LEAVE = re.compile(
+    rf"\b(?:leave out|avoid(?: adding| using)?|drop|omit|(?:do not|don['’]t|never) (?:add|use|include))\s+{_LIST}\s*\.?", re.IGNORECASE
+)
 _NEGATE = re.compile(rf"\bput\s+{_LIST}\s+into the negative (?:list|prompt)\s*\.?", re.IGNORECASE)
 
 

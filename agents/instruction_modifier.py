@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -26,6 +26,9 @@ _DIVERSIFY = "Write a more specific instruction that takes another direction (di
 _FORM = 'Answer with JSON alone: {"instruction": "..."}'
 _OUR_TAGS = re.compile(r"</?instruction>", re.IGNORECASE)
 _LABEL = re.compile(r"\A[\s*_#]*(?:(?:new|improved|modified|revised|final) )?instruction(?: ?\d+)?[\s*_]*:[\s*_]*", re.IGNORECASE)
+
+
+Task = Literal["improve", "paraphrase", "diversify"]
 
 
 class NewInstruction(BaseModel):
@@ -62,8 +65,8 @@ def offspring(
     made: list[tuple[str, str]] = []
     dropped: dict[str, int] = {}
 
-    def take(base: str, demand: str, finding: str, number: int) -> None:
-        text, kind = _asked(chat, base, demand, finding, seed, number)
+    def take(base: str, demand: str, finding: str, number: int, task: Task) -> None:
+        text, kind = _asked(chat, messages(base, demand, finding, number, task), seed)
         if text:
             kind = check_instruction(text, base, [*seen, *(child for child, _ in made)], subjects).kind or ""
         if kind:
@@ -72,29 +75,26 @@ def offspring(
             made.append((text, finding))
 
     for improvement in improvements[:most]:
-        take(instruction, _IMPROVE.format(improvement=improvement), improvement, 0)
+        take(instruction, _IMPROVE.format(improvement=improvement), improvement, 0, "improve")
     if not improvements:
         for number in range(1, most + 1):
-            take(instruction, _DIVERSIFY.format(number=number), "", number)
+            take(instruction, _DIVERSIFY.format(number=number), "", number, "diversify")
     elif made and len(made) < most:
         base, finding = made[0]
-        take(base, _PARAPHRASE.format(number=1), finding, 1)
+        take(base, _PARAPHRASE.format(number=1), finding, 1, "paraphrase")
     return Offspring(tuple(made), dropped)
 
 
-def messages(instruction: str, demand: str, improvement: str, number: int) -> list[Message]:
-    """What the chat model is sent."""
-    facts: dict[str, Any] = {"task": "new instruction", "instruction": instruction, "improvement": improvement if number == 0 else ""}
-    return [
-        Message("system", _ROLE),
-        Message("user", f"<instruction>\n{instruction}\n</instruction>\n\n{demand}\n\n{_FORM}", {**facts, "number": number}),
-    ]
+def messages(instruction: str, demand: str, improvement: str, number: int, task: Task = "improve") -> list[Message]:
+    """What the chat model is sent. `number` tells several variants of one instruction apart."""
+    facts: dict[str, Any] = {"task": task, "instruction": instruction, "improvement": improvement, "number": number}
+    return [Message("system", _ROLE), Message("user", f"<instruction>\n{instruction}\n</instruction>\n\n{demand}\n\n{_FORM}", facts)]
 
 
-def _asked(chat: ChatModel, instruction: str, demand: str, improvement: str, seed: int | None, number: int) -> tuple[str, str]:
+def _asked(chat: ChatModel, asked: list[Message], seed: int | None) -> tuple[str, str]:
     """(text, "") or ("", kind of failure)."""
     try:
-        answer = chat.ask(messages(instruction, demand, improvement, number), NewInstruction, temperature=0.7, seed=seed)
+        answer = chat.ask(asked, NewInstruction, temperature=0.7, seed=seed)
     except NoAnswer:
         return "", "no answer"
     text = guard.clean(_LABEL.sub("", guard.clean(_OUR_TAGS.sub("", answer.instruction))))

@@ -44,7 +44,10 @@ def findings(facts: Facts, rng: random.Random) -> dict[str, Any]:
 
 
 def new_instruction(facts: Facts, rng: random.Random) -> dict[str, str]:
-    """The instruction with the improvement's directives merged in; without an improvement, with one of its own dropped."""
+    """The instruction with the improvement's directives merged in; to go another way, with one of its own dropped. It has no other words
+    for anything."""
+    if facts["task"] == "paraphrase":
+        raise NoAnswer("the offline stand-in cannot paraphrase")
     instruction = facts["instruction"]
     have = read(instruction)
     wanted = read(facts.get("improvement", ""))

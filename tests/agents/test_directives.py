@@ -33,6 +33,11 @@ def test_every_kind_is_read_and_written_back() -> None:
     assert not read("Add light, and leave out nothing.")
 
 
+@pytest.mark.parametrize("said", ["Do not add", "Never use", "Don't include", "Avoid using", "Please never add"])
+def test_what_is_forbidden_is_not_added(said: str) -> None:
+    assert read(f'Be brief. {said} "8k".') == Directives(leave=("8k",))
+
+
 def test_later_directives_win() -> None:
     first = Directives(add=("mist",), leave=("8k",), negate=("blurry",))
     assert first.merged(Directives(add=("8k", "blurry"), leave=("Mist",))) == Directives(("8k", "blurry"), ("Mist",), ())
@@ -64,5 +69,6 @@ def test_an_improvement_becomes_a_directive_and_without_one_a_directive_is_dropp
     asked = modify(old, "", 'Add "warm light". Leave out "mist".', 0)
     assert OFFLINE.ask(asked, NewInstruction).instruction == f'{DEFAULT_INSTRUCTION} Add "warm light". Leave out "mist".'
     assert OFFLINE.ask(modify(old, "", "", 1), NewInstruction).instruction == DEFAULT_INSTRUCTION
-    with pytest.raises(NoAnswer):
-        OFFLINE.ask(modify(DEFAULT_INSTRUCTION, "", "", 1), NewInstruction)
+    for asked in (modify(DEFAULT_INSTRUCTION, "", "", 1), modify(old, "", "", 1, "paraphrase")):
+        with pytest.raises(NoAnswer):
+            OFFLINE.ask(asked, NewInstruction)
