@@ -86,7 +86,10 @@ class Trials:
             f"JOIN conditioning k ON k.id = t.conditioning WHERE t.run = ?{where} ORDER BY t.iteration, t.instruction, t.prompt, t.seed",
             [self.run, *given.values()],
         )
-        return [Trial(*row[:4], Conditioning.from_json(json.loads(row[4])), *row[5:]) for row in rows]
+        return [
+            Trial(iteration, arm, prompt, seed, Conditioning.from_json(json.loads(document)), value, plain)
+            for iteration, arm, prompt, seed, document, value, plain in rows
+        ]
 
     def add_standings(self, standings: Iterable[Standing]) -> None:
         self._db.write(

@@ -11,7 +11,8 @@ DECIMALS = 6
 
 def rounded(row: ScoreRow) -> dict[str, Any]:
     """{before, after, delta, ci95, n} and, where there is one, p."""
-    numbers = {name: None if row[name] is None else round(row[name], DECIMALS) for name in ("before", "after", "delta")}  # type: ignore[literal-required]
+    numbers = {"before": row["before"], "after": row["after"], "delta": row["delta"]}
+    shown: dict[str, Any] = {name: None if value is None else round(value, DECIMALS) for name, value in numbers.items()}
     interval = row["ci95"]
-    shown: dict[str, Any] = {**numbers, "ci95": None if interval is None else [round(end, DECIMALS) for end in interval], "n": row["n"]}
+    shown |= {"ci95": None if interval is None else [round(end, DECIMALS) for end in interval], "n": row["n"]}
     return {**shown, "p": round(row["p"], DECIMALS)} if "p" in row else shown
