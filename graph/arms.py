@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents import rewriter
-from agents.bandit import ArmRecord
 from agents.keywords import keywords
 from agents.text_gradient import Row
 from graph.nodes import Emit
@@ -164,24 +163,6 @@ def spread(trials: Iterable[Trial], higher_is_better: bool) -> float:
     return float(gains.std()) or 1.0 if len(gains) > 1 else 1.0
 
 
-def records(trials: Sequence[Trial], arms: Iterable[str], unit: float, higher_is_better: bool) -> list[ArmRecord]:
-    """What the bandit sees of each of `arms`: the rewards of all its pulls, and their mean in its latest iteration. An arm none of
-    whose pictures was usable is left out."""
-    found: list[ArmRecord] = []
-    for arm in dict.fromkeys(arms):
-        own = [(trial.iteration, gain(trial, higher_is_better) / unit) for trial in trials if trial.instruction == arm]
-        own = [(iteration, reward) for iteration, reward in own if not math.isnan(reward)]
-        if own:
-            last = max(iteration for iteration, _ in own)
-            latest = float(np.mean([reward for iteration, reward in own if iteration == last]))
-            found.append(ArmRecord(arm, tuple(reward for _, reward in own), latest))
-    return found
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
 def rows_of(trials: Iterable[Trial], higher_is_better: bool) -> dict[str, dict[str, Row]]:
     """For each arm and prompt what it wrote and the mean score of it, higher being better; dropped pictures do not count."""
     values: dict[tuple[str, str], list[float]] = {}
@@ -206,3 +187,7 @@ def best_rows(rows: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
             if prompt not in best or row.score > best[prompt].score:
                 best[prompt] = row
     return best
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -9,18 +9,16 @@ prompts, the initial instruction and the best fixed suffix on prompts and seeds 
 
 from __future__ import annotations
 
-import math
 import random
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
 from agents import instruction_modifier, maai, text_gradient
-from agents.bandit import ArmRecord, best, open_selector
-from graph import arms, suffix
+from agents.bandit import best, open_selector
+from graph import arms, standing, suffix
 from graph.learning import LearningSettings
 from graph.nodes import Update, emitter, missing_images, node, stop_if_asked, tell
 from graph.optimize_heldout import check_heldout
@@ -29,7 +27,6 @@ from graph.state import Context
 from promptdb.prompt_file import BatchPrompt
 from promptdb.records import Conditioning, Instruction, content_id
 from promptdb.trials import Arm, Standing, Trials
-from tools.stats import paired_bootstrap
 
 STEPS = ("sample", "pull", "select", "gradient", "modify", "trial")
 STEADY = 3  # iterations that a winner must have led, and be significantly ahead of the initial instruction, to end the search
@@ -74,11 +71,13 @@ def first_state(run: str, prompts: list[BatchPrompt], heldout: list[BatchPrompt]
 
 @node("sample")
 def sample(state: OptimizeState, runtime: Runtime[Context]) -> Update:
-    """The prompts of this iteration, drawn without replacement; by the run's seed and the iteration's number alone."""
+    """The prompts of this iteration: the next of an order drawn once by the run's seed, so that all are met before any is met again."""
     learning, settings = _learning(runtime), runtime.context.settings
     iteration = state["iteration"] + 1
-    rng = random.Random(content_id(["batch", settings.seed, iteration]))
-    batch = rng.sample(state["prompts"], min(learning.batch_size, len(state["prompts"])))
+    order = list(state["prompts"])
+    random.Random(content_id(["batch", settings.seed])).shuffle(order)
+    size = min(learning.batch_size, len(order))
+    batch = [order[(iteration * size + place) % len(order)] for place in range(size)]
     Trials(runtime.context.db, state["run"]).add_arms([Arm(_instruction(row), row["born"]) for row in state["arms"]])
     return {"iteration": iteration, "batch": batch, "note": f"iteration {iteration + 1}: {len(batch)} prompts"}
 
@@ -127,14 +126,14 @@ def select(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     learning, context = _learning(runtime), runtime.context
     trials = Trials(context.db, state["run"])
     known = {row["id"]: row for row in state["arms"]}
-    found = _records(context, trials, known)
+    found = standing.records(context, trials, known)
     if not found:
         return {"low": "", "winner": state["winner"], "note": "no arm has a usable picture"}
     iteration = state["iteration"]
     keep = min(learning.arms, len(found))
     counters = state["counters"]
     if learning.compat:
-        raw = _raw_records(trials, known)
+        raw = standing.raw_records(trials, known)
         chosen, counters = maai.select(raw, keep, iteration, counters)
         winner = max(raw, key=lambda arm: (arm.latest, arm.id)).id
     else:
@@ -146,7 +145,9 @@ def select(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     if not learning.compat and winner not in survivors:
         survivors[-1] = winner
     trials.add_standings(
-        Standing(iteration, arm.id, _mean(trials, arm.id, iteration), len(arm.rewards), numbers.get(arm.id), _fate(arm.id, survivors))
+        Standing(
+            iteration, arm.id, standing.mean(trials, arm.id, iteration), len(arm.rewards), numbers.get(arm.id), _fate(arm.id, survivors)
+        )
         for arm in found
     )
     latest = {arm.id: arm.latest for arm in found}
@@ -217,7 +218,7 @@ def trial(state: OptimizeState, runtime: Runtime[Context]) -> Update:
         trials.add_arms([Arm(_instruction(row), row["born"]) for row in children])
         if not learning.compat:
             update |= _pulled(state, runtime, {row["id"]: row["text"] for row in children}, professional=False)
-            kept = _accepted(context, trials, state, children)
+            kept = standing.accepted(context, trials, state["iteration"], state["low"], children)
     replaced = bool(kept) if learning.compat else state["low"] != state["winner"]
     stay = [row for row in state["arms"] if not (replaced and row["id"] == state["low"])]
     update |= {"arms": [*stay, *kept], "note": f"{len(kept)} of {len(children)} children taken in"}
@@ -253,7 +254,7 @@ def heldout(state: OptimizeState, runtime: Runtime[Context]) -> Update:
         for arm in trials.arms()
     ]
     winner = state["winner"]
-    if not _learning(runtime).compat and (found := _records(context, trials, [row["id"] for row in everyone])):
+    if not _learning(runtime).compat and (found := standing.records(context, trials, [row["id"] for row in everyone])):
         winner = best(found).id
     chosen = next(row for row in everyone if row["id"] == winner)
     outcome, warnings = check_heldout(state, runtime, everyone[0], chosen)
@@ -292,61 +293,9 @@ def _fate(arm: str, survivors: list[str]) -> str:
     return "kept" if arm in survivors else "dropped"
 
 
-def _records(context: Context, trials: Trials, ids: Any) -> list[ArmRecord]:
-    higher = context.evaluator.objective.higher_is_better
-    every = trials.trials()
-    return arms.records(every, ids, arms.spread(every, higher), higher)
-
-
-def _raw_records(trials: Trials, ids: Any) -> list[ArmRecord]:
-    """The reference's rewards: the scores themselves."""
-    found = []
-    every = trials.trials()
-    for arm in ids:
-        own = [(row.iteration, row.value) for row in every if row.instruction == arm and row.value is not None]
-        if own:
-            last = max(iteration for iteration, _ in own)
-            latest = float(np.mean([value for iteration, value in own if iteration == last]))
-            found.append(ArmRecord(arm, tuple(value for _, value in own), latest))
-    return found
-
-
-def _mean(trials: Trials, arm: str, iteration: int) -> float | None:
-    values = [row.value for row in trials.trials(arm, iteration) if row.value is not None]
-    return float(np.mean(values)) if values else None
-
-
-def _accepted(context: Context, trials: Trials, state: OptimizeState, children: list[ArmRow]) -> list[ArmRow]:
-    """Those that gained at least as much as their parent, on the same prompts and seeds."""
-    higher = context.evaluator.objective.higher_is_better
-    rows = trials.trials(iteration=state["iteration"])
-    gains = {(row.instruction, row.prompt, row.seed): arms.gain(row, higher) for row in rows}
-    kept, fates = [], []
-    for child in children:
-        pairs = [
-            value - gains.get((state["low"], prompt, seed), math.nan) for (arm, prompt, seed), value in gains.items() if arm == child["id"]
-        ]
-        usable = [value for value in pairs if not math.isnan(value)]
-        good = bool(usable) and float(np.mean(usable)) >= 0
-        kept += [child] if good else []
-        mean = _mean(trials, child["id"], state["iteration"])
-        fates.append(Standing(state["iteration"], child["id"], mean, len(usable), None, "born" if good else "rejected"))
-    trials.add_standings(fates)
-    return kept
-
-
 def _is_sure(state: OptimizeState, context: Context) -> bool:
-    """Whether the winner has led for a while and is ahead of the initial instruction on the prompts and seeds that both met."""
+    """Whether the winner has led for a while and is significantly ahead of the initial instruction."""
     initial = Instruction(state["initial"]).id
     if context.learning.compat or state["winner"] == initial or state["steady"] < STEADY:
         return False
-    higher = context.evaluator.objective.higher_is_better
-    rows = Trials(context.db, state["run"]).trials()
-    gains = {(row.instruction, row.prompt, row.seed): arms.gain(row, higher) for row in rows}
-    shared = [
-        (prompt, value - gains.get((initial, prompt, seed), math.nan))
-        for (arm, prompt, seed), value in gains.items()
-        if arm == state["winner"]
-    ]
-    prompts, differences = [prompt for prompt, _ in shared], [value for _, value in shared]
-    return len(set(prompts)) > 5 and paired_bootstrap(differences, prompts, context.settings.seed, confidence=SURE).lo > 0
+    return standing.is_ahead(context, Trials(context.db, state["run"]), state["winner"], initial, SURE)

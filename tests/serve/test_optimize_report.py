@@ -381,6 +381,15 @@ def _pulls(context: Context, arm: str) -> tuple[list[float], list[str]]:
     return [(row.value or 0) - (row.plain or 0) for row in rows], [row.prompt for row in rows]
 
 
+def test_arms_without_a_known_parent_are_roots_in_the_order_they_were_made(tmp_path: Path) -> None:
+    page, context, state = page_of(tmp_path, heldout=HELDOUT[:2], development=DEVELOPMENT[:1])
+    orphans = [Arm(Instruction(f"Orphan {number}.", "0" * 24, "Nobody knows."), 2) for number in range(2)]
+    Trials(context.db, "run-1").add_arms(orphans)
+    tree = section(Page(render_optimize(context, state)), "Which instruction came from which", "What the leading instruction drew")
+    assert re.findall(r"#(\d) (?:initial |winner )?(?:\w+ in iteration|not ranked)", tree) == ["0", "1", "3", "2", "4", "5"]
+    assert tree.count("not ranked 0 pulls Orphan") == 2 and "Nobody knows" not in tree
+
+
 def test_a_chain_of_a_hundred_arms_is_shown_whole(tmp_path: Path) -> None:
     chain = [
         Made(f"Instruction {at}.", f"word{at}", at - 1 if at else None, f"Finding {at}.", ((at // 5, 0.5, "kept"),)) for at in range(100)
@@ -435,6 +444,11 @@ def test_iterations_show_what_their_leading_instruction_drew_beside_the_plain_pr
         for asked in (Conditioning(prompt), arm.written(prompt))
     ]
     assert [image_hash(shown(uri)) for uri in page.pictures[-len(keys) :]] == [image_hash(context.evaluator.image(key)) for key in keys]
+
+
+def test_an_iteration_that_ranked_nobody_has_no_leader(tmp_path: Path) -> None:
+    page, _, _ = page_of(tmp_path, arms=(FIRST, SHARP, replace(LOUD, fates=((5, None, "rejected"),))), heldout=HELDOUT[:2])
+    assert re.findall(r"Iteration (\d)", page.text.split("What the leading instruction drew")[1]) == ["1", "2", "3"]
 
 
 def test_of_many_iterations_some_are_shown_from_first_to_last(tmp_path: Path) -> None:
