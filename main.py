@@ -177,12 +177,16 @@ def train_miniature(
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda")] = "cpu",
     stages: Annotated[list[str] | None, typer.Option("--stage", help="only this stage and what it needs; repeatable")] = None,
+    keep: Annotated[list[str] | None, typer.Option("--keep", help="take this stage from the checkpoint in --out; repeatable")] = None,
     resume: Annotated[bool, typer.Option("--resume/--restart", help="go on where an earlier start was ended")] = True,
 ) -> None:
     """Train the embedded checkpoint with its scorers and judge."""
     from tools.miniature.train import STAGES, train
 
-    train(preset, out, work, seed, resume, stages=stages or STAGES, device=device, say=lambda text: print(text, file=sys.stderr))
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    train(preset, out, work, seed, resume, stages=stages or STAGES, keep=keep or (), device=device, say=say)
 
 
 @db_app.command("import")

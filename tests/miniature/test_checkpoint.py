@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from promptdb.errors import BadInput
 from promptdb.records import Conditioning, Drawing
@@ -106,6 +107,10 @@ def test_a_recipe_that_is_not_there_is_refused_before_anything_is_written(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+UNET_FILE = "diffusion_pytorch_model.safetensors"
+KEEP = ("vae", "text_encoder", "alignment", "judge", "preference")
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("emoji_font")
 def test_the_recipe_runs_from_nothing_to_a_checkpoint_that_opens(tmp_path: Path) -> None:
@@ -113,3 +118,11 @@ def test_the_recipe_runs_from_nothing_to_a_checkpoint_that_opens(tmp_path: Path)
     opened = open_checkpoint(str(tmp_path / "out"), "cpu")
     assert {open_scorer(name, opened).name for name in opened.card.scorers} == {"preference", "alignment", "aesthetic", "judge"}
     assert (tmp_path / "work" / "samples.png").is_file()
+
+    before = load_file(tmp_path / "out" / "judge" / "judge.safetensors"), load_file(tmp_path / "out" / "unet" / UNET_FILE)
+    train(out=tmp_path / "out", work=tmp_path / "again", seed=1, keep=KEEP, share=0.0003, say=lambda text: None)
+    after = load_file(tmp_path / "out" / "judge" / "judge.safetensors"), load_file(tmp_path / "out" / "unet" / UNET_FILE)
+    assert all(torch.equal(before[0][name], after[0][name]) for name in before[0])
+    assert not all(torch.equal(before[1][name], after[1][name]) for name in before[1])
+    assert json.loads((tmp_path / "out" / "card.json").read_text())["recipe"]["kept"] == sorted(KEEP)
+    assert not list((tmp_path / "again").glob("vae*"))

@@ -382,7 +382,7 @@ def _pulls(context: Context, arm: str) -> tuple[list[float], list[str]]:
 
 
 def test_arms_without_a_known_parent_are_roots_in_the_order_they_were_made(tmp_path: Path) -> None:
-    page, context, state = page_of(tmp_path, heldout=HELDOUT[:2], development=DEVELOPMENT[:1])
+    context, state = finished(tmp_path, heldout=HELDOUT[:2], development=DEVELOPMENT[:1])
     orphans = [Arm(Instruction(f"Orphan {number}.", "0" * 24, "Nobody knows."), 2) for number in range(2)]
     Trials(context.db, "run-1").add_arms(orphans)
     tree = section(Page(render_optimize(context, state)), "Which instruction came from which", "What the leading instruction drew")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promptdb.errors import BadInput
+from tools.miniature.kept import Kept
 from tools.miniature.loop import Schedule
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def train(
     resume: bool = True,
     *,
     stages: Sequence[str] = STAGES,
+    keep: Sequence[str] = (),
     device: str = "cpu",
     share: float = 1.0,
     say: Callable[[str], None] = print,
@@ -107,7 +109,8 @@ def train(
     """Train (or go on training) the miniature in `work`; write the checkpoint to `out` once every stage is done.
 
     `out`: None means the embedded checkpoint's own folder. `resume`: off throws away what `work` holds. `stages`: only these
-    and what they need. `share`: of every stage's steps, to try the recipe out.
+    and what they need. `keep`: stages whose weights are taken from the checkpoint that is there, untrained; the card says which.
+    `share`: of every stage's steps, to try the recipe out.
 
     Raises BadInput for an unknown preset or stage, or where the emoji font is missing.
     """
@@ -115,30 +118,34 @@ def train(
 
     if preset not in PRESETS:
         raise BadInput(f"unknown preset {preset!r}; there are {', '.join(PRESETS)}")
-    if unknown := set(stages) - set(STAGES):
+    if unknown := {*stages, *keep} - set(STAGES):
         raise BadInput(f"unknown stage {min(unknown)!r}; there are {', '.join(STAGES)}")
     torch.set_flush_denormal(True)
     if not resume:
         shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
-    recipe = _Recipe(PRESETS[preset] if share == 1 else shortened(PRESETS[preset], share), work, seed, device, say)
+    out = out or WEIGHTS
+    chosen = PRESETS[preset] if share == 1 else shortened(PRESETS[preset], share)
+    recipe = _Recipe(chosen, work, seed, device, say, Kept(out, tuple(keep)))
     for stage in STAGES:
         if stage in stages:
             getattr(recipe, stage)()
-    missing = [stage for stage in STAGES if not (work / f"{stage}.done.pt").is_file()]
+    missing = [stage for stage in STAGES if stage not in keep and not (work / f"{stage}.done.pt").is_file()]
     if missing:
         say(f"still to be trained before the checkpoint can be written: {', '.join(missing)}")
         return
-    recipe.finish(out or WEIGHTS, {"recipe": {"preset": preset, "seed": seed, "share": share}})
+    recipe.finish(out, {"recipe": {"preset": preset, "seed": seed, "share": share, "kept": sorted(keep)}})
 
 
 class _Recipe:
     """The stages with what each needs from those before it; asking for a part trains it or loads it."""
 
-    def __init__(self, preset: Preset, work: Path, seed: int, device: str, say: Callable[[str], None]) -> None:
+    def __init__(self, preset: Preset, work: Path, seed: int, device: str, say: Callable[[str], None], kept: Kept) -> None:
         from tools.miniature.dataset import render_dataset
         from tools.miniature.tokenizer import kept_tokenizer
 
+        kept.put_tokenizer(work / "tokenizer")
+        self.kept = kept
         self.preset, self.work, self.seed, self.device, self.say = preset, work, seed, device, say
         self.tokenizer: CLIPTokenizer = kept_tokenizer(work / "tokenizer", seed)
         self.data: Dataset = render_dataset(work / "scenes", preset.groups, preset.nouns, seed)
@@ -157,15 +164,18 @@ class _Recipe:
     def text_encoder(self) -> CLIPTextModel:
         from transformers import CLIPTextModel
 
-        clip = self._clip("text_encoder", self.seed + 1, rare=False)
-        encoder = CLIPTextModel(clip.config.text_config)
-        encoder.load_state_dict(
-            {name.removeprefix("text_model."): value for name, value in clip.state_dict().items() if name.startswith("text_model.")}
-        )
-        return encoder.eval().to(self.device)
+        def make() -> CLIPTextModel:
+            clip = self._trained_clip("text_encoder", self.seed + 1, rare=False)
+            encoder = CLIPTextModel(clip.config.text_config)
+            encoder.load_state_dict(
+                {name.removeprefix("text_model."): value for name, value in clip.state_dict().items() if name.startswith("text_model.")}
+            )
+            return encoder.eval().to(self.device)
+
+        return self._once("text_encoder", make)
 
     def alignment(self) -> CLIPModel:
-        return self._clip("alignment", self.seed + 2, rare=True)
+        return self._once("alignment", lambda: self._trained_clip("alignment", self.seed + 2, rare=True))
 
     def unet(self) -> UNet2DConditionModel:
         from tools.miniature.unet import new_unet, train_unet
@@ -239,17 +249,13 @@ class _Recipe:
         sample_grid(out, self.work / "samples.png")
         self.say(f"checkpoint written to {out}; look at {self.work / 'samples.png'}")
 
-    def _clip(self, name: str, seed: int, rare: bool) -> CLIPModel:
+    def _trained_clip(self, name: str, seed: int, rare: bool) -> CLIPModel:
         from tools.miniature.clip import new_clip, train_clip
 
-        def make() -> CLIPModel:
-            clip = new_clip(self.tokenizer, seed=seed).to(self.device)
-            schedules = self.preset.reading, getattr(self.preset, name)
-            settings = (*schedules, self.preset.clip_batch, self.work, seed, rare, self.say)
-            train_clip(name, clip, self.tokenizer, self.data, *settings)
-            return clip
-
-        return self._once(name, make)
+        clip = new_clip(self.tokenizer, seed=seed).to(self.device)
+        schedules = self.preset.reading, getattr(self.preset, name)
+        train_clip(name, clip, self.tokenizer, self.data, *schedules, self.preset.clip_batch, self.work, seed, rare, self.say)
+        return clip
 
     def _seeded(self, offset: int, make: Callable[[], Any]) -> Any:
         import torch
@@ -259,7 +265,7 @@ class _Recipe:
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         if name not in self._made:
-            self._made[name] = make()
+            self._made[name] = self.kept.part(name).to(self.device) if name in self.kept.stages else make()
         return self._made[name]
 
 
