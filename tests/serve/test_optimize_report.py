@@ -273,6 +273,8 @@ def test_a_dot_stands_for_each_prompt_and_better_is_on_the_right(tmp_path: Path)
     html = render_optimize(*finished(tmp_path, scorers=[loss, FakeScorer("liking")]))
     lines = re.findall(r'<svg width="200".*?</svg>', html, re.DOTALL)
     assert len(lines) == 2 * 5 and all(line.count('class="dot"') == 8 for line in lines)
+    dots = [[float(x) for x in re.findall(r'class="dot" cx="([\d.]+)"', line)] for line in lines]
+    assert min(dots[0] + dots[5]) > 100
     means = [float(re.findall(r'class="mean" cx="([\d.]+)"', line)[0]) for line in lines]
     assert means[0] > 150 and means[5] > 150 and means[:5] == pytest.approx(means[5:], abs=0.2)
 
