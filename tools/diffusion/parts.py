@@ -79,7 +79,10 @@ def _complete(model: Any, info: dict[str, Any]) -> Any:
 
 
 def _plain_unet(unet: Any) -> Any:
+    """Refuses a UNet that wants more than latents, timestep and the text's hidden states. One that pools the text by itself
+    (`addition_embed_type` "text") wants no more than that."""
     for setting in ("time_cond_proj_dim", "addition_embed_type", "class_embed_type", "encoder_hid_dim"):
-        if getattr(unet.config, setting, None) is not None:
+        value = getattr(unet.config, setting, None)
+        if value is not None and (setting, value) != ("addition_embed_type", "text"):
             raise ValueError(f"its {setting} is {getattr(unet.config, setting)}, which no Stable Diffusion 1.x or 2.x has")
     return unet
