@@ -97,7 +97,7 @@ def test_the_same_prompt_again_draws_nothing(tmp_path: Path) -> None:
     model = FakeImageModel(likes("sharp"))
     context = stage(tmp_path, model, run="run-2")
     events = list(stream_refine(context, run_of(context, id="run-2")))
-    assert events[-2]["outcome"]["improved"]
+    assert events[-1]["outcome"]["improved"]
     assert model.drawn == [] and context.evaluator.budget.spent["images"] == 0
 
 
