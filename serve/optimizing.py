@@ -15,11 +15,10 @@ import numpy as np
 from agents.bandit import open_selector
 from agents.rewriter import DEFAULT_INSTRUCTION
 from graph.context import Models, check_folder, check_objective, open_context, open_models
-from graph.database import open_database
 from graph.learning import LearningSettings, plan_learning, split_prompts
 from graph.optimize import first_state
 from graph.optimize_state import OptimizeState
-from graph.sessions import Control, new_run_id, optimize_state, resumable, stop_check, stream_optimize
+from graph.sessions import Control, new_run_id, optimize_state, stop_check, stream_optimize
 from graph.settings import Settings
 from graph.state import Context, Event
 from promptdb.errors import BadInput
@@ -27,6 +26,7 @@ from promptdb.prompt_file import BatchPrompt, PromptFile, read_prompts
 from promptdb.records import Run
 from promptdb.trials import Trials
 from serve.optimize_report import write_optimize
+from serve.resuming import reopened
 from serve.rows import rounded
 from tools.scoring.asked import World
 
@@ -58,15 +58,11 @@ def optimize(
 def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None) -> dict[str, Any]:
     """Go on with a run that was stopped or killed, with the settings and prompts that it was started with; of `settings` only the
     places of files count. A run that is done is told again."""
-    if not settings.database.exists():
-        raise BadInput(f"there is no database {settings.database} with runs; name it with --db, or its folder with --out")
-    with open_database(settings) as db:
-        run, before = resumable(db, run_id, COMMAND)
-        done = db.run_result(run_id) if run.status == "done" else None
+    run, before, done = reopened(settings, run_id, COMMAND)
     if done is not None:
         return done
     learning = LearningSettings.from_json(run.settings["learning"])
-    return _run(replace(before, out=settings.out, db=settings.db), learning, run, None, show, control or Control())
+    return _run(before, learning, run, None, show, control or Control())
 
 
 def _run(settings: Settings, learning: LearningSettings, run: Run, read: PromptFile | None, show: Show, control: Control) -> dict[str, Any]:

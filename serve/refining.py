@@ -7,21 +7,20 @@ events go to `show`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from graph.context import check_folder, check_objective, check_prompt, open_context, open_models
-from graph.database import open_database
 from graph.nodes import conditioning_of
 from graph.plan import plan_images
-from graph.sessions import Control, new_run_id, refine_state, resumable, stop_check, stream_refine
+from graph.sessions import Control, new_run_id, refine_state, stop_check, stream_refine
 from graph.settings import Settings
 from graph.state import Context, Event, RefineState
 from graph.tool_nodes import check_method, solvers
 from promptdb.errors import BadInput
 from promptdb.records import Run, canonical_text
 from serve.report import ReportFiles, write_refine
+from serve.resuming import reopened
 from serve.rows import rounded
 
 COMMAND = "refine"
@@ -45,15 +44,11 @@ def refine(settings: Settings, prompt: str, method: str, show: Show, control: Co
 def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None) -> dict[str, Any]:
     """Go on with a run that was stopped or killed, with the settings that it was started with; of `settings` only the places of
     files count. A run that is done is told again."""
-    if not settings.database.exists():
-        raise BadInput(f"there is no database {settings.database} with runs; name it with --db, or its folder with --out")
-    with open_database(settings) as db:
-        run, before = resumable(db, run_id, COMMAND)
-        done = db.run_result(run_id) if run.status == "done" else None
+    run, before, done = reopened(settings, run_id, COMMAND)
     if done is not None:
         return done
     method = str(run.settings.get("method", "auto"))
-    return _run(replace(before, out=settings.out, db=settings.db), run, method, show, control or Control())
+    return _run(before, run, method, show, control or Control())
 
 
 def _run(settings: Settings, run: Run, method: str, show: Show, control: Control) -> dict[str, Any]:

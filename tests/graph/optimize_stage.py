@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,3 @@ def optimized(folder: Path, *, control: Control | None = None, **change: Any) ->
     context, run, start = optimize_stage(folder, **change)
     events = list(stream_optimize(context, run, start, control))
     return context, optimize_state(context, run.id), events
-
-
-Change = Callable[[Drawing], float]

@@ -30,8 +30,8 @@ SNR_CAP = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Wei
 
 def new_unet(channels: tuple[int, int] = (64, 152), latent_channels: int = 8, text_width: int = 128) -> UNet2DConditionModel:
     """Untrained. Cross-attention on the 8x8 level alone; besides, the text is pooled and scales and shifts every block's features,
-    as the noise level does. What a thing looks like depends on its name and on the place within it together, and adding a name's
-    value to every place, which is all that attention does, teaches a network of this size shapes very slowly."""
+    as the noise level does: what a thing looks like depends on its name and on the place within it together, and attention alone
+    adds a name's value to every place."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
