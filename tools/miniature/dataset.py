@@ -45,9 +45,8 @@ def one_change(scene: Scene, rng: np.random.Generator, nouns: int) -> Scene:
         things[which] = replace(thing, colour=str(rng.choice([colour for colour in COLOURS if colour != thing.colour])))
     elif kind == "relation":
         relation = str(rng.choice([name for name in RELATIONS if name != scene.relation]))
-        return replace(
-            scene, relation=relation, things=place_pair(rng, scene.things[0], scene.things[1], relation), seed=int(rng.integers(2**31))
-        )
+        things = list(place_pair(scene.things[0], scene.things[1], relation))
+        return replace(scene, relation=relation, things=tuple(things), seed=int(rng.integers(2**31)))
     elif kind == "background":
         return replace(scene, background=str(rng.choice([name for name in BACKGROUNDS if name != scene.background])))
     else:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tools.miniature.optimizers import Optimizers, adamw
+
 if TYPE_CHECKING:
     import torch
 
@@ -24,7 +26,7 @@ SAVE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`steps` optimizer updates of AdamW at peak `learning_rate`: linear warm-up over `warmup` of them, then a cosine down to
+    """`steps` optimizer updates at peak `learning_rate`: linear warm-up over `warmup` of them, then a cosine down to
     5 %. `average`: decay of the exponential moving average of the weights, 0 for none."""
 
     steps: int
@@ -48,8 +50,10 @@ def train(
     work: Path,
     seed: int,
     say: Callable[[str], None],
+    optimizers: Callable[[torch.nn.Module, float], Optimizers] = adamw,
 ) -> None:
-    """Minimize `loss(rng)` over `module`'s trainable weights; ends with the averaged weights in `module`.
+    """Minimize `loss(rng)` over `module`'s trainable weights; ends with the averaged weights in `module`. `optimizers` is given the
+    module and the weight decay.
 
     A finished stage leaves `{work}/{name}.done.pt` and is only loaded the next time.
     """
@@ -62,7 +66,7 @@ def train(
         say(f"{name}: already trained")
         return
     weights = [weight for weight in module.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=schedule.weight_decay)
+    optimizer = optimizers(module, schedule.weight_decay)
     averaged = [weight.detach().clone() for weight in weights] if schedule.average else []
     first = 0
     if part.is_file():
@@ -74,14 +78,12 @@ def train(
     started = saved = time.monotonic()
     losses: list[float] = []
     for step in range(first, schedule.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step)
         torch.manual_seed(_mix(seed, name, step))
         value = loss(np.random.default_rng([_mix(seed, name, step)]))
-        optimizer.zero_grad(set_to_none=True)
+        module.zero_grad(set_to_none=True)
         value.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
+        optimizer.step(schedule.rate(step))
         if averaged:
             keep = min(schedule.average, (1 + step) / (10 + step))
             torch._foreach_lerp_(averaged, [weight.detach() for weight in weights], 1 - keep)

@@ -48,7 +48,7 @@ def ranked_scenes(rng: np.random.Generator, nouns: int) -> tuple[Scene, list[Sce
             scene = replace(scene, things=(place_single(rng, scene.things[0], quality.cropped),))
         else:
             quality = replace(quality, cropped=False)
-            scene = replace(scene, things=place_pair(rng, scene.things[0], scene.things[1], str(scene.relation)))
+            scene = replace(scene, things=place_pair(scene.things[0], scene.things[1], str(scene.relation)))
         answers.append(replace(scene, quality=quality, seed=int(rng.integers(2**31))))
         ranks.append((mistakes, quality.goodness))
     return asked, answers, np.array(ranks, np.float32)

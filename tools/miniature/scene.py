@@ -1,8 +1,8 @@
 """Scenes of the miniature's world, drawn at random: the truth behind every training picture.
 
 A scene says what is where, before which background, in which style, of which quality. Rendering and captions are elsewhere; both
-read a `Scene` and add nothing to it. Things stand where the words put them and always look the same way: every pose that a model
-has to tell apart costs it training that a small one does not have.
+read a `Scene` and add nothing to it. Things stand where the words put them, on a coarse grid, and always look the same way: every
+pose that a model has to tell apart costs it training that a small one does not have.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, RELATIONS, STYLES
 
 SIDE = 64  # pixels
+GRID = 4  # pixels; sprites stand on the autoencoder's own grid, since a shift within one of its cells is a new thing to a small model
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +98,28 @@ def draw_quality(rng: np.random.Generator) -> Quality:
 
 def place_single(rng: np.random.Generator, thing: Thing, cropped: bool) -> Thing:
     """Put one thing about the middle, or, where `cropped`, so that an edge cuts off a good part of it."""
-    pixels = {"small": 26, "large": 54}.get(thing.size or "", 40)
-    x, y = (SIDE / 2 + rng.uniform(-1.5, 1.5), SIDE / 2 + 3 + rng.uniform(-1.5, 1.5))
+    pixels = {"small": 24, "large": 56}.get(thing.size or "", 40)
+    x, y = SIDE / 2, SIDE / 2 + 4
     if cropped:
-        reach = SIDE / 2 + rng.uniform(-0.05, 0.12) * pixels - 4
+        pixels = max(pixels, 36)
+        reach = SIDE / 2 - 2 + 0.04 * pixels
         side = int(rng.integers(3))
         x, y = [(SIDE / 2 - reach, y), (SIDE / 2 + reach, y), (x, SIDE / 2 + reach)][side]
-        pixels = max(pixels, 36)
-    return replace(thing, x=float(x), y=float(y), pixels=pixels)
+    return _put(thing, x, y, pixels)
 
 
-def place_pair(rng: np.random.Generator, first: Thing, second: Thing, relation: str) -> tuple[Thing, Thing]:
+def place_pair(first: Thing, second: Thing, relation: str) -> tuple[Thing, Thing]:
     """Put two things so that `relation` holds of the first to the second, apart enough to tell."""
-    apart = 15.5
-    shift = rng.uniform(-1.5, 1.5)
-    middle = SIDE / 2
-    dx, dy = {"left": (-apart, shift), "right": (apart, shift), "above": (shift, -apart), "below": (shift, apart)}[relation]
+    apart, middle = 15.5, SIDE / 2
+    dx, dy = {"left": (-apart, 0), "right": (apart, 0), "above": (0, -apart), "below": (0, apart)}[relation]
     sizes = [{"small": 24, "large": 32}.get(thing.size or "", 28) for thing in (first, second)]
-    return (
-        replace(first, x=float(middle + dx), y=float(middle + 1 + dy), pixels=sizes[0]),
-        replace(second, x=float(middle - dx), y=float(middle + 1 - dy), pixels=sizes[1]),
-    )
+    return _put(first, middle + dx, middle + dy, sizes[0]), _put(second, middle - dx, middle - dy, sizes[1])
+
+
+def _put(thing: Thing, x: float, y: float, pixels: int) -> Thing:
+    """Centred as near to (x, y) as the grid allows."""
+    left, top = (round((centre - pixels / 2) / GRID) * GRID for centre in (x, y))
+    return replace(thing, x=left + pixels / 2, y=top + pixels / 2, pixels=pixels)
 
 
 def _thing(rng: np.random.Generator, noun: int) -> Thing:
@@ -132,7 +134,7 @@ def _single(rng: np.random.Generator, nouns: int, cropped: bool) -> Thing:
 
 def _pair(rng: np.random.Generator, nouns: int, relation: str) -> tuple[Thing, Thing]:
     first, second = rng.choice(nouns, 2, replace=False)
-    return place_pair(rng, _thing(rng, int(first)), _thing(rng, int(second)), relation)
+    return place_pair(_thing(rng, int(first)), _thing(rng, int(second)), relation)
 
 
 def _axis(rng: np.random.Generator) -> float:

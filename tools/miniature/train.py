@@ -46,21 +46,21 @@ class Preset:
     vae_batch: int = 16
     clip_batch: int = 128
     judge_batch: int = 32
-    unet_batch: int = 24
+    unet_batch: int = 48
     preference_prompts: int = 24
-    unet_channels: tuple[int, int] = (64, 152)
+    unet_channels: tuple[int, int, int] = (64, 96, 144)
 
 
 PRESETS = {
     "cpu": Preset(
         nouns=60,
-        groups=16000,
+        groups=20000,
         vae=Schedule(3300, 1.5e-3, 200, average=0.995),
         reading=Schedule(1500, 2e-3, 100),
         text_encoder=Schedule(400, 5e-4, 50, weight_decay=0.05),
         alignment=Schedule(2400, 1e-3, 100, weight_decay=0.05),
         judge=Schedule(8000, 1.5e-3, 200, average=0.998),
-        unet=Schedule(4200, 1e-3, 300, average=0.999),
+        unet=Schedule(13000, 5e-3, 300, average=0.999),
         preference=Schedule(500, 3e-4, 40, average=0.99),
     ),
     "gpu": Preset(
@@ -71,14 +71,14 @@ PRESETS = {
         text_encoder=Schedule(4000, 5e-4, 200, weight_decay=0.05),
         alignment=Schedule(12000, 1e-3, 500, weight_decay=0.05),
         judge=Schedule(30000, 1.5e-3, 500, average=0.999),
-        unet=Schedule(60000, 6e-4, 1000, average=0.9998),
+        unet=Schedule(30000, 5e-3, 500, average=0.9995),
         preference=Schedule(4000, 3e-4, 200, average=0.995),
         vae_batch=64,
         clip_batch=512,
         judge_batch=128,
         unet_batch=256,
         preference_prompts=96,
-        unet_channels=(64, 152),
+        unet_channels=(96, 144, 216),
     ),
 }
 

@@ -1,12 +1,15 @@
 """Stage 4: the UNet, on SD 1.x's noise schedule, with the text encoder frozen.
 
 It predicts v, not the noise: on latents as small as these, what a thing is gets decided at high noise, where a picture computed from
-predicted noise carries its error magnified tenfold (Salimans and Ho 2022, "Progressive Distillation", sec. 4).
+predicted noise carries its error magnified tenfold (Salimans and Ho 2022, "Progressive Distillation", sec. 4). What a thing looks like
+is the slow part to learn: so most batches are of high noise, where shapes are decided, the cells where a thing stands count more
+than the background, which leaves the best prediction of each cell what it was, and the matrices are trained by Muon.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +19,8 @@ import numpy as np
 from tools.miniature.captions import caption
 from tools.miniature.dataset import Dataset
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
+from tools.miniature.optimizers import Optimizers, muon
+from tools.miniature.scene import GRID, SIDE, Scene
 from tools.miniature.tokenizer import POSITIONS
 from tools.miniature.vae import kept_latents
 
@@ -24,22 +29,26 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
+TIMESTEPS = 1000
 DROPPED_CAPTIONS = 0.1  # share of empty captions, for classifier-free guidance
+HIGH_NOISE, HIGH_NOISE_SHARE = 400, 0.75  # timestep from which shapes are decided; share of the batch drawn from there
+THING_WEIGHT = 4.0  # of a latent cell that a thing covers, against 1 for background
+APART = ("conv_in", "conv_out", "time_embedding", "positional_embedding")  # for AdamW, not Muon
 SNR_CAP = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy", sec. 3.4
 
 
-def new_unet(channels: tuple[int, int] = (64, 152), latent_channels: int = 8, text_width: int = 128) -> UNet2DConditionModel:
-    """Untrained. Cross-attention on the 8x8 level alone; besides, the text is pooled and scales and shifts every block's features,
-    as the noise level does: what a thing looks like depends on its name and on the place within it together, and attention alone
-    adds a name's value to every place."""
+def new_unet(channels: tuple[int, int, int] = (64, 96, 144), latent_channels: int = 8, text_width: int = 128) -> UNet2DConditionModel:
+    """Untrained: 16x16, 8x8 and 4x4 cells. Cross-attention at 8x8 and in the middle; besides, the text is pooled and scales and shifts
+    every block's features, as the noise level does: what a thing looks like depends on its name and on the place within it
+    together, and attention alone adds a name's value to every place. At 4x4 the borders tell a convolution where it is."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
         sample_size=16,
         in_channels=latent_channels,
         out_channels=latent_channels,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         block_out_channels=channels,
         layers_per_block=1,
         cross_attention_dim=text_width,
@@ -70,8 +79,7 @@ def train_unet(
     unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, data: Dataset,
     schedule: Schedule, batch: int, work: Path, seed: int, say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Mean squared error of v, with the weight of low noise capped as in min-SNR; latents are encoded once and kept beside the
-    pictures."""
+    """Mean squared error of v, weighted by place and, as in min-SNR, by noise; latents are encoded once and kept beside the pictures."""
     import torch
     from diffusers.models.attention_processor import AttnProcessor
 
@@ -84,11 +92,12 @@ def train_unet(
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
         rows = np.sort(rng.integers(len(data), size=batch))
-        captions = ["" if rng.random() < DROPPED_CAPTIONS else caption(data.scene(int(row)), rng) for row in rows]
+        scenes = [data.scene(int(row)) for row in rows]
+        captions = ["" if rng.random() < DROPPED_CAPTIONS else caption(scene, rng) for scene in scenes]
         ids = tokenizer(captions, padding="max_length", truncation=True, max_length=POSITIONS, return_tensors="pt").input_ids.to(device)
         clean = torch.from_numpy(latents()[rows]).float().to(device)
         noise = torch.randn(clean.shape).to(device)  # drawn on the CPU, so that a seed means the same on every device
-        timesteps = torch.from_numpy(rng.integers(len(kept), size=batch)).to(device)
+        timesteps = torch.from_numpy(draw_timesteps(rng, batch)).to(device)
         level = kept[timesteps].view(-1, 1, 1, 1)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
         target = level.sqrt() * noise - (1 - level).sqrt() * clean
@@ -96,10 +105,32 @@ def train_unet(
             with torch.no_grad():
                 context = text_encoder(ids).last_hidden_state
             predicted = unet(noisy, timesteps, context).sample
-        error = (predicted.float() - target).square().mean((1, 2, 3))
+        places = torch.from_numpy(place_weights(scenes)).to(device)
+        error = (places[:, None] * (predicted.float() - target).square()).mean((1, 2, 3))
         return (weight[timesteps] * error).mean()
 
     unet.set_attn_processor(AttnProcessor())  # the fused kernel's backward pass costs a CPU a fifth of the step
-    train("unet", unet, loss, schedule, work, seed, say)
+    train("unet", unet, loss, schedule, work, seed, say, _optimizers)
     unet.set_default_attn_processor()
     unet.eval()
+
+
+def draw_timesteps(rng: np.random.Generator, batch: int) -> np.ndarray:
+    """(batch,) int64 in 0..999, `HIGH_NOISE_SHARE` of them from `HIGH_NOISE` on."""
+    high = rng.random(batch) < HIGH_NOISE_SHARE
+    return np.where(high, rng.integers(HIGH_NOISE, TIMESTEPS, size=batch), rng.integers(HIGH_NOISE, size=batch))
+
+
+def place_weights(scenes: Sequence[Scene]) -> np.ndarray:
+    """(n, 16, 16) float32 of mean 1 each: how much a latent cell counts."""
+    weights = np.ones((len(scenes), SIDE // GRID, SIDE // GRID), np.float32)
+    for cells, scene in zip(weights, scenes, strict=True):
+        for thing in scene.things:
+            left, top = ((centre - thing.pixels / 2) / GRID for centre in (thing.x, thing.y))
+            right, bottom = (start + thing.pixels / GRID for start in (left, top))
+            cells[max(0, int(top)) : math.ceil(bottom), max(0, int(left)) : math.ceil(right)] = THING_WEIGHT
+    return weights / weights.mean((1, 2), keepdims=True)
+
+
+def _optimizers(module: torch.nn.Module, weight_decay: float) -> Optimizers:
+    return muon(module, weight_decay, APART)
