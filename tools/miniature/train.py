@@ -60,7 +60,7 @@ PRESETS = {
         text_encoder=Schedule(400, 5e-4, 50, weight_decay=0.05),
         alignment=Schedule(2400, 1e-3, 100, weight_decay=0.05),
         judge=Schedule(8000, 1.5e-3, 200, average=0.998),
-        unet=Schedule(13000, 5e-3, 300, average=0.999),
+        unet=Schedule(10500, 5e-3, 300, average=0.999),
         preference=Schedule(500, 3e-4, 40, average=0.99),
     ),
     "gpu": Preset(
