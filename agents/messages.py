@@ -6,7 +6,7 @@ Everything above sees only this; who answers (a server over HTTP, or the offline
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -35,6 +35,12 @@ class Usage:
     retried: int = 0
     repaired: int = 0
     rejected: int = 0
+
+    def add(self, earlier: Usage) -> None:
+        """Count what an earlier process of the same run used too."""
+        for field_ in fields(self):
+            before, now = getattr(earlier, field_.name), getattr(self, field_.name)
+            setattr(self, field_.name, now if before is None else before + (now or 0))
 
 
 class ChatModel(Protocol):

@@ -133,6 +133,8 @@ def open_context(
         budget = open_budget(settings, run, images, db, models.sampling.unet_rows, budget_images)
         evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, run)
         chat = open_chat(chat_settings, budget, db)
+        chat.usage.add(budget.usage)
+        budget.usage = chat.usage
         context = Context(chat, evaluator, db, images, settings, solvers(), models.checkpoint.card)
         check_method(method, context.solvers, evaluator)
         yield context

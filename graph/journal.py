@@ -1,7 +1,7 @@
 """What a run has spent so far, in a small file beside its report, so that a killed run goes on with the same purse.
 
-A budget is paid before the work is done, so a kill leaves work that was paid for and lost; that part is given back on resuming.
-Knows nothing of what was bought.
+A budget is paid before the work is done, so a kill leaves work that was paid for and lost; that part is given back on resuming. What
+the chat model used is noted with it; of a killed process the last answer's tokens may be missing.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agents.messages import Usage
 from tools.budget import UNITS, Budget
 
 
 @dataclass
 class JournaledBudget(Budget):
-    """A Budget that writes `journal` after every change."""
+    """A Budget that writes `journal` after every change. `usage`: the chat model's, written down beside it."""
 
     journal: Path | None = None
+    usage: Usage = field(default_factory=Usage)
 
     def spend(self, **amounts: float) -> None:
         super().spend(**amounts)
@@ -34,7 +36,7 @@ class JournaledBudget(Budget):
     def write(self) -> None:
         if self.journal is None:
             return
-        document = {"spent": self.spent, "repeated": self.repeated, "seconds": round(self.elapsed, 3)}
+        document = {"spent": self.spent, "repeated": self.repeated, "seconds": round(self.elapsed, 3), "usage": asdict(self.usage)}
         self.journal.parent.mkdir(parents=True, exist_ok=True)
         half = self.journal.with_suffix(f".{os.getpid()}")
         half.write_text(json.dumps(document), encoding="utf-8")
@@ -42,7 +44,7 @@ class JournaledBudget(Budget):
 
 
 def read_journal(path: Path) -> dict[str, Any]:
-    """`spent`, `repeated` and `seconds` of an earlier process of the run; zeros where it left nothing readable."""
+    """`spent`, `repeated`, `seconds` and chat `usage` of an earlier process of the run; zeros where it left nothing readable."""
     document: Mapping[str, Any] = {}
     with suppress(FileNotFoundError, ValueError):
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -51,4 +53,5 @@ def read_journal(path: Path) -> dict[str, Any]:
         "spent": {unit: spent.get(unit, 0) for unit in UNITS},
         "repeated": int(document.get("repeated", 0)),
         "seconds_before": float(document.get("seconds", 0.0)),
+        "usage": Usage(**document.get("usage", {})),
     }

@@ -220,6 +220,8 @@ def trial(state: OptimizeState, runtime: Runtime[Context]) -> Update:
             update |= _pulled(state, runtime, {row["id"]: row["text"] for row in children}, professional=False)
             kept = standing.accepted(context, trials, state["iteration"], state["low"], children)
     replaced = bool(kept) if learning.compat else state["low"] != state["winner"]
+    if replaced and children:
+        Trials(context.db, state["run"]).settle(iteration, state["low"], "replaced" if kept else "exhausted")
     stay = [row for row in state["arms"] if not (replaced and row["id"] == state["low"])]
     update |= {"arms": [*stay, *kept], "note": f"{len(kept)} of {len(children)} children taken in"}
     stop = state["stop"] or update.get("stop", "")

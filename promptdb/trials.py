@@ -38,8 +38,8 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An arm after an iteration: mean of its batch, pulls so far, the number it was ranked by, and its fate
-    (kept, dropped, replaced, rejected)."""
+    """An arm after an iteration: mean of its batch, pulls so far, the number it was ranked by, and its fate: kept; dropped by the
+    selector; replaced by its children; exhausted, where none of them was good enough; of a child, born or rejected."""
 
     iteration: int
     instruction: str
@@ -96,6 +96,11 @@ class Trials:
             "INSERT OR REPLACE INTO standing (run, iteration, instruction, mean, pulls, value, fate) VALUES (?, ?, ?, ?, ?, ?, ?)",
             [(self.run, s.iteration, s.instruction, s.mean, s.pulls, s.value, s.fate) for s in standings],
         )
+
+    def settle(self, iteration: int, instruction: str, fate: str) -> None:
+        """What became of an arm after it was ranked."""
+        sql = "UPDATE standing SET fate = ? WHERE run = ? AND iteration = ? AND instruction = ?"
+        self._db.write(sql, [(fate, self.run, iteration, instruction)])
 
     def standings(self) -> list[Standing]:
         sql = "SELECT iteration, instruction, mean, pulls, value, fate FROM standing WHERE run = ?"

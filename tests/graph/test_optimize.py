@@ -132,7 +132,7 @@ def test_compat_keeps_the_reference_order_and_pool_sizes(tmp_path: Path) -> None
     standings = Trials(context.db, "run-1").standings()
     for iteration in range(4):
         rows = [row for row in standings if row.iteration == iteration]
-        survivors = [row for row in rows if row.fate == "kept"]
+        survivors = [row for row in rows if row.fate in ("kept", "replaced")]  # the one that gives way to its children survived the selection
         born = [arm for arm in Trials(context.db, "run-1").arms() if arm.born == iteration]
         assert len(survivors) == min(3, len(rows))
         following = [row for row in standings if row.iteration == iteration + 1]
@@ -202,6 +202,17 @@ def test_children_that_do_worse_than_their_parent_are_rejected(tmp_path: Path) -
     adding = [arm.instruction.id for arm in Trials(context.db, "run-1").arms() if arm.instruction.finding.startswith("Add")]
     assert all(fates[arm] == "rejected" for arm in adding)
     assert state["outcome"]["scores"]["learned_initial"]["liking"]["delta"] >= 0
+
+
+def test_an_arm_that_gave_way_to_its_children_is_shown_as_replaced(finished: Any) -> None:
+    context, *_ = finished
+    standings = Trials(context.db, "run-1").standings()
+    parents = {arm.instruction.id: arm.instruction.parent for arm in Trials(context.db, "run-1").arms()}
+    made_way = {(row.iteration, parents[row.instruction]) for row in standings if row.fate == "born"}
+    ended = {(row.iteration, row.instruction): row.fate for row in standings if row.fate in ("replaced", "exhausted")}
+    assert ended and {key for key, fate in ended.items() if fate == "replaced"} <= made_way
+    for iteration, arm in ended:
+        assert all(row.iteration <= iteration for row in standings if row.instruction == arm)
 
 
 def test_lower_is_better_is_learned_the_other_way_round(tmp_path: Path) -> None:
