@@ -132,7 +132,7 @@ def test_compat_keeps_the_reference_order_and_pool_sizes(tmp_path: Path) -> None
     standings = Trials(context.db, "run-1").standings()
     for iteration in range(4):
         rows = [row for row in standings if row.iteration == iteration]
-        survivors = [row for row in rows if row.fate in ("kept", "replaced")]  # the one that gives way to its children survived the selection
+        survivors = [row for row in rows if row.fate in ("kept", "replaced")]
         born = [arm for arm in Trials(context.db, "run-1").arms() if arm.born == iteration]
         assert len(survivors) == min(3, len(rows))
         following = [row for row in standings if row.iteration == iteration + 1]
