@@ -76,6 +76,7 @@ class ServerChat:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = settings.model
+        self.parallel = settings.parallel
         self.usage = Usage(cost_usd=None if settings.price_in is None and settings.price_out is None else 0.0)
         self._settings = settings
         self._budget = budget

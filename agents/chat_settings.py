@@ -18,6 +18,7 @@ from promptdb.errors import BadInput
 OPENAI_URL = "https://api.openai.com/v1"
 DEFAULT_MODEL = "gpt-4o-mini"
 DEFAULT_TIMEOUT = 60.0  # seconds for a whole answer
+DEFAULT_PARALLEL = 4  # what small local servers take without queueing for long
 
 Method = Literal["json_schema", "function_calling"]
 
@@ -29,7 +30,8 @@ class ChatSettings:
     `api_key` is a SecretStr, so that no repr, log line or dump shows it. `method`: `json_schema` constrains decoding on OpenAI,
     vLLM, llama.cpp and Ollama; `function_calling` is for servers without it. `connect_timeout`: seconds. `timeout`: seconds for a
     whole answer. `retries`: repeats after a transport error. `max_answer_chars`: longer answers are refused unread. `max_tokens`:
-    asked of the server where set; unset by default, because servers disagree on the parameter's name. `price_in`, `price_out`: US
+    asked of the server where set; unset by default, because servers disagree on the parameter's name. `parallel`: requests under way
+    at once, where many questions are asked. `price_in`, `price_out`: US
     dollars per million tokens.
     """
 
@@ -42,6 +44,7 @@ class ChatSettings:
     retries: int = 3
     max_answer_chars: int = 20_000
     max_tokens: int | None = None
+    parallel: int = DEFAULT_PARALLEL
     price_in: float | None = None
     price_out: float | None = None
 
@@ -57,7 +60,7 @@ class ChatSettings:
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> ChatSettings:
         """Reads OPENAI_API_KEY, OPENAI_BASE_URL, LIMNER_CHAT_MODEL, and LIMNER_CHAT_METHOD, LIMNER_CHAT_TIMEOUT,
-        LIMNER_CHAT_MAX_TOKENS, LIMNER_CHAT_PRICE_IN, LIMNER_CHAT_PRICE_OUT. Blank counts as unset.
+        LIMNER_CHAT_MAX_TOKENS, LIMNER_CHAT_PARALLEL, LIMNER_CHAT_PRICE_IN, LIMNER_CHAT_PRICE_OUT. Blank counts as unset.
 
         Raises BadInput naming the variable that makes no sense.
         """
@@ -70,6 +73,7 @@ class ChatSettings:
             method=_method(env.get("LIMNER_CHAT_METHOD", "").strip()),
             timeout=_number(env, "LIMNER_CHAT_TIMEOUT") or DEFAULT_TIMEOUT,
             max_tokens=None if max_tokens is None else max(1, int(max_tokens)),
+            parallel=max(1, int(_number(env, "LIMNER_CHAT_PARALLEL") or DEFAULT_PARALLEL)),
             price_in=_number(env, "LIMNER_CHAT_PRICE_IN"),
             price_out=_number(env, "LIMNER_CHAT_PRICE_OUT"),
         )

@@ -55,6 +55,9 @@ class ChatModel(Protocol):
 
     usage: Usage
 
+    parallel: int
+    """Questions that may be asked at once, each in a thread of its own."""
+
     def ask(self, messages: Sequence[Message], schema: type[Answer], *, temperature: float = 0.0, seed: int | None = None) -> Answer:
         """Raises NoAnswer when no valid answer could be had, BudgetSpent when no further call is allowed."""
         ...

@@ -40,6 +40,7 @@ class OfflineChat:
     """
 
     name = "offline"
+    parallel = 1
 
     def __init__(self, rules: Mapping[str, Rule] = RULES) -> None:
         self.usage = Usage()

@@ -15,6 +15,7 @@ import numpy as np
 from agents import rewriter
 from agents.keywords import keywords
 from agents.text_gradient import Row
+from graph.at_once import all_at_once
 from graph.nodes import Emit
 from graph.retrieval import exemplars_for
 from graph.state import Context
@@ -52,31 +53,40 @@ def write(context: Context, arms: Mapping[str, str], prompts: Sequence[BatchProm
 
     Raises ServerAway where no request of the batch was answered, BudgetSpent where no further call is allowed.
     """
+    exemplars = {prompt: _exemplars(context, prompt) if professional else [] for prompt in prompts}
+
+    def rewritten(asked: tuple[BatchPrompt, str]) -> rewriter.Rewritten:
+        prompt, instruction = asked
+        return rewriter.rewrite(
+            context.chat,
+            prompt.text,
+            exemplars[prompt],
+            1,
+            instruction,
+            (*context.settings.pins, *prompt.pins),
+            token_limit=context.evaluator.model.token_count,
+            seed=context.settings.seed,
+        )
+
+    pairs = [(prompt, arm) for prompt in prompts for arm in arms]
     written: list[Written] = []
     dropped: dict[str, int] = {}
     cut = silent = 0
-    for prompt in prompts:
-        exemplars = [rewriter.Exemplar(**row) for row in exemplars_for(context.db, prompt.text, EXEMPLARS)] if professional else []
-        for arm, instruction in arms.items():
-            answer = rewriter.rewrite(
-                context.chat,
-                prompt.text,
-                exemplars,
-                1,
-                instruction,
-                (*context.settings.pins, *prompt.pins),
-                token_limit=context.evaluator.model.token_count,
-                seed=context.settings.seed,
-            )
-            for kind, count in answer.dropped.items():
-                dropped[kind] = dropped.get(kind, 0) + count
-            silent += "no answer" in answer.dropped
-            cut += any("cut to the text encoder's limit" in note for note in answer[0].notes)
-            written.append(Written(arm, prompt, answer[0].conditioning))
+    answers = all_at_once(rewritten, [(prompt, arms[arm]) for prompt, arm in pairs], context.chat.parallel)
+    for (prompt, arm), answer in zip(pairs, answers, strict=True):
+        for kind, count in answer.dropped.items():
+            dropped[kind] = dropped.get(kind, 0) + count
+        silent += "no answer" in answer.dropped
+        cut += any("cut to the text encoder's limit" in note for note in answer[0].notes)
+        written.append(Written(arm, prompt, answer[0].conditioning))
     if written and silent == len(written):
         away = f"{context.chat.name} answered none of {len(written)} requests"
         raise ServerAway(f"{away}; everything so far is kept: go on with --resume {context.evaluator.run}")
     return Writing(written, dropped, cut)
+
+
+def _exemplars(context: Context, prompt: BatchPrompt) -> list[rewriter.Exemplar]:
+    return [rewriter.Exemplar(**row) for row in exemplars_for(context.db, prompt.text, EXEMPLARS)]
 
 
 def professionals(context: Context, prompts: Sequence[BatchPrompt]) -> list[Written]:

@@ -27,6 +27,7 @@ class ScriptedChat:
     def __init__(self, variants: Sequence[tuple[str, str]]) -> None:
         self.variants = variants
         self.usage = Usage()
+        self.parallel = 1
         self.asked = 0
 
     def ask(self, messages: Sequence[Message], schema: type[Answer], *, temperature: float = 0.0, seed: int | None = None) -> Answer:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import shutil
 import sqlite3
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,30 @@ def test_a_rule_that_only_rows_and_scores_can_tell_is_found_through_a_server(tmp
     assert all(
         tell not in request.text for request in server.requests if "Findings" in str(request.body["response_format"]) for tell in ["{'"]
     )
+
+
+def test_a_servers_answers_are_awaited_together_and_change_nothing(tmp_path: Path) -> None:
+    outcomes, most = [], []
+    for parallel in ("1", "4"):
+        under_way: list[int] = [0, 0]
+        lock = threading.Lock()
+
+        def slow(body: dict[str, Any], under_way: list[int] = under_way, lock: Any = lock) -> Any:
+            with lock:
+                under_way[0] += 1
+                under_way[1] = max(under_way)
+            time.sleep(0.03)
+            with lock:
+                under_way[0] -= 1
+            return reply(body)
+
+        with ChatServer(always=slow) as server:
+            environment = {"OPENAI_BASE_URL": server.url, "LIMNER_CHAT_MODEL": "stub", "LIMNER_CHAT_PARALLEL": parallel}
+            _, state, _ = optimized(tmp_path / parallel, environment=environment, iterations=1)
+        outcomes.append(state["outcome"])
+        most.append(under_way[1])
+    assert outcomes[0] == outcomes[1]
+    assert most[0] == 1 and most[1] > 1
 
 
 def test_a_silent_server_suspends_the_run_which_goes_on_when_it_is_back(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ embedding is the same to the bit whatever else is asked for at the same time. Kn
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -54,12 +55,14 @@ class TextEncoding:
         self.truncate = truncate
         self.capacity = capacity
         self._known: OrderedDict[tuple[str, str, TokenIds], torch.Tensor] = OrderedDict()
+        self._reading = threading.Lock()  # a fast tokenizer breaks when two threads set its padding and truncation
 
     def token_count(self, text: str) -> tuple[int, int]:
         """Tokens of `text` without start and end marks, and how many are read: the tightest of the encoders decides."""
         counts = []
         for tokenizer, limit in zip(self.checkpoint.tokenizers, self._limits(), strict=True):
-            ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
+            with self._reading:
+                ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
             counts.append((len(ids), limit - 2))
         return max(counts, key=lambda pair: pair[0] - pair[1])
 
@@ -106,7 +109,8 @@ class TextEncoding:
     def _keys(self, texts: list[str]) -> list[tuple[str, str, TokenIds]]:
         columns = []
         for tokenizer, limit in zip(self.checkpoint.tokenizers, self._limits(), strict=True):
-            padded = tokenizer(texts, padding="max_length", max_length=limit, truncation=True)
+            with self._reading:
+                padded = tokenizer(texts, padding="max_length", max_length=limit, truncation=True)
             columns.append([tuple(ids) for ids in padded.input_ids])
         owner = (self.checkpoint.fingerprint, str(self.checkpoint.unet.dtype))
         return [(*owner, ids) for ids in zip(*columns, strict=True)]
