@@ -213,20 +213,23 @@ class _Recipe:
         """Measure the scorers on fresh scenes and write the checkpoint."""
         from tools.miniature.export import Parts, export
         from tools.miniature.judge import judge_accuracy
+        from tools.miniature.noun_gain import noun_gain
         from tools.miniature.preference import fit_aesthetic, preference_accuracy
         from tools.miniature.render import render
         from tools.miniature.samples import sample_grid
         from tools.miniature.scene import draw_scene
-        from tools.miniature.vae import psnr, reconstruct
+        from tools.miniature.vae import encode, psnr, reconstruct
         from tools.miniature.zero_shot import zero_shot
 
         rng = np.random.default_rng([self.seed, 31337])
         scenes = [draw_scene(rng, self.preset.nouns) for _ in range(1000)]
         pictures = np.stack([render(scene) for scene in scenes])
         weight, bias, correlation = fit_aesthetic(self.alignment(), self.vae(), self.preset.nouns, self.seed)
+        latents = encode(self.vae(), pictures[:400]).to(self.device)
         measured = {
             "fresh_scenes": len(scenes),
             "autoencoder_psnr_db": psnr(self.vae(), pictures[:256]),
+            "noun_gain": noun_gain(self.unet(), self.text_encoder(), self.tokenizer, scenes[:400], latents, self.preset.nouns),
             "judge_on_renders": judge_accuracy(self.judge(), scenes, pictures),
             "judge_on_reconstructions": judge_accuracy(self.judge(), scenes, reconstruct(self.vae(), pictures)),
             "alignment_zero_shot": zero_shot(self.alignment(), self.tokenizer, scenes[:120], pictures[:120], self.preset.nouns),
