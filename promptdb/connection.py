@@ -20,6 +20,8 @@ from promptdb import schema
 from promptdb.errors import BadInput
 
 MEMORY = ":memory:"
+BULK_CACHE = 96 << 20  # bytes
+BULK_LOG_PAGES = 40_000  # of 4096 bytes
 MAX_VARIABLES = 500  # SQLite builds before 3.32 refuse more than 999 in one statement
 
 
@@ -84,6 +86,19 @@ class Connection:
             except BaseException:
                 self.db.rollback()
                 raise
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """For writing much: more of the file is held in memory, and the log is taken over into the file less often."""
+        with self._lock, self._in_words():
+            self.db.conn.execute(f"PRAGMA cache_size = -{BULK_CACHE >> 10}")
+            self.db.conn.execute(f"PRAGMA wal_autocheckpoint = {BULK_LOG_PAGES}")
+        try:
+            yield
+        finally:
+            with self._lock, self._in_words():
+                self.db.conn.execute("PRAGMA cache_size = -2000")
+                self.db.conn.execute("PRAGMA wal_autocheckpoint = 1000")
 
     def _prepare(self) -> None:
         with self._in_words():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -82,9 +82,17 @@ class PromptDB:
         """Rows of a SELECT, for the searches and records beside this file."""
         return self._db.rows(sql, parameters)
 
+    def query_for(self, sql: str, values: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        """Rows of a SELECT that ends in `IN`, for any number of values."""
+        return self._db.rows_for(sql, values)
+
     def write(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
         """An INSERT or UPDATE for each of `rows`, for the records beside this file; how many rows it changed."""
         return self._db.write(sql, rows)
+
+    def bulk(self) -> AbstractContextManager[None]:
+        """For an import: faster writing at the price of memory."""
+        return self._db.bulk()
 
     def stats(self) -> dict[str, int]:
         """Rows of every table, `bytes` (size of the database) and `schema` (its version)."""
@@ -101,11 +109,25 @@ class PromptDB:
         iterator = iter(prompts)
         while batch := list(islice(iterator, BATCH)):
             rows = [(p.id, p.text, p.source, p.subject, p.negative, None if p.nsfw is None else float(p.nsfw)) for p in batch]
-            added += self._db.write(
-                "INSERT OR IGNORE INTO prompt (id, text, source, subject, negative, nsfw) VALUES (?, ?, ?, ?, ?, ?)", rows
-            )
+            with self.indexing():
+                added += self._db.write(
+                    "INSERT OR IGNORE INTO prompt (id, text, source, subject, negative, nsfw) VALUES (?, ?, ?, ?, ?, ?)", rows
+                )
             seen += len(batch)
         return added, seen - added
+
+    @contextmanager
+    def indexing(self) -> Iterator[int]:
+        """A transaction at whose end the prompts that were added in it are put into the full-text index; yields the last number before."""
+        with self._db.transaction():
+            last = self.last_prompt()
+            yield last
+            sql = "INSERT INTO prompt_fts (rowid, text, subject) SELECT number, text, subject FROM prompt WHERE number > ?"
+            self._db.write(sql, [(last,)])
+
+    def last_prompt(self) -> int:
+        """The number of the prompt that was added last; 0 where there is none."""
+        return int(self._db.rows("SELECT coalesce(max(number), 0) FROM prompt")[0][0])
 
     def prompt(self, id: str) -> Prompt | None:
         rows = self._db.rows("SELECT text, source, subject, negative, nsfw FROM prompt WHERE id = ?", [id])
