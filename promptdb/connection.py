@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class Connection:
         with self._lock, self._in_words():
             return self.db.conn.execute(sql, parameters).fetchall()
 
-    def rows_for(self, sql: str, ids: Iterable[str], parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def rows_for(self, sql: str, ids: Iterable[Any], parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of a query ending in `IN`, asked as often as SQLite's limit on variables makes needful. `parameters` come before the ids."""
         unique = list(dict.fromkeys(ids))
         for start in range(0, len(unique), MAX_VARIABLES):
@@ -67,6 +67,10 @@ class Connection:
         """Run one statement for each row, all or none; returns how many rows of the database it changed."""
         with self.transaction(), self._in_words():
             return self.db.conn.executemany(sql, rows).rowcount
+
+    def alone(self) -> AbstractContextManager[Any]:
+        """Several statements without another thread in between; other processes are not held up."""
+        return self._lock
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -26,6 +26,7 @@ PICTURE = ("prompt", "name", "source", "part", "seed", "steps", "cfg", "sampler"
 ENCODER_PIECES = 75  # CLIP's 77 positions less the marks at both ends
 
 _PIECE = r"\pL+|\pN|[^\s\pL\pN]+"
+_UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(\.png|\.webp)?$"
 _ADD_PROMPT = "INSERT OR IGNORE INTO prompt (id, text, source, subject, negative, nsfw) VALUES (?, ?, ?, ?, ?, ?)"
 _ADD_PICTURE = f"INSERT OR IGNORE INTO picture ({', '.join(PICTURE)}) VALUES ({', '.join('?' * len(PICTURE))})"
 
@@ -105,7 +106,7 @@ class Loader:
         if len(chosen) < rows.num_rows:
             rows, prompts = rows.take(chosen), prompts[chosen]
         columns: dict[str, Iterable[Any]] = {name: self._labelled(rows.column(name)) for name in LABELS}
-        columns |= {"prompt": prompts.tolist(), "name": [image_key(name) for name in rows.column("name").to_pylist()]}
+        columns |= {"prompt": prompts.tolist(), "name": image_keys(rows.column("name"))}
         columns["nsfw"] = rows.column("image_nsfw").to_pylist()
         columns |= {name: rows.column(name).to_pylist() for name in PICTURE if name not in columns}
         return self._db.write(_ADD_PICTURE, zip(*(columns[name] for name in PICTURE), strict=True))
@@ -125,26 +126,26 @@ class Loader:
 
 
 def _long(texts: pa.Array, codes: np.ndarray) -> int:
-    """Rows whose prompt has more pieces (words, digits, marks) than a CLIP encoder reads: a lower bound, since rare words are split."""
+    """Rows whose prompt has more pieces (words, digits, marks) than a CLIP encoder reads: a lower bound, since rare words are split, and
+    prompts too short to be looked at may be of digits alone."""
     import pyarrow.compute as pc
 
-    places = pc.indices_nonzero(pc.greater(pc.utf8_length(texts), ENCODER_PIECES))
+    places = pc.indices_nonzero(pc.greater(pc.utf8_length(texts), 4 * ENCODER_PIECES))
     many = pc.greater(pc.count_substring_regex(texts.take(places), _PIECE), ENCODER_PIECES)
     over = np.zeros(len(texts), bool)
     over[places.to_numpy()[many.to_numpy(zero_copy_only=False)]] = True
     return int(over[codes].sum())
 
 
-def image_key(name: str) -> str | bytes:
-    """A picture's name as it is stored: a UUID as its 16 bytes without the file's ending, anything else as it is."""
-    if len(name) in (36, 40, 41) and name[8:9] == "-":
-        try:
-            key = bytes.fromhex(name[:36].replace("-", ""))
-        except ValueError:
-            return name
-        if len(key) == 16 and name[36:] in ("", ".png", ".webp"):
-            return key
-    return name
+def image_keys(names: pa.Array) -> list[str | bytes]:
+    """Pictures' names as they are stored: a UUID as its 16 bytes without the file's ending, anything else as it is."""
+    import pyarrow.compute as pc
+
+    digits = pc.replace_substring(pc.utf8_slice_codeunits(names, 0, 36), "-", "").to_pylist()
+    keys: list[str | bytes] = names.to_pylist()
+    for place in pc.indices_nonzero(pc.match_substring_regex(names, _UUID)).to_pylist():
+        keys[place] = bytes.fromhex(digits[place])
+    return keys
 
 
 def image_name(key: str | bytes) -> str:

@@ -16,7 +16,7 @@ from promptdb.lines import MAX_CHARACTERS, UNPRINTABLE, Malformed
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS = 100_000  # a chunk
+ROWS = 50_000  # a chunk
 
 Progress = Callable[[int, int], None]
 """Told how much of how much has been read, in any unit."""

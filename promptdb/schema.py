@@ -13,6 +13,8 @@ from promptdb.errors import BadInput
 
 APPLICATION_ID = 0x4C4D4E52  # "LMNR", in the file's header: tells our files from other programs' databases
 
+TOKENIZER = "porter unicode61 remove_diacritics 2"  # of the full-text index, and so of everything that must agree with it
+
 
 def _first_tables(db: Database) -> None:
     # `number` is spelled out wherever order or the full-text index hangs on it: VACUUM renumbers implicit rowids.
@@ -55,7 +57,7 @@ def _first_tables(db: Database) -> None:
         CREATE TABLE answer (key TEXT PRIMARY KEY, model TEXT NOT NULL, answer TEXT NOT NULL);
         """
     )
-    db["prompt"].enable_fts(["text", "subject"], create_triggers=True, tokenize="porter unicode61 remove_diacritics 2")  # type: ignore[union-attr]
+    db["prompt"].enable_fts(["text", "subject"], create_triggers=True, tokenize=TOKENIZER)  # type: ignore[union-attr]
 
 
 def _learning_tables(db: Database) -> None:
@@ -100,10 +102,12 @@ def _professional_tables(db: Database) -> None:
         ) WITHOUT ROWID;
         CREATE TABLE reading (file TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE counted (what TEXT PRIMARY KEY, prompts INTEGER NOT NULL, last INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE edition (id TEXT NOT NULL);
+        INSERT INTO edition (id) VALUES (lower(hex(randomblob(8))));
         """
     )
     # Words gather in memory up to so many bytes before they are written as a segment: fewer segments to merge in a bulk import.
-    db.execute("INSERT INTO prompt_fts (prompt_fts, rank) VALUES ('hashsize', ?)", [64 << 20])
+    db.execute("INSERT INTO prompt_fts (prompt_fts, rank) VALUES ('hashsize', ?)", [16 << 20])
 
 
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first_tables, _learning_tables, _professional_tables)

@@ -82,9 +82,13 @@ class PromptDB:
         """Rows of a SELECT, for the searches and records beside this file."""
         return self._db.rows(sql, parameters)
 
-    def query_for(self, sql: str, values: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-        """Rows of a SELECT that ends in `IN`, for any number of values."""
-        return self._db.rows_for(sql, values)
+    def query_for(self, sql: str, values: Iterable[Any], parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Rows of a SELECT that ends in `IN`, for any number of values; `parameters` come before them."""
+        return self._db.rows_for(sql, values, parameters)
+
+    def alone(self) -> AbstractContextManager[Any]:
+        """Several queries without another thread in between."""
+        return self._db.alone()
 
     def write(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
         """An INSERT or UPDATE for each of `rows`, for the records beside this file; how many rows it changed."""
@@ -128,6 +132,10 @@ class PromptDB:
     def last_prompt(self) -> int:
         """The number of the prompt that was added last; 0 where there is none."""
         return int(self._db.rows("SELECT coalesce(max(number), 0) FROM prompt")[0][0])
+
+    def edition(self) -> str:
+        """Another one whenever prompts were taken away: what is kept beside the database by their numbers holds for its edition alone."""
+        return str(self._db.rows("SELECT id FROM edition")[0][0])
 
     def prompt(self, id: str) -> Prompt | None:
         rows = self._db.rows("SELECT text, source, subject, negative, nsfw FROM prompt WHERE id = ?", [id])
