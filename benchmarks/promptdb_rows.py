@@ -57,7 +57,7 @@ def words(count: int = RARE_WORDS) -> np.ndarray:
     syllables = [first + vowel for first in "bdfgklmnprstvz" for vowel in ("a", "e", "i", "o", "u", "an", "or")]
     found = itertools.chain.from_iterable(itertools.product(syllables, repeat=length) for length in (2, 3))
     made_up = ["".join(parts) for parts in itertools.islice(found, count)]
-    return np.array([*"a the in with and on at by from his".split(), *made_up], dtype=object)
+    return np.array([*["a", "the", "in", "with", "and", "on", "at", "by", "from", "his"], *made_up], dtype=object)
 
 
 def prompts(count: int, rng: np.random.Generator, vocabulary: np.ndarray) -> list[str]:

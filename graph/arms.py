@@ -16,7 +16,7 @@ from agents import rewriter
 from agents.keywords import keywords
 from agents.text_gradient import Row
 from graph.nodes import Emit
-from graph.retrieval import exemplars_for
+from graph.retrieval import exemplar, exemplars_for
 from graph.state import Context
 from graph.stopped import ServerAway
 from promptdb.prompt_file import BatchPrompt
@@ -56,7 +56,7 @@ def write(context: Context, arms: Mapping[str, str], prompts: Sequence[BatchProm
     dropped: dict[str, int] = {}
     cut = silent = 0
     for prompt in prompts:
-        exemplars = [rewriter.Exemplar(**row) for row in exemplars_for(context.db, prompt.text, EXEMPLARS)] if professional else []
+        exemplars = [exemplar(row) for row in exemplars_for(context.db, prompt.text, EXEMPLARS)] if professional else []
         for arm, instruction in arms.items():
             answer = rewriter.rewrite(
                 context.chat,

@@ -72,7 +72,8 @@ def schema() -> pa.Schema:
 def chosen(names: Sequence[str]) -> dict[str, str]:
     """Our column -> the file's column that fills it, for the columns that a file has."""
     lower = {name.strip().lower(): name for name in reversed(names)}
-    return {ours: next(lower[name] for name in theirs if name in lower) for ours, theirs in NAMES.items() if any(n in lower for n in theirs)}
+    found = {ours: next((lower[name] for name in theirs if name in lower), None) for ours, theirs in NAMES.items()}
+    return {ours: theirs for ours, theirs in found.items() if theirs is not None}
 
 
 def parsed(given: Mapping[str, Any], columns: Mapping[str, str]) -> Row:

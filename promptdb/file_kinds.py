@@ -57,7 +57,7 @@ def file_kind(path: Path) -> FileKind:
             start = file.read(4)
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror})") from error
-    packing = next((packing for magic, packing in _MAGIC.items() if start.startswith(magic)), cast(Packing, ""))
+    packing: Packing = next((packing for magic, packing in _MAGIC.items() if start.startswith(magic)), "")
     name = path.with_suffix("") if packing and path.suffix.lower() in _PACKED else path
     suffix = name.suffix.lower()
     if suffix in _OTHERS:

@@ -49,17 +49,17 @@ def ranked(db: PromptDB, query: str, pool: int = POOL, phrases: Sequence[str] = 
     words = query_words(db, query, prompts)
     if not words or pool <= 0:
         return []
-    required = "".join(f' AND "{" ".join(_ASCII_GAPS.split(_readable(phrase)))}"' for phrase in phrases)
+    required = "".join(f' AND "{" ".join(_ASCII_GAPS.split(readable(phrase)))}"' for phrase in phrases)
     if sum(word.documents for word in words) <= max(FEW, pool):
         sql = "SELECT rowid, -rank FROM prompt_fts WHERE prompt_fts MATCH ? ORDER BY rank LIMIT ?"
-        return db.query(sql, [f"({_any(words)}){required}", pool])  # type: ignore[return-value]
+        return db.query(sql, [f"({_any(words)}){required}", pool])
     numbers = list(_candidates(db, words, required, prompts, pool))
     return _scored(db, numbers, words, prompts)
 
 
 def query_words(db: PromptDB, query: str, prompts: int) -> list[Word]:
     """The distinct words of a query that some prompt holds, the rarest first."""
-    texts = list(islice(dict.fromkeys(word.lower() for word in _ASCII_GAPS.split(_readable(query)) if word), MAX_WORDS))
+    texts = list(islice(dict.fromkeys(word.lower() for word in _ASCII_GAPS.split(readable(query)) if word), MAX_WORDS))
     terms = stems(db, texts)
     documents = frequencies(db, [term for group in terms for term in group], prompts)
     words: dict[tuple[str, ...], Word] = {}
@@ -127,7 +127,7 @@ def _scored(db: PromptDB, numbers: Sequence[int], words: Sequence[Word], prompts
     return sorted(((number, score) for number, score in scores.items() if score), key=lambda item: (-item[1], item[0]))
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Without lone surrogates, which cannot be handed to SQLite."""
     return text.encode("utf-8", "ignore").decode("utf-8")
 

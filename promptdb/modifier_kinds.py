@@ -10,24 +10,34 @@ import re
 from functools import lru_cache
 
 _RULES: tuple[tuple[str, str], ...] = (
-    ("artist", r"(art(work)?|painted|drawn|illustrated|designed|photographed|directed|style|made)? ?by (?!the\b|a\b|an\b)\w.*|.* style of .*"),
+    (
+        "artist",
+        r"(art(work)?|painted|drawn|illustrated|designed|photographed|directed|style|made)? ?by (?!the\b|a\b|an\b)\w.*|"
+        r".* style of .*",
+    ),
     (
         "lighting",
-        r".*\b(light(s|ing|ed)?|lit|backlit|sunlight|moonlight|candlelight|sun ?rays?|god ?rays?|rays of \w+|glow(ing)?|luminous|"
-        r"shadows?|golden hour|blue hour|chiaroscuro|dusk|dawn|sunset|lens flare|ray ?trac(ing|ed)|global illumination|ambient occlusion)\b.*",
+        r".*\b(light(s|ing|ed)?|lit|backlit|sunlight|moonlight|candlelight|sun ?rays?|god ?rays?|rays of \w+|"
+        r"glow(ing)?|luminous|"
+        r"shadows?|golden hour|blue hour|chiaroscuro|dusk|dawn|sunset|lens flare|ray ?trac(ing|ed)|global illumination|"
+        r"ambient occlusion)\b.*",
     ),
     (
         "quality",
-        r".*\b(masterpiece|best quality|high(est)? quality|quality|detail(s|ed)?|intricate|sharp( focus)?|crisp|\d ?k|u?hd|hdr|high ?res\w*|"
+        r".*\b(masterpiece|best quality|high(est)? quality|quality|"
+        r"detail(s|ed)?|intricate|sharp( focus)?|"
+        r"crisp|\d ?k|u?hd|hdr|high ?res\w*|"
         r"resolution|award[ -]winning|trending|featured|contest winner|professional|perfect|stunning|beautiful|gorgeous|amazing|"
         r"artstation|deviantart|behance|pixiv|cgsociety|flickr|pinterest|smooth|polished)\b.*",
     ),
     (
         "medium",
-        r".*\b(paint(ing|ed)?|oil on canvas|oils?|acrylics?|watercolou?rs?|gouache|ink|pencil|charcoal|pastels?|sketch(es)?|drawing|line ?art|"
+        r".*\b(paint(ing|ed)?|oil on canvas|oils?|acrylics?|watercolou?rs?|gouache|ink|"
+        r"pencil|charcoal|pastels?|sketch(es)?|drawing|line ?art|"
         r"illustration|photo(s|graph(s|y|ic)?)?|photoreal\w*|polaroid|render(s|ed|ing)?|octane|unreal engine( \d)?|blender|cinema ?4 ?d|"
         r"vray|3 ?d|cgi|digital art|concept art|matte|sculpture|statue|engraving|etching|woodcut|lithograph|mosaic|collage|poster|"
-        r"comics?|comic book|manga|pixel ?art|voxel|low ?poly|vector|tattoo|stained glass|embroidery|origami|film still|movie still|book cover)\b.*",
+        r"comics?|comic book|manga|pixel ?art|voxel|low ?poly|vector|tattoo|"
+        r"stained glass|embroidery|origami|film still|movie still|book cover)\b.*",
     ),
     (
         "camera",
@@ -38,13 +48,17 @@ _RULES: tuple[tuple[str, str], ...] = (
     ),
     (
         "colour",
-        r".*\b(colou?r(s|ful|ed)?|palette|monochrom(e|atic)|black and white|sepia|vibrant|vivid|saturated|pastel|iridescent|neon|hues?|tones?)\b.*",
+        r".*\b(colou?r(s|ful|ed)?|palette|monochrom(e|atic)|black and white|sepia|vibrant|vivid|saturated|"
+        r"pastel|iridescent|neon|hues?|tones?)\b.*",
     ),
     (
         "style",
-        r".*\b(style|\w+punk|\w{3,}ism|\w{3,}ist|art (nouveau|deco)|anime|ghibli|disney|pixar|fantasy|sci ?-? ?fi|science fiction|gothic|"
-        r"baroque|rococo|renaissance|victorian|medieval|retro|vintage|noir|cartoon|kawaii|chibi|abstract|surreal|psychedelic|vaporwave|"
-        r"synthwave|minimal(ist)?|ukiyo ?-? ?e|pop art|grunge|horror|futuristic|post ?-? ?apocalyptic|hyperrealistic|realistic|photo ?real)\b.*",
+        r".*\b(style|\w+punk|\w{3,}ism|\w{3,}ist|art (nouveau|deco)|anime|ghibli|disney|pixar|fantasy|sci ?-? ?fi|science fiction|"
+        r"gothic|"
+        r"baroque|rococo|renaissance|victorian|medieval|retro|vintage|noir|"
+        r"cartoon|kawaii|chibi|abstract|surreal|psychedelic|vaporwave|"
+        r"synthwave|minimal(ist)?|ukiyo ?-? ?e|pop art|grunge|horror|futuristic|post ?-? ?apocalyptic|hyperrealistic|"
+        r"realistic|photo ?real)\b.*",
     ),
     (
         "mood",

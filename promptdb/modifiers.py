@@ -6,6 +6,7 @@ rare to matter are forgotten. A count may be too low by one for each stretch tha
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -74,7 +75,8 @@ def count_modifiers(db: PromptDB, progress: Progress = lambda done, total: None)
             found = Counter(phrase for _, text, subject in rows for phrase in modifiers_of(text, subject))
             stretch = prompts // STRETCH
             db.write(
-                "INSERT INTO modifier (phrase, kind, df, slack) VALUES (?, ?, ?, ?) ON CONFLICT (phrase) DO UPDATE SET df = df + excluded.df",
+                "INSERT INTO modifier (phrase, kind, df, slack) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (phrase) DO UPDATE SET df = df + excluded.df",
                 ((phrase, kind_of(phrase), count, stretch) for phrase, count in found.items()),
             )
             prompts += len(rows)
@@ -100,7 +102,7 @@ def frequent(db: PromptDB, limit: int = 20, kind: str | None = None) -> list[Mod
 
 def additions(db: PromptDB, subject: str, limit: int = 20, filters: Filters | None = None, kind: str | None = None) -> list[Addition]:
     """What professionals add to `subject`, a thing or a modifier: phrases of the prompts with its words, those first that are both
-    frequent beside it and more frequent than elsewhere."""
+    frequent beside it and more frequent than elsewhere (share x log lift)."""
     hits = search(db, subject, SAMPLE, filters or Filters(), by="words")
     prompts = _about(subject, [hit.prompt for hit in hits])
     found = Counter(phrase for prompt in prompts for phrase in modifiers_of(prompt.text, subject))
@@ -111,7 +113,8 @@ def additions(db: PromptDB, subject: str, limit: int = 20, filters: Filters | No
         share = found[phrase] / len(prompts)
         rows.append(Addition(phrase, kind_of(phrase), found[phrase], round(share, 4), round(share * total / max(df, found[phrase]), 3)))
     rows = [row for row in rows if kind in (None, row.kind)]
-    return sorted(rows, key=lambda row: (-row.share * min(row.lift, 10.0), row.phrase))[: max(0, limit)]
+    # Its part of the divergence between the subject's phrases and everybody's: neither what all prompts have nor one prompt's whim.
+    return sorted(rows, key=lambda row: (-row.share * math.log(row.lift or 1), row.phrase))[: max(0, limit)]
 
 
 def _about(subject: str, prompts: Sequence[Prompt]) -> list[Prompt]:

@@ -132,8 +132,11 @@ def _table_rows(rows: Iterator[Raw], path: Path, separator: str) -> Iterator[Raw
     header: list[str] = []
     columns: dict[str, str] = {}
     waiting: list[Raw] = []
-    while waiting or (first := next(rows, None)) is not None:
-        number, line = waiting.pop(0) if waiting else first
+    while True:
+        first = waiting.pop(0) if waiting else next(rows, None)
+        if first is None:
+            return
+        number, line = first
         if isinstance(line, Malformed):
             yield number, line
             continue

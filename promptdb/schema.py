@@ -97,8 +97,8 @@ def _professional_tables(db: Database) -> None:
         ) WITHOUT ROWID;
         CREATE TABLE modifier (phrase TEXT PRIMARY KEY, kind TEXT NOT NULL, df INTEGER NOT NULL, slack INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE merit (
-            prompt INTEGER NOT NULL REFERENCES prompt (number), scorer TEXT NOT NULL, value REAL NOT NULL, n INTEGER NOT NULL,
-            PRIMARY KEY (prompt, scorer)
+            prompt INTEGER NOT NULL REFERENCES prompt (number), run TEXT NOT NULL, role TEXT NOT NULL, scorer TEXT NOT NULL,
+            value REAL NOT NULL, PRIMARY KEY (prompt, run, role)
         ) WITHOUT ROWID;
         CREATE TABLE reading (file TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE counted (what TEXT PRIMARY KEY, prompts INTEGER NOT NULL, last INTEGER NOT NULL) WITHOUT ROWID;

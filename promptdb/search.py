@@ -129,4 +129,3 @@ def idf_of(db: PromptDB) -> Callable[[Sequence[str]], np.ndarray]:
 
 _indexes: weakref.WeakKeyDictionary[PromptDB, TfIdf] = weakref.WeakKeyDictionary()
 _indexes_lock = threading.Lock()
-

@@ -214,5 +214,3 @@ def _read(path: Path, first: int) -> Segment | None:
 
 
 _ARRAYS = ("starts", "rows", "weights")
-
-

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from promptdb.records import Prompt
 from promptdb.filters import Filters
+from promptdb.records import Prompt
 from promptdb.search import keyword, similar
 from promptdb.store import PromptDB
 
