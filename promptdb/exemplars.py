@@ -1,5 +1,5 @@
-"""Which prompts teach best how a professional would write this one: near to it, well scored where a run has tried them, and unlike each
-other.
+"""Which prompts teach best how a professional would write this one: near to it, well scored where a run has tried them, and of
+different things.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def exemplars(db: PromptDB, prompt: str, count: int, filters: Filters = SAFE) ->
     """Up to `count` exemplars for `prompt`, the best first.
 
     Rankings by words, by likeness and by merit are fused. Prompts that add nothing to what they depict are passed by, as is what earlier
-    runs made of this very prompt: it would be an answer, not an example. Of several forms of one subject only the best is taken.
+    runs made of this very prompt: it would be an answer, not an example. Of several forms of one subject only the best is taken. They
+    shall differ in what they depict, not in manner: what recurs beside different things is what is to be learned.
     """
     if count <= 0:
         return []
@@ -48,7 +49,7 @@ def exemplars(db: PromptDB, prompt: str, count: int, filters: Filters = SAFE) ->
     scores = fused([*ids, proven])
     ranked = sorted(found.values(), key=lambda item: (-scores[item.prompt.id], item.prompt.id))
     distinct = list({item.description.lower(): item for item in reversed(ranked)}.values())[::-1]
-    rows = vectors([item.prompt.text for item in distinct], idf_of(db))
+    rows = vectors([item.description for item in distinct], idf_of(db))
     return [distinct[place] for place in diverse(rows, [scores[item.prompt.id] for item in distinct], count)]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,17 +16,22 @@ Idf = Callable[[Sequence[str]], np.ndarray]
 
 
 def vectors(texts: Sequence[str], idf: Idf) -> np.ndarray:
-    """(texts, features) float32 rows of length 1; zero where a text has no word. A pair of words is as rare as its two on average."""
+    """(texts, features) float32 rows of length 1; zero where a text has no word. A pair of words is as rare as its two on average, or
+    where it is rarer than that among the texts themselves, as there."""
     words = [words_of(text) for text in texts]
+    pairs = Counter(pair for row in words for pair in set(pairwise(row)))
     distinct = list(dict.fromkeys(word for row in words for word in row))
     rarity = dict(zip(distinct, idf(distinct).tolist(), strict=True))
-    columns: dict[object, int] = {}
+    columns: dict[str | tuple[str, str], int] = {}
     cells: list[tuple[int, int, float]] = []
     for place, row in enumerate(words):
-        counted: Mapping[object, int] = Counter[object](row) + Counter[object](pairwise(row))
-        for feature, count in counted.items():
-            rare = rarity[feature] if isinstance(feature, str) else (rarity[feature[0]] + rarity[feature[1]]) / 2  # type: ignore[index]
-            cells.append((place, columns.setdefault(feature, len(columns)), (1 + np.log(count) if count > 1 else 1.0) * rare))
+        features: list[str | tuple[str, str]] = [*row, *pairwise(row)]
+        for feature, count in Counter(features).items():
+            if isinstance(feature, tuple):
+                rare = max((rarity[feature[0]] + rarity[feature[1]]) / 2, math.log((1 + len(texts)) / (1 + pairs[feature])) + 1)
+            else:
+                rare = rarity[feature]
+            cells.append((place, columns.setdefault(feature, len(columns)), (1 + math.log(count)) * rare))
     matrix = np.zeros((len(texts), len(columns)), np.float32)
     if cells:
         rows, places, weights = zip(*cells, strict=True)

@@ -102,7 +102,7 @@ def _best(db: PromptDB, ranking: Ranking, limit: int, filters: Filters, pool: in
 
 
 def _order(hit: Hit) -> tuple[float, str]:
-    return (-round(hit.score, DECIMALS), hit.prompt.id)
+    return (-hit.score, hit.prompt.id)
 
 
 def index_of(db: PromptDB) -> TfIdf:

@@ -154,7 +154,7 @@ def test_prompts_are_imported_found_and_counted(capfd: pytest.CaptureFixture[str
         "malformed": [],
     }
     assert command(capfd, "db", "stats", *options).document["prompt"] == before + 1
-    for extra in ((), ("--similar",)):
+    for extra in ((), ("--by", "likeness")):
         found = command(capfd, "db", "search", "zebra bicycle", "--source", "mine", *extra, *options).document
         assert [row["text"] for row in found] == ["a zebra on a bicycle"]
 
