@@ -23,7 +23,7 @@ COMMON = 0.06  # a word in a larger share of all prompts finds nothing by itself
 WINDOWS = 8  # where a stage has more than it may give, it gives from so many places of the database, old and new
 K1, B = 1.2, 0.75  # of BM25, as SQLite has them
 
-_ASCII_GAPS = re.compile(r"[\s\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+")
+ASCII_GAPS = re.compile(r"[\s\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def ranked(db: PromptDB, query: str, pool: int = POOL, phrases: Sequence[str] = 
     words = query_words(db, query, prompts)
     if not words or pool <= 0:
         return []
-    required = "".join(f' AND "{" ".join(_ASCII_GAPS.split(readable(phrase)))}"' for phrase in phrases)
+    required = "".join(f' AND "{" ".join(ASCII_GAPS.split(readable(phrase)))}"' for phrase in phrases)
     if sum(word.documents for word in words) <= max(FEW, pool):
         sql = "SELECT rowid, -rank FROM prompt_fts WHERE prompt_fts MATCH ? ORDER BY rank LIMIT ?"
         return db.query(sql, [f"({_any(words)}){required}", pool])
@@ -59,7 +59,7 @@ def ranked(db: PromptDB, query: str, pool: int = POOL, phrases: Sequence[str] = 
 
 def query_words(db: PromptDB, query: str, prompts: int) -> list[Word]:
     """The distinct words of a query that some prompt holds, the rarest first."""
-    texts = list(islice(dict.fromkeys(word.lower() for word in _ASCII_GAPS.split(readable(query)) if word), MAX_WORDS))
+    texts = list(islice(dict.fromkeys(word.lower() for word in ASCII_GAPS.split(readable(query)) if word), MAX_WORDS))
     terms = stems(db, texts)
     documents = frequencies(db, [term for group in terms for term in group], prompts)
     words: dict[tuple[str, ...], Word] = {}

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import numpy as np
 
@@ -18,23 +15,29 @@ Idf = Callable[[Sequence[str]], np.ndarray]
 def vectors(texts: Sequence[str], idf: Idf) -> np.ndarray:
     """(texts, features) float32 rows of length 1; zero where a text has no word. A pair of words is as rare as its two on average, or
     where it is rarer than that among the texts themselves, as there."""
-    words = [words_of(text) for text in texts]
-    pairs = Counter(pair for row in words for pair in set(pairwise(row)))
-    distinct = list(dict.fromkeys(word for row in words for word in row))
-    rarity = dict(zip(distinct, idf(distinct).tolist(), strict=True))
-    columns: dict[str | tuple[str, str], int] = {}
-    cells: list[tuple[int, int, float]] = []
-    for place, row in enumerate(words):
-        features: list[str | tuple[str, str]] = [*row, *pairwise(row)]
-        for feature, count in Counter(features).items():
-            if isinstance(feature, tuple):
-                rare = max((rarity[feature[0]] + rarity[feature[1]]) / 2, math.log((1 + len(texts)) / (1 + pairs[feature])) + 1)
-            else:
-                rare = rarity[feature]
-            cells.append((place, columns.setdefault(feature, len(columns)), (1 + math.log(count)) * rare))
-    matrix = np.zeros((len(texts), len(columns)), np.float32)
-    if cells:
-        rows, places, weights = zip(*cells, strict=True)
-        matrix[list(rows), list(places)] = weights
+    numbers: dict[str, int] = {}
+    words = [[numbers.setdefault(word, len(numbers)) for word in words_of(text)] for text in texts]
+    row = np.repeat(np.arange(len(texts)), [len(found) for found in words])
+    word = np.fromiter((number for found in words for number in found), np.int64, len(row))
+    rarity = np.asarray(idf(list(numbers)), float)
+    size = max(1, len(numbers))
+    inside = row[:-1] == row[1:]
+    pair = (word[:-1] * size + word[1:])[inside]
+    singles = _weighted(row, word, size, rarity, len(texts))
+    distinct, place = np.unique(pair, return_inverse=True)
+    cells = np.unique(row[:-1][inside] * max(1, len(distinct)) + place)
+    among = np.bincount(cells % max(1, len(distinct)), minlength=len(distinct))
+    rare = np.maximum((rarity[distinct // size] + rarity[distinct % size]) / 2, np.log((1 + len(texts)) / (1 + among)) + 1)
+    pairs = _weighted(row[:-1][inside], place, len(distinct), rare, len(texts))
+    matrix = np.concatenate([singles, pairs], axis=1)
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
     return np.divide(matrix, lengths, out=matrix, where=lengths > 0)
+
+
+def _weighted(rows: np.ndarray, features: np.ndarray, size: int, rarity: np.ndarray, count: int) -> np.ndarray:
+    """(count, size) float32: of each row's features, 1 + log(how often), times their rarity."""
+    matrix = np.zeros((count, size), np.float32)
+    cells, often = np.unique(rows * max(1, size) + features, return_counts=True)
+    columns = cells % max(1, size)
+    matrix[cells // max(1, size), columns] = (1 + np.log(often)) * rarity[columns]
+    return matrix

@@ -26,6 +26,7 @@ from promptdb.tfidf import TfIdf, bucket_of
 By = Literal["words", "likeness", "both"]
 
 POOL = 200  # hits that are looked at for fusion and diversity
+NEAREST = 120  # of the coarse ranking by likeness that are compared exactly
 WIDEST = 50_000  # hits that are looked at where filters let few through
 DECIMALS = 6
 
@@ -55,7 +56,7 @@ def keyword(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYT
 
 def similar(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
     """Prompts that share the most telling words and word pairs with `text`, best first by cosine in (0, 1], ties by id."""
-    hits = _best(db, lambda pool: index_of(db).nearest(db, text, pool), max(limit, POOL) if limit > 0 else 0, filters, POOL)
+    hits = _best(db, lambda pool: index_of(db).nearest(db, text, pool), max(limit, NEAREST) if limit > 0 else 0, filters, NEAREST)
     if not hits:
         return []
     rows = vectors([text, *(hit.prompt.text for hit in hits)], idf_of(db))
@@ -92,7 +93,7 @@ def _best(db: PromptDB, ranking: Ranking, limit: int, filters: Filters, pool: in
     """The best `limit` that the filters let through; more and more are looked at until there are so many."""
     if limit <= 0:
         return []
-    pool = max(pool, 2 * limit)
+    pool = max(pool, limit)
     while True:
         scores = dict(ranking(pool))
         hits = [Hit(prompt, scores[number]) for number, prompt in passed(db, scores, filters)]
