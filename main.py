@@ -258,6 +258,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         traceback.print_exc()
         return _complain(f"{type(error).__name__}: {error}", FAILED)
+    if code == INTERRUPTED:  # what typer makes of Ctrl-C
+        return _complain("interrupted; everything so far is kept", INTERRUPTED)
     return code if isinstance(code, int) else DONE
 
 

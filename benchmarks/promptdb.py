@@ -178,7 +178,7 @@ def _ours(source: Path, db: Path) -> Numbers:
         indexing += (time.perf_counter() - start) * sql.startswith("INSERT INTO prompt_fts")
         return changed
 
-    Connection.write = timed  # type: ignore[method-assign]
+    Connection.write = timed
 
     def work() -> None:
         with PromptDB.open(db) as opened:

@@ -69,7 +69,8 @@ def file_kind(path: Path) -> FileKind:
         return FileKind("parquet", packing, stem)
     if suffix == ".parquet":
         raise BadInput(f"{path} is no parquet file, whatever its name says; fetch it again")
-    return FileKind(_SUFFIXES.get(suffix) or _by_content(peek), packing, stem)
+    kind = _SUFFIXES.get(suffix) or _by_content(peek)
+    return FileKind("json" if suffix == ".json" and kind != "jsonl" else kind, packing, stem)
 
 
 @contextmanager

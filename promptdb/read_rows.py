@@ -40,7 +40,7 @@ def read_rows(file: BinaryIO, path: Path, kind: Kind, skip: int = 0, rows: int =
         raw, parse = _lines(file, path), lambda line: _json_row(_json(line))
     elif kind in ("csv", "tsv"):
         separator = "\t" if kind == "tsv" else ","
-        raw, parse = _table_rows(_lines(file, path), path, separator), lambda pair: parsed(*pair)
+        raw, parse = _table_rows(_lines(file, path, blank=True), path, separator), lambda pair: parsed(*pair)
     else:
         raw, parse = _lines(file, path), lambda line: parsed({"text": line}, {"text": "text"})
     yield from _chunks(raw, parse, path, skip, rows)
@@ -75,8 +75,8 @@ def _chunks(raw: Iterator[Raw], parse: Callable[[Any], Row], path: Path, skip: i
         yield Chunk(pa.RecordBatch.from_pylist(good, schema=schema()), end, malformed)
 
 
-def _lines(file: BinaryIO, path: Path) -> Iterator[Raw]:
-    """Lines that are not blank."""
+def _lines(file: BinaryIO, path: Path, blank: bool = False) -> Iterator[Raw]:
+    """Lines, those that are blank only where they are asked for."""
     for number, line in lines(file):
         try:
             if line is None:
@@ -85,7 +85,7 @@ def _lines(file: BinaryIO, path: Path) -> Iterator[Raw]:
         except Malformed as error:
             yield number, error
             continue
-        if text.strip():
+        if blank or text.strip():
             yield number, text
 
 
@@ -139,6 +139,8 @@ def _table_rows(rows: Iterator[Raw], path: Path, separator: str) -> Iterator[Raw
         number, line = first
         if isinstance(line, Malformed):
             yield number, line
+            continue
+        if not line.strip():
             continue
         fields = _fields(line, separator)
         taken: list[Raw] = []
