@@ -163,7 +163,7 @@ def _likeness(work: Path, count: int) -> list[bool]:
 def _child(way: str, source: Path, db: Path) -> Numbers:
     arguments = [sys.executable, "-m", "benchmarks.promptdb", "--child", way, "--source", str(source), "--db", str(db)]
     done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+    return json.loads(done.stdout)
 
 
 def _ours(source: Path, db: Path) -> Numbers:
@@ -178,7 +178,7 @@ def _ours(source: Path, db: Path) -> Numbers:
         indexing += (time.perf_counter() - start) * sql.startswith("INSERT INTO prompt_fts")
         return changed
 
-    Connection.write = timed
+    Connection.write = timed  # type: ignore[method-assign]
 
     def work() -> None:
         with PromptDB.open(db) as opened:
