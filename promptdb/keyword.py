@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from promptdb.function_words import FUNCTION_WORDS
 from promptdb.store import PromptDB
 from promptdb.terms import frequencies, occurrences, stems
 
@@ -21,7 +22,7 @@ POOL = 400  # candidates that are ranked, where not all can be
 FEW = 5_000  # matches that are all ranked
 COMMON = 0.06  # a word in a larger share of all prompts finds nothing by itself (the more so in combination)
 WINDOWS = 8  # where a stage has more than it may give, it gives from so many places of the database, old and new
-K1, B = 1.2, 0.75  # of BM25, as SQLite has them
+K1, B = 1.2, 0.3  # of BM25; a long prompt is no worse for it, so its length counts for less than the usual 0.75
 
 ASCII_GAPS = re.compile(r"[\s\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+")
 
@@ -51,15 +52,17 @@ def ranked(db: PromptDB, query: str, pool: int = POOL, phrases: Sequence[str] = 
         return []
     required = "".join(f' AND "{" ".join(ASCII_GAPS.split(readable(phrase)))}"' for phrase in phrases)
     if sum(word.documents for word in words) <= max(FEW, pool):
-        sql = "SELECT rowid, -rank FROM prompt_fts WHERE prompt_fts MATCH ? ORDER BY rank LIMIT ?"
-        return db.query(sql, [f"({_any(words)}){required}", pool])
+        sql = "SELECT rowid FROM prompt_fts WHERE prompt_fts MATCH ? ORDER BY rank LIMIT ?"
+        numbers = [number for (number,) in db.query(sql, [f"({_any(words)}){required}", pool])]
+        return _scored(db, numbers, words, prompts)
     numbers = list(_candidates(db, words, required, prompts, pool))
     return _scored(db, numbers, words, prompts)
 
 
 def query_words(db: PromptDB, query: str, prompts: int) -> list[Word]:
-    """The distinct words of a query that some prompt holds, the rarest first."""
+    """The distinct words of a query that some prompt holds, the rarest first; without function words where there are others."""
     texts = list(islice(dict.fromkeys(word.lower() for word in ASCII_GAPS.split(readable(query)) if word), MAX_WORDS))
+    texts = [text for text in texts if text not in FUNCTION_WORDS] or texts
     terms = stems(db, texts)
     documents = frequencies(db, [term for group in terms for term in group], prompts)
     words: dict[tuple[str, ...], Word] = {}
@@ -109,21 +112,25 @@ def _spread(db: PromptDB, expression: str, pool: int, prompts: int) -> list[int]
 
 
 def _scored(db: PromptDB, numbers: Sequence[int], words: Sequence[Word], prompts: int) -> list[tuple[int, float]]:
-    """BM25 of each (Robertson and Zaragoza 2009), best first."""
+    """BM25 of each (Robertson and Zaragoza 2009), times the share of the query's weight that it holds: a prompt with all of the words
+    comes before one with a few of them often. Best first."""
     held: dict[int, dict[str, int]] = {}
     lengths: dict[int, int] = {}
     terms = {term for word in words for term in word.terms}
     for start in range(0, len(numbers), POOL):
         part = numbers[start : start + POOL]
         held |= occurrences(db, part, terms)
-        lengths |= dict(db.query_for("SELECT number, length(text) + length(subject) FROM prompt WHERE number IN", part))
+        lengths |= dict(db.query_for(f"SELECT number, {_LENGTH} FROM prompt WHERE number IN", part))
     mean = sum(lengths.values()) / max(1, len(lengths))
-    idf = {word: math.log((prompts - word.documents + 0.5) / (word.documents + 0.5) + 1) for word in words}
+    # As SQLite has it: a word of more than half of the prompts weighs next to nothing.
+    idf = {word: max(math.log((max(prompts, word.documents) - word.documents + 0.5) / (word.documents + 0.5)), 1e-6) for word in words}
+    whole = sum(idf.values())
     scores = {}
     for number, length in lengths.items():
         counts = {word: min(held[number].get(term, 0) for term in word.terms) for word in words}
         norm = K1 * (1 - B + B * length / mean)
-        scores[number] = sum(idf[word] * count * (K1 + 1) / (count + norm) for word, count in counts.items() if count)
+        held_share = sum(idf[word] for word, count in counts.items() if count) / whole
+        scores[number] = held_share * sum(idf[word] * count * (K1 + 1) / (count + norm) for word, count in counts.items() if count)
     return sorted(((number, score) for number, score in scores.items() if score), key=lambda item: (-item[1], item[0]))
 
 
@@ -132,6 +139,7 @@ def readable(text: str) -> str:
     return text.encode("utf-8", "ignore").decode("utf-8")
 
 
+_LENGTH = "length(text) - length(replace(text, ' ', '')) + length(subject) - length(replace(subject, ' ', '')) + 2"  # words, nearly
 _MATCHING = "SELECT rowid FROM prompt_fts WHERE prompt_fts MATCH ? AND rowid <= ?"
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from promptdb.tfidf import words_of
+from promptdb.tfidf import telling_words
+
+PAIR = 0.5  # what a pair weighs beside a word as rare: its words have been counted already
 
 Idf = Callable[[Sequence[str]], np.ndarray]
 """Rarity of words."""
@@ -16,7 +18,7 @@ def vectors(texts: Sequence[str], idf: Idf) -> np.ndarray:
     """(texts, features) float32 rows of length 1; zero where a text has no word. A pair of words is as rare as its two on average, or
     where it is rarer than that among the texts themselves, as there."""
     numbers: dict[str, int] = {}
-    words = [[numbers.setdefault(word, len(numbers)) for word in words_of(text)] for text in texts]
+    words = [[numbers.setdefault(word, len(numbers)) for word in telling_words(text)] for text in texts]
     row = np.repeat(np.arange(len(texts)), [len(found) for found in words])
     word = np.fromiter((number for found in words for number in found), np.int64, len(row))
     rarity = np.asarray(idf(list(numbers)), float)
@@ -28,7 +30,7 @@ def vectors(texts: Sequence[str], idf: Idf) -> np.ndarray:
     cells = np.unique(row[:-1][inside] * max(1, len(distinct)) + place)
     among = np.bincount(cells % max(1, len(distinct)), minlength=len(distinct))
     rare = np.maximum((rarity[distinct // size] + rarity[distinct % size]) / 2, np.log((1 + len(texts)) / (1 + among)) + 1)
-    pairs = _weighted(row[:-1][inside], place, len(distinct), rare, len(texts))
+    pairs = _weighted(row[:-1][inside], place, len(distinct), PAIR * rare, len(texts))
     matrix = np.concatenate([singles, pairs], axis=1)
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
     return np.divide(matrix, lengths, out=matrix, where=lengths > 0)

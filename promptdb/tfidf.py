@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from promptdb.errors import BadInput
+from promptdb.function_words import FUNCTION_WORDS
 from promptdb.store import PromptDB
 
 BUCKETS = 1 << 18  # words that share one are rare, and the ranking of the pool sees to them
@@ -58,7 +59,7 @@ class TfIdf:
 
     def nearest(self, db: PromptDB, text: str, count: int) -> list[tuple[int, float]]:
         """(prompt number, likeness) of the `count` nearest, best first. A first, coarse ranking: see similar.py."""
-        buckets = np.unique(np.array([bucket_of(word) for word in words_of(text)], np.int64))
+        buckets = np.unique(np.array([bucket_of(word) for word in telling_words(text)], np.int64))
         segments = self.segments(db)
         if not buckets.size or not segments or count <= 0:
             return []
@@ -138,6 +139,12 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+def telling_words(text: str) -> list[str]:
+    """The words of a text without those that say nothing; all of them where there are no others."""
+    words = words_of(text)
+    return [word for word in words if word not in FUNCTION_WORDS] or words
+
+
 @lru_cache(1 << 17)
 def bucket_of(word: str) -> int:
     # CRC-32 and not hash(): that one differs between processes.
@@ -159,7 +166,7 @@ def _build(db: PromptDB, first: int, last: int, base: int) -> Segment:
     """A segment of the prompts `first` to `last`, with rows counted from `base`."""
     numbers, words = [], []
     for number, text in db.query("SELECT number, text FROM prompt WHERE number BETWEEN ? AND ? ORDER BY number", [first, last]):
-        found = [bucket_of(word) for word in words_of(text)]
+        found = [bucket_of(word) for word in telling_words(text)]
         numbers += [number - base] * len(found)
         words += found
     pairs = np.array(words, np.int64) * SPAN + np.array(numbers, np.int64)

@@ -20,7 +20,9 @@ from tests.commands import command
 from tests.doubles import FakeImageModel, hashed_value
 from tests.graph.stage import PROMPT, likes, refined, stage
 
-PAIRS = [f"a {colour} {fruit}, ink wash, velvet paper" for colour in ("red", "green") for fruit in ("apple tree", "pear", "plum", "apple pie")]
+PAIRS = [
+    f"a {colour} {fruit}, ink wash, velvet paper" for colour in ("red", "green") for fruit in ("apple tree", "pear", "plum", "apple pie")
+]
 
 
 def offline(folder: Path, word: str = "ink wash") -> Context:
@@ -76,10 +78,10 @@ def test_a_run_without_a_gain_adds_no_prompt(tmp_path: Path, imported: Path) -> 
     assert len(merits(context.db, [row["id"] for row in state["exemplars"]])) == 5
 
 
-def test_the_command_line_shows_the_difference_that_an_import_makes(
-    capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "okapis.jsonl").write_text("\n".join(json.dumps({"text": f"an okapi {place}, ink wash, velvet paper"}) for place in "abcdefgh"))
+def test_the_command_line_shows_the_difference_that_an_import_makes(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "okapis.jsonl").write_text(
+        "\n".join(json.dumps({"text": f"an okapi {place}, ink wash, velvet paper"}) for place in "abcdefgh")
+    )
     options = ("--checkpoint", tiny, "--out", tmp_path / "out", "--heldout-seeds", 2, "--search-seeds", 1, "--variants", 3, "--budget", 20)
     before = command(capfd, "refine", "an okapi", *options, "--json").document
     assert command(capfd, "db", "import", tmp_path / "okapis.jsonl", "--out", tmp_path / "out").code == 0
