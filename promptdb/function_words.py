@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-FUNCTION_WORDS = frozenset(
-    "a an the and or of in on at with without by to from for as into onto over under is are was be been being it its this that these those "
-    "his her their our your my he she they we you i who which there while very".split()  # noqa: SIM905
-)
+_WORDS = """
+a an the and or of in on at with without by to from for as into onto over under is are was be been being it its this that these those
+his her their our your my he she they we you i who which there while very
+"""
+
+FUNCTION_WORDS = frozenset(_WORDS.split())

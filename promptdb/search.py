@@ -1,6 +1,6 @@
 """Finds prompts: by words, by likeness, or by both fused; filtered, and so that hits differ where that is asked for.
 
-No model and no download is needed. Knows the prompts and their merit; nothing of drawings.
+No model and no download is needed but for searching by meaning, which is an extra. Knows the prompts and their merit; nothing of drawings.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ import numpy as np
 
 from promptdb import keyword as by_words
 from promptdb.connection import MEMORY
+from promptdb.errors import BadInput
 from promptdb.filters import Filters, passed
 from promptdb.fusion import diverse, fused
 from promptdb.likeness import vectors
+from promptdb.meaning import AT_ONCE, MeaningIndex
+from promptdb.minilm import MiniLM
 from promptdb.records import Prompt
 from promptdb.store import PromptDB
 from promptdb.tfidf import TfIdf, bucket_of
 
-By = Literal["words", "likeness", "both"]
+By = Literal["words", "likeness", "both", "meaning"]
 
 POOL = 200  # hits that are looked at for fusion and diversity
 NEAREST = 120  # of the coarse ranking by likeness that are compared exactly
@@ -74,7 +77,22 @@ def both(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYTHIN
     return sorted((Hit(prompts[id], score) for id, score in scores.items()), key=_order)[: max(0, limit)]
 
 
-SEARCHES: dict[By, Callable[[PromptDB, str, int, Filters], list[Hit]]] = {"words": keyword, "likeness": similar, "both": both}
+def meaning(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
+    """Prompts that mean what `text` means, best first by the cosine of MiniLM's vectors. A few new prompts are embedded on the way.
+
+    Raises BadInput where MiniLM is not installed, or many prompts are not embedded yet.
+    """
+    index = meaning_of(db)
+    index.take_up(db, most=AT_ONCE)
+    return _best(db, lambda pool: index.nearest(db, text, pool), limit, filters, POOL)
+
+
+SEARCHES: dict[By, Callable[[PromptDB, str, int, Filters], list[Hit]]] = {
+    "words": keyword,
+    "likeness": similar,
+    "both": both,
+    "meaning": meaning,
+}
 
 
 def search(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYTHING, by: By = "both", differing: bool = False) -> list[Hit]:
@@ -113,6 +131,16 @@ def index_of(db: PromptDB) -> TfIdf:
         return _indexes.setdefault(db, TfIdf(None if in_memory else Path(f"{db.path}.likeness")))
 
 
+def meaning_of(db: PromptDB) -> MeaningIndex:
+    """MiniLM's vectors of an open database; kept beside its file. Raises BadInput where MiniLM is not installed."""
+    with _indexes_lock:
+        if db not in _meanings:
+            if str(db.path) == MEMORY:
+                raise BadInput("vectors of meaning are kept in files; give a file with --db")
+            _meanings[db] = MeaningIndex(MiniLM(), Path(f"{db.path}.meaning"))
+        return _meanings[db]
+
+
 def idf_of(db: PromptDB) -> Callable[[Sequence[str]], np.ndarray]:
     """How rare words are among all prompts."""
     index = index_of(db)
@@ -129,4 +157,5 @@ def idf_of(db: PromptDB) -> Callable[[Sequence[str]], np.ndarray]:
 
 
 _indexes: weakref.WeakKeyDictionary[PromptDB, TfIdf] = weakref.WeakKeyDictionary()
+_meanings: weakref.WeakKeyDictionary[PromptDB, MeaningIndex] = weakref.WeakKeyDictionary()
 _indexes_lock = threading.Lock()

@@ -7,21 +7,19 @@ Manning, Raghavan and Schuetze 2008, ch. 6), so that a segment, once written, st
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import tempfile
 import threading
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from promptdb.errors import BadInput
 from promptdb.function_words import FUNCTION_WORDS
+from promptdb.kept_arrays import keep, kept
 from promptdb.store import PromptDB
 
 BUCKETS = 1 << 18  # words that share one are rare, and the ranking of the pool sees to them
@@ -117,22 +115,16 @@ class TfIdf:
         stored = self._stored(first, last)
         if stored is not None and stored.last == last:
             return stored
-        if stored is not None and last - stored.last <= LOOSE and last < first + SPAN - 1:
-            return _joined(stored, _build(db, stored.last + 1, last, first))
-        built = _build(db, first, last, first) if stored is None else _joined(stored, _build(db, stored.last + 1, last, first))
-        if self.folder is not None and last - first >= LOOSE:
-            _write(built, self.folder)
-        return built
+        built = _build(db, stored.last + 1 if stored else first, last, first)
+        whole = _joined(stored, built) if stored else built
+        if self.folder is not None and last - (stored.last if stored else first) >= LOOSE:
+            keep({name: getattr(whole, name) for name in _ARRAYS}, self.folder, first, last)
+        return whole
 
     def _stored(self, first: int, last: int) -> Segment | None:
         """The largest stored segment from `first` on that ends by `last`."""
-        if self.folder is None:
-            return None
-        names = [path for path in self.folder.glob(f"{first}-*") if path.is_dir() and path.name.split("-")[1].isdigit()]
-        for path in sorted(names, key=lambda path: -int(path.name.split("-")[1])):
-            if int(path.name.split("-")[1]) <= last and (segment := _read(path, first)) is not None:
-                return segment
-        return None
+        found = kept(self.folder, first, last, _ARRAYS) if self.folder is not None else None
+        return Segment(first, found[0], **found[1]) if found is not None and _whole(found[1]) else None
 
 
 def words_of(text: str) -> list[str]:
@@ -188,36 +180,9 @@ def _joined(left: Segment, right: Segment) -> Segment:
     return Segment(left.first, right.last, left.starts + right.starts, rows, weights)
 
 
-def _write(segment: Segment, folder: Path) -> None:
-    """Keep a segment; one that begins where it begins and ends before is taken away. Another process may be doing the same."""
-    target = folder / f"{segment.first}-{segment.last}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            return
-        work = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
-        for name in _ARRAYS:
-            np.save(work / f"{name}.npy", getattr(segment, name))
-        try:
-            os.replace(work, target)
-        except OSError:  # another was quicker
-            shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
-        raise BadInput(f"{folder} cannot be written ({error.strerror}); free some space, or give a --db in another folder") from error
-    for old in folder.glob(f"{segment.first}-*"):
-        if old.name.split("-")[1].isdigit() and int(old.name.split("-")[1]) < segment.last:
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _read(path: Path, first: int) -> Segment | None:
-    """A stored segment, mapped; None where it is not whole."""
-    try:
-        starts, rows, weights = (np.load(path / f"{name}.npy", mmap_mode="r") for name in _ARRAYS)
-    except (OSError, ValueError):
-        return None
-    if len(starts) != BUCKETS + 1 or not starts[-1] == len(rows) == len(weights):
-        return None
-    return Segment(first, int(path.name.split("-")[1]), starts, rows, weights)
+def _whole(arrays: Mapping[str, np.ndarray]) -> bool:
+    starts, rows, weights = (arrays[name] for name in _ARRAYS)
+    return len(starts) == BUCKETS + 1 and int(starts[-1]) == len(rows) == len(weights)
 
 
 _ARRAYS = ("starts", "rows", "weights")

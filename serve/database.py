@@ -18,7 +18,7 @@ from promptdb.ingest import LISTED, import_file
 from promptdb.merit import merits
 from promptdb.modifier_kinds import KINDS
 from promptdb.modifiers import additions, count_modifiers, frequent
-from promptdb.search import By, index_of, search
+from promptdb.search import By, index_of, meaning_of, search
 from promptdb.store import PromptDB
 from serve.progress import Tell
 
@@ -71,6 +71,13 @@ def find(settings: Settings, query: str, limit: int, filters: Filters, by: str, 
         }
         for hit, spans in zip(hits, found, strict=True)
     ]
+
+
+def embed(settings: Settings, tell: Tell) -> Document:
+    """Embed the prompts that have no vector yet. Raises BadInput where MiniLM is not installed."""
+    with open_database(settings) as db:
+        embedded = meaning_of(db).take_up(db, partial(tell, "meaning"))
+        return {"embedded": embedded, "prompts": db.count_prompts()}
 
 
 def count(settings: Settings) -> Document:

@@ -51,7 +51,7 @@ def db_search(
     settings: Settings,
     query: Annotated[str, typer.Argument(help="words, or a whole prompt")],
     limit: Annotated[int, typer.Option("--limit", min=1)] = 20,
-    by: Annotated[str, typer.Option("--by", help="words, likeness or both")] = "both",
+    by: Annotated[str, typer.Option("--by", help="words, likeness, both, or meaning (an extra: see db embed)")] = "both",
     differing: Annotated[bool, typer.Option("--diverse", help="hits that are unlike each other")] = False,
     source: Source = None,
     min_score: Annotated[float | None, typer.Option("--min-score", help="mean gain in runs, in spreads, at least this")] = None,
@@ -72,6 +72,20 @@ def db_search(
     if as_json:
         return print_json(rows)
     terminal.print_hits(rows, console())
+
+
+@app.command("embed")
+@takes_settings(*STORED)
+def db_embed(settings: Settings, as_json: Json = False) -> None:
+    """Prepare searching by meaning with MiniLM (extra `minilm`). Hours for a million prompts; ended, it goes on where it was."""
+    from serve import database
+    from serve.progress import progress_bar
+
+    with progress_bar() as tell:
+        document = database.embed(settings, tell)
+    if as_json:
+        return print_json(document)
+    print(f"{document['embedded']} embedded, {document['prompts']} prompts in all")
 
 
 @app.command("modifiers")
