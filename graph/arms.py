@@ -92,7 +92,8 @@ def professionals(context: Context, prompts: Sequence[BatchPrompt]) -> list[Writ
 def exemplars_of(context: Context, text: str) -> list[tuple[str, str]]:
     """(positive, negative) of stored prompts about `text` itself, or, where there are none, of the nearest ones' manner added to it."""
     own = context.db.query(
-        "SELECT text, negative FROM prompt WHERE lower(subject) = lower(?) AND lower(text) != lower(?) ORDER BY id LIMIT ?",
+        "SELECT text, negative FROM prompt WHERE subject != '' AND lower(subject) = lower(?) AND lower(text) != lower(?) "
+        "ORDER BY id LIMIT ?",
         [text, text, PROFESSIONALS],
     )
     if own:

@@ -88,6 +88,7 @@ def _professional_tables(db: Database) -> None:
         """
         DROP TRIGGER prompt_ai;
         DROP INDEX prompt_source;
+        CREATE INDEX prompt_subject ON prompt (lower(subject)) WHERE subject != '';
         CREATE TABLE label (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
         CREATE TABLE picture (
             prompt INTEGER NOT NULL REFERENCES prompt (number), name NOT NULL, source INTEGER NOT NULL REFERENCES label (number),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agents.offline import OfflineChat
-from graph.feedback import learn_from_refine
+from graph.feedback import learn_from_optimize, learn_from_refine
 from graph.retrieval import exemplars_for
 from graph.state import Context, RefineState
 from promptdb.ingest import import_file
@@ -18,6 +18,7 @@ from promptdb.records import Prompt
 from serve.report import render_refine
 from tests.commands import command
 from tests.doubles import FakeImageModel, hashed_value
+from tests.graph.optimize_stage import BAD, GOOD, optimized
 from tests.graph.stage import PROMPT, likes, refined, stage
 
 PAIRS = [
@@ -76,6 +77,17 @@ def test_a_run_without_a_gain_adds_no_prompt(tmp_path: Path, imported: Path) -> 
     learn_from_refine(context, state)
     assert context.db.count_prompts() == before
     assert len(merits(context.db, [row["id"] for row in state["exemplars"]])) == 5
+
+
+def test_stored_prompts_that_optimize_has_drawn_know_what_they_gained(tmp_path: Path) -> None:
+    context, _, _ = optimized(tmp_path, iterations=2)
+    assert learn_from_optimize(context, "run-1") > 0
+    known = merits(context.db, [prompt.id for prompt in context.db.prompts("test")])
+    value = {prompt.text: known[prompt.id][0] for prompt in context.db.prompts("test") if prompt.id in known}
+    good = [mean for text, mean in value.items() if GOOD in text and BAD not in text]
+    bad = [mean for text, mean in value.items() if BAD in text and GOOD not in text]
+    assert good and bad and min(good) > 0 > max(bad)
+    assert learn_from_optimize(context, "run-1") == len(known) and merits(context.db, known) == known
 
 
 def test_the_command_line_shows_the_difference_that_an_import_makes(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
