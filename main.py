@@ -20,6 +20,7 @@ from graph.learning import DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS, LearningSettin
 from graph.settings import Settings
 from graph.stopped import ServerAway, Stopped
 from promptdb.errors import BadInput
+from serve.database_commands import app as db_app
 from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -31,7 +32,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-db_app = typer.Typer(help="The prompt database.", rich_markup_mode=None)
 runs_app = typer.Typer(help="What was done.", rich_markup_mode=None)
 train_app = typer.Typer(help="Training recipes: resumable, with progress and a seed.", rich_markup_mode=None)
 app.add_typer(db_app, name="db")
@@ -189,56 +189,6 @@ def train_miniature(
     train(preset, out, work, seed, resume, stages=stages or STAGES, keep=keep or (), device=device, say=say)
 
 
-@db_app.command("import")
-@takes_settings(*STORED)
-def db_import(
-    settings: Settings,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSONL, or text with one prompt a line")],
-    source: Annotated[str | None, typer.Option("--source", help="file the prompts under this name")] = None,
-    as_json: Json = False,
-) -> None:
-    """Add prompts from files; those already there are counted, malformed lines are named."""
-    from serve import stored
-
-    document = stored.import_files(settings, files, source)
-    if as_json:
-        return _print_json(document)
-    print(f"{document['added']} added, {document['duplicates']} already there, {len(document['malformed'])} malformed")
-    for row in document["malformed"][:10]:
-        print(f"{row['file']}, line {row['line']}: {row['reason']}", file=sys.stderr)
-
-
-@db_app.command("search")
-@takes_settings(*STORED)
-def db_search(
-    settings: Settings,
-    query: Annotated[str, typer.Argument(help="words, or a whole prompt")],
-    limit: Annotated[int, typer.Option("--limit", min=1)] = 20,
-    similar: Annotated[bool, typer.Option("--similar", help="by likeness instead of words")] = False,
-    source: Annotated[str | None, typer.Option("--source", help="only prompts filed under this name")] = None,
-    as_json: Json = False,
-) -> None:
-    """Find prompts, best first."""
-    from serve import stored, terminal
-
-    rows = stored.find(settings, query, limit, similar, source)
-    if as_json:
-        return _print_json(rows)
-    terminal.print_rows(rows, ("score", "source", "text"), _console())
-
-
-@db_app.command("stats")
-@takes_settings(*STORED)
-def db_stats(settings: Settings, as_json: Json = False) -> None:
-    """Count what the database holds."""
-    from serve import stored, terminal
-
-    document = stored.count(settings)
-    if as_json:
-        return _print_json(document)
-    terminal.print_tree(document, _console())
-
-
 @runs_app.command("list")
 @takes_settings(*STORED)
 def runs_list(settings: Settings, limit: Annotated[int, typer.Option("--limit", min=1)] = 50, as_json: Json = False) -> None:
@@ -308,6 +258,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         traceback.print_exc()
         return _complain(f"{type(error).__name__}: {error}", FAILED)
+    if code == INTERRUPTED:  # what typer makes of Ctrl-C
+        return _complain("interrupted; everything so far is kept", INTERRUPTED)
     return code if isinstance(code, int) else DONE
 
 

@@ -17,7 +17,7 @@ from agents.keywords import keywords
 from agents.text_gradient import Row
 from graph.at_once import all_at_once
 from graph.nodes import Emit
-from graph.retrieval import exemplars_for
+from graph.retrieval import exemplar, exemplars_for
 from graph.state import Context
 from graph.stopped import ServerAway
 from promptdb.prompt_file import BatchPrompt
@@ -86,7 +86,7 @@ def write(context: Context, arms: Mapping[str, str], prompts: Sequence[BatchProm
 
 
 def _exemplars(context: Context, prompt: BatchPrompt) -> list[rewriter.Exemplar]:
-    return [rewriter.Exemplar(**row) for row in exemplars_for(context.db, prompt.text, EXEMPLARS)]
+    return [exemplar(row) for row in exemplars_for(context.db, prompt.text, EXEMPLARS)]
 
 
 def professionals(context: Context, prompts: Sequence[BatchPrompt]) -> list[Written]:
@@ -102,7 +102,8 @@ def professionals(context: Context, prompts: Sequence[BatchPrompt]) -> list[Writ
 def exemplars_of(context: Context, text: str) -> list[tuple[str, str]]:
     """(positive, negative) of stored prompts about `text` itself, or, where there are none, of the nearest ones' manner added to it."""
     own = context.db.query(
-        "SELECT text, negative FROM prompt WHERE lower(subject) = lower(?) AND lower(text) != lower(?) ORDER BY id LIMIT ?",
+        "SELECT text, negative FROM prompt WHERE subject != '' AND lower(subject) = lower(?) AND lower(text) != lower(?) "
+        "ORDER BY id LIMIT ?",
         [text, text, PROFESSIONALS],
     )
     if own:

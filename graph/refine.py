@@ -19,7 +19,7 @@ from langgraph.runtime import Runtime
 from agents import rewriter
 from graph.nodes import Update, candidate_row, conditioning_of, emitter, missing_images, node, stop_if_asked, tell
 from graph.plan import plan_images
-from graph.retrieval import exemplars_for
+from graph.retrieval import exemplar, exemplars_for, origins
 from graph.state import CandidateRow, Context, DroppedRow, Outcome, RefineState, ScoreRow
 from graph.tool_nodes import TOOLS, tool_node
 from promptdb.records import Candidate, Conditioning
@@ -49,7 +49,7 @@ def build_refine() -> StateGraph[RefineState, Context, RefineState, RefineState]
 def retrieve(state: RefineState, runtime: Runtime[Context]) -> Update:
     """Professional prompts to show the rewriter, the most similar first (it puts that one nearest to the question)."""
     rows = exemplars_for(runtime.context.db, state["prompt"], EXEMPLARS)
-    return {"exemplars": rows, "note": f"{len(rows)} exemplars"}
+    return {"exemplars": rows, "note": origins(rows)}
 
 
 @node("rewrite")
@@ -57,7 +57,7 @@ def rewrite(state: RefineState, runtime: Runtime[Context]) -> Update:
     """Ask the chat model for variants; what must not become a prompt is dropped, with a reason."""
     context, settings, prompt = runtime.context, runtime.context.settings, state["prompt"]
     plan = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
-    exemplars = [rewriter.Exemplar(**row) for row in state["exemplars"]]
+    exemplars = [exemplar(row) for row in state["exemplars"]]
     wanted = min(settings.variants, plan.population - 1)
     tokens = context.evaluator.model.token_count
     try:

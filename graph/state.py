@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from agents.messages import ChatModel
 from graph.learning import LearningPlan, LearningSettings
@@ -38,9 +38,13 @@ class Context:
 
 
 class ExemplarRow(TypedDict):
+    """A professional prompt that the rewriter is shown. `id`, `source`: of the prompt in the database."""
+
     description: str
     positive: str
     negative: str
+    id: NotRequired[str]
+    source: NotRequired[str]
 
 
 class CandidateRow(TypedDict):

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from promptdb import schema
 from promptdb.errors import BadInput
 
 MEMORY = ":memory:"
+BULK_CACHE = 96 << 20  # bytes
+BULK_LOG_PAGES = 40_000  # of 4096 bytes
 MAX_VARIABLES = 500  # SQLite builds before 3.32 refuse more than 999 in one statement
 
 
@@ -54,7 +56,7 @@ class Connection:
         with self._lock, self._in_words():
             return self.db.conn.execute(sql, parameters).fetchall()
 
-    def rows_for(self, sql: str, ids: Iterable[str], parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def rows_for(self, sql: str, ids: Iterable[Any], parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of a query ending in `IN`, asked as often as SQLite's limit on variables makes needful. `parameters` come before the ids."""
         unique = list(dict.fromkeys(ids))
         for start in range(0, len(unique), MAX_VARIABLES):
@@ -65,6 +67,10 @@ class Connection:
         """Run one statement for each row, all or none; returns how many rows of the database it changed."""
         with self.transaction(), self._in_words():
             return self.db.conn.executemany(sql, rows).rowcount
+
+    def alone(self) -> AbstractContextManager[Any]:
+        """Several statements without another thread in between; other processes are not held up."""
+        return self._lock
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -84,6 +90,19 @@ class Connection:
             except BaseException:
                 self.db.rollback()
                 raise
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """For writing much: more of the file is held in memory, and the log is taken over into the file less often."""
+        with self._lock, self._in_words():
+            self.db.conn.execute(f"PRAGMA cache_size = -{BULK_CACHE >> 10}")
+            self.db.conn.execute(f"PRAGMA wal_autocheckpoint = {BULK_LOG_PAGES}")
+        try:
+            yield
+        finally:
+            with self._lock, self._in_words():
+                self.db.conn.execute("PRAGMA cache_size = -2000")
+                self.db.conn.execute("PRAGMA wal_autocheckpoint = 1000")
 
     def _prepare(self) -> None:
         with self._in_words():

@@ -1,56 +1,89 @@
-"""Reads prompts out of files into the database, and back into rows for a file.
+"""Imports files of prompts: finds out what a file is, reads it as a stream, loads it chunk by chunk, and reports.
 
-JSONL (one object or string a line) and plain text (one prompt a line), UTF-8, read as a stream: a file may be larger than
-memory. A line that cannot be used is reported and the import goes on.
+DiffusionDB's parquet and per-part JSON, Lexica's JSON, JSONL, CSV and plain text, each as it is or packed by gzip or zstd. Importing
+again adds nothing; an import that was ended half-way goes on where it was.
 """
 
 from __future__ import annotations
 
-import json
-import math
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from promptdb.columns import Chunk
 from promptdb.errors import BadInput
-from promptdb.lines import MAX_LINE, Malformed, decoded, lines, usable
-from promptdb.records import Prompt
+from promptdb.file_kinds import FileKind, file_kind, unpacked, unpacked_file
+from promptdb.loading import Loader
+from promptdb.read_parquet import read_parquet
+from promptdb.read_rows import read_rows
 from promptdb.store import PromptDB
 
-HOPELESS = 1000  # so many malformed lines and not one prompt: the wrong kind of file
+LISTED = 1000  # malformed rows are all counted, and so many of them listed
 
-JSONL_SUFFIXES = (".jsonl", ".ndjson")
-NOT_YET = (".parquet", ".csv", ".tsv", ".json", ".gz", ".zip", ".zst", ".xlsx")
+Progress = Callable[[int, int], None]
+"""Told how much of how much has been read, in bytes or rows."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class ImportReport:
-    """What became of a file's lines. `malformed`: (line number from 1, reason) of each that was left out."""
+    """What became of a file's rows. `added`: new prompts. `duplicates`: rows whose prompt was there. `pictures`: new ones. `long`: rows
+    whose prompt no CLIP encoder reads to its end. `malformed`: (line or row from 1, reason) of the first LISTED that were left out,
+    `malformed_rows` of how many in all. `resumed`: rows that an earlier, unfinished import had loaded; they are not counted again."""
 
-    added: int
-    duplicates: int
+    added: int = 0
+    duplicates: int = 0
+    pictures: int = 0
+    long: int = 0
     malformed: list[tuple[int, str]] = field(default_factory=list)
+    malformed_rows: int = 0
+    resumed: int = 0
 
 
-def import_file(db: PromptDB, path: Path | str, source: str | None = None) -> ImportReport:
-    """Add the prompts of a file. `.jsonl` and `.ndjson` are JSONL, anything else is plain text.
+def import_file(db: PromptDB, path: Path | str, source: str | None = None, progress: Progress = lambda done, total: None) -> ImportReport:
+    """Add the prompts of a file.
 
     source: what the prompts are filed under; without it the row's own `source`, else the file's name without its ending.
-    Raises BadInput where the file cannot be read or is of another kind.
+    Raises BadInput where the file cannot be read, is damaged or of another kind; what was loaded before the damage is kept.
     """
     path = Path(path).expanduser()
-    suffix = path.suffix.lower()
-    if suffix in NOT_YET:
-        raise BadInput(f"{path}: files ending in {suffix} cannot be imported; save it as .jsonl or .txt")
-    parse = _jsonl_row if suffix in JSONL_SUFFIXES else _text_row
-    malformed: list[tuple[int, str]] = []
+    kind = file_kind(path)
+    loader = Loader(db, source or kind.name, _fingerprint(path, source), keep_sources=source is None)
+    report = ImportReport(resumed=loader.position())
+    with db.bulk():
+        for chunk in _chunks(path, kind, report.resumed, progress):
+            loaded = loader.load(chunk)
+            report.added, report.duplicates = report.added + loaded.added, report.duplicates + loaded.duplicates
+            report.pictures, report.long = report.pictures + loaded.pictures, report.long + loaded.long
+            report.malformed += chunk.malformed[: LISTED - len(report.malformed)]
+            report.malformed_rows += len(chunk.malformed)
+        loader.finish()
+    return report
+
+
+def _chunks(path: Path, kind: FileKind, skip: int, progress: Progress) -> Iterator[Chunk]:
+    if kind.kind == "parquet":
+        with unpacked_file(path, kind.packing) as whole:
+            yield from read_parquet(whole, progress, skip, name=path)
+        return
+    size = path.stat().st_size
+    with unpacked(path, kind.packing) as opened:
+        for chunk in read_rows(opened.stream, path, kind.kind, skip):
+            progress(opened.done(), size)
+            yield chunk
+
+
+def _fingerprint(path: Path, source: str | None) -> str:
+    """Tells files apart without reading them to the end: a file that was changed starts anew."""
     try:
+        status = path.stat()
         with path.open("rb") as file:
-            added, duplicates = db.add_prompts(_prompts(file, path, parse, source, malformed))
+            start = file.read(1 << 16)
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror})") from error
-    return ImportReport(added, duplicates, malformed)
+    facts = f"{path.name}\0{source}\0{status.st_size}\0{status.st_mtime_ns}\0"
+    return hashlib.sha256(facts.encode("utf-8", "surrogateescape") + start).hexdigest()[:24]
 
 
 def export_rows(db: PromptDB, source: str | None = None) -> Iterator[dict[str, Any]]:
@@ -58,63 +91,3 @@ def export_rows(db: PromptDB, source: str | None = None) -> Iterator[dict[str, A
     for prompt in db.prompts(source):
         row = {"text": prompt.text, "subject": prompt.subject, "negative": prompt.negative, "source": prompt.source, "nsfw": prompt.nsfw}
         yield {key: value for key, value in row.items() if value not in ("", None)}
-
-
-def _prompts(
-    file: BinaryIO, path: Path, parse: Callable[[str, str], Prompt], source: str | None, malformed: list[tuple[int, str]]
-) -> Iterator[Prompt]:
-    found = 0
-    for number, line in lines(file):
-        try:
-            if line is None:
-                raise Malformed(f"longer than {MAX_LINE} bytes")
-            text = decoded(line, path, number)
-            if not text.strip():
-                continue
-            prompt = parse(text, path.stem)
-        except Malformed as error:
-            malformed.append((number, str(error)))
-            if not found and len(malformed) == HOPELESS:
-                first, reason = malformed[0]
-                raise BadInput(f"{path} holds no prompts (line {first}: {reason}); give JSONL or one prompt a line in UTF-8") from error
-            continue
-        found += 1
-        yield prompt if source is None else Prompt(prompt.text, source, prompt.subject, prompt.negative, prompt.nsfw)
-
-
-def _text_row(line: str, source: str) -> Prompt:
-    return Prompt(usable(line, "prompt"), source)
-
-
-def _jsonl_row(line: str, source: str) -> Prompt:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise Malformed("not valid JSON") from error
-    if isinstance(row, str):
-        row = {"text": row}
-    if not isinstance(row, dict):
-        raise Malformed("neither a JSON object nor a string")
-    text = row.get("text", row.get("prompt"))
-    if text is None:
-        raise Malformed("no field 'text' or 'prompt'")
-    negative = row.get("negative", row.get("negative_prompt"))
-    return Prompt(
-        text=usable(text, "prompt"),
-        source=usable(row.get("source") or source, "source"),
-        subject=usable(row.get("subject") or "", "subject", empty=True),
-        negative=usable(negative or "", "negative", empty=True),
-        nsfw=_number(row.get("nsfw")),
-    )
-
-
-def _number(value: object) -> float | None:
-    if value is None:
-        return None
-    try:
-        number = float(value) if isinstance(value, int | float) else math.nan
-    except OverflowError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise Malformed("the field 'nsfw' is not a finite number")
-    return number

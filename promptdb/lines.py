@@ -15,7 +15,8 @@ from promptdb.errors import BadInput
 MAX_CHARACTERS = 20_000  # of a prompt; no text encoder reads a hundredth of it
 MAX_LINE = 1 << 20  # bytes: room for the longest prompt, subject and negative, every character escaped
 
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+UNPRINTABLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # as RE2 reads it, too
+_UNPRINTABLE = re.compile(UNPRINTABLE + "|[\ud800-\udfff]")
 
 
 class Malformed(Exception):

@@ -13,6 +13,8 @@ from promptdb.errors import BadInput
 
 APPLICATION_ID = 0x4C4D4E52  # "LMNR", in the file's header: tells our files from other programs' databases
 
+TOKENIZER = "porter unicode61 remove_diacritics 2"  # of the full-text index, and so of everything that must agree with it
+
 
 def _first_tables(db: Database) -> None:
     # `number` is spelled out wherever order or the full-text index hangs on it: VACUUM renumbers implicit rowids.
@@ -55,7 +57,7 @@ def _first_tables(db: Database) -> None:
         CREATE TABLE answer (key TEXT PRIMARY KEY, model TEXT NOT NULL, answer TEXT NOT NULL);
         """
     )
-    db["prompt"].enable_fts(["text", "subject"], create_triggers=True, tokenize="porter unicode61 remove_diacritics 2")  # type: ignore[union-attr]
+    db["prompt"].enable_fts(["text", "subject"], create_triggers=True, tokenize=TOKENIZER)  # type: ignore[union-attr]
 
 
 def _learning_tables(db: Database) -> None:
@@ -79,7 +81,37 @@ def _learning_tables(db: Database) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first_tables, _learning_tables)
+def _professional_tables(db: Database) -> None:
+    # Millions of prompts. Whoever adds prompts puts them into the full-text index in the same transaction, many at a time: a trigger
+    # that does it row by row costs an import half of its speed. Sources are few, so that an index of them narrows nothing.
+    db.executescript(
+        """
+        DROP TRIGGER prompt_ai;
+        DROP INDEX prompt_source;
+        CREATE INDEX prompt_subject ON prompt (lower(subject)) WHERE subject != '';
+        CREATE TABLE label (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+        CREATE TABLE picture (
+            prompt INTEGER NOT NULL REFERENCES prompt (number), name NOT NULL, source INTEGER NOT NULL REFERENCES label (number),
+            part INTEGER, seed INTEGER, steps INTEGER, cfg REAL, sampler INTEGER REFERENCES label (number), width INTEGER, height INTEGER,
+            author INTEGER REFERENCES label (number), made INTEGER, nsfw REAL, model INTEGER REFERENCES label (number),
+            PRIMARY KEY (prompt, name)
+        ) WITHOUT ROWID;
+        CREATE TABLE modifier (phrase TEXT PRIMARY KEY, kind TEXT NOT NULL, df INTEGER NOT NULL, slack INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE merit (
+            prompt INTEGER NOT NULL REFERENCES prompt (number), run TEXT NOT NULL, role TEXT NOT NULL, scorer TEXT NOT NULL,
+            value REAL NOT NULL, PRIMARY KEY (prompt, run, role)
+        ) WITHOUT ROWID;
+        CREATE TABLE reading (file TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE counted (what TEXT PRIMARY KEY, prompts INTEGER NOT NULL, last INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE edition (id TEXT NOT NULL);
+        INSERT INTO edition (id) VALUES (lower(hex(randomblob(8))));
+        """
+    )
+    # Words gather in memory up to so many bytes before they are written as a segment: fewer segments to merge in a bulk import.
+    db.execute("INSERT INTO prompt_fts (prompt_fts, rank) VALUES ('hashsize', ?)", [16 << 20])
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first_tables, _learning_tables, _professional_tables)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 TABLES = (
@@ -96,6 +128,10 @@ TABLES = (
     "arm",
     "trial",
     "standing",
+    "picture",
+    "label",
+    "modifier",
+    "merit",
 )
 
 

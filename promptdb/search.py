@@ -1,29 +1,39 @@
-"""Finds prompts: by words (full text) and by likeness (hashed TF-IDF). No model and no download is needed.
+"""Finds prompts: by words, by likeness, or by both fused; filtered, and so that hits differ where that is asked for.
 
-Knows the prompts only; nothing of drawings or scores.
+No model and no download is needed but for searching by meaning, which is an extra. Knows the prompts and their merit; nothing of drawings.
 """
 
 from __future__ import annotations
 
-import re
 import threading
 import weakref
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
-from typing import Any
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from promptdb import keyword as by_words
+from promptdb.connection import MEMORY
+from promptdb.errors import BadInput
+from promptdb.filters import Filters, passed
+from promptdb.fusion import diverse, fused
+from promptdb.likeness import vectors
+from promptdb.meaning import AT_ONCE, MeaningIndex
+from promptdb.minilm import MiniLM
 from promptdb.records import Prompt
 from promptdb.store import PromptDB
+from promptdb.tfidf import TfIdf, bucket_of
 
-MAX_TERMS = 64  # of a query; SQLite refuses expressions that nest too deep, and nobody types more
-BUCKETS = 1 << 20  # features of the hashed vectors: words and word pairs that share one are rare
+By = Literal["words", "likeness", "both", "meaning"]
 
-_ASCII_GAPS = re.compile(r"[\s\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+")
-_WORD = re.compile(r"[^\W_]+")
+POOL = 200  # hits that are looked at for fusion and diversity
+NEAREST = 120  # of the coarse ranking by likeness that are compared exactly
+WIDEST = 50_000  # hits that are looked at where filters let few through
+DECIMALS = 6
+
+EVERYTHING = Filters(nsfw_below=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,107 +44,118 @@ class Hit:
     score: float
 
 
-def keyword(db: PromptDB, query: str, limit: int = 20, source: str | None = None) -> list[Hit]:
-    """Prompts with at least one word of `query` in text or subject, best first by BM25 (SQLite FTS5), ties by id.
+Ranking = Callable[[int], list[tuple[int, float]]]
+"""(prompt number, score) of the best so many, best first."""
 
-    Words match by stem, without regard to case and accents. Any string is a valid query; one without a word finds nothing.
+
+def keyword(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
+    """Prompts with words of `query` in text or subject, best first by BM25, ties by id.
+
+    Words match by stem, without regard to case and accents. Any string is a valid query; one without a word finds nothing. Of very
+    many matches a pool is ranked, taken from those with the rarest words.
     """
-    words = _match(query)
-    if not words:
+    return _best(db, lambda pool: by_words.ranked(db, query, pool, filters.contains), limit, filters, by_words.POOL)
+
+
+def similar(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
+    """Prompts that share the most telling words and word pairs with `text`, best first by cosine in (0, 1], ties by id."""
+    hits = _best(db, lambda pool: index_of(db).nearest(db, text, pool), max(limit, NEAREST) if limit > 0 else 0, filters, NEAREST)
+    if not hits:
         return []
-    where, parameters = ("", []) if source is None else ("AND p.source = ?", [source])
-    rows = db.query(
-        "SELECT bm25(prompt_fts), p.text, p.source, p.subject, p.negative, p.nsfw "
-        "FROM prompt_fts JOIN prompt p ON p.number = prompt_fts.rowid "
-        f"WHERE prompt_fts MATCH ? {where} ORDER BY 1, p.id LIMIT ?",
-        [words, *parameters, max(0, limit)],
-    )
-    return [Hit(Prompt(*columns), -rank) for rank, *columns in rows]
+    rows = vectors([text, *(hit.prompt.text for hit in hits)], idf_of(db))
+    cosines = np.round(rows[1:] @ rows[0], DECIMALS)
+    found = [Hit(hit.prompt, float(cosine)) for hit, cosine in zip(hits, cosines, strict=True) if cosine > 0]
+    return sorted(found, key=_order)[:limit]
 
 
-def similar(db: PromptDB, text: str, limit: int = 20) -> list[Hit]:
-    """Prompts that share the most telling words and word pairs with `text`, best first by cosine in (0, 1], ties by id.
+def both(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
+    """Hits by words and hits by likeness, fused by their ranks."""
+    pool = max(limit, POOL)
+    rankings = [keyword(db, query, pool, filters), similar(db, query, pool, filters)]
+    prompts = {hit.prompt.id: hit.prompt for hits in rankings for hit in hits}
+    scores = fused([[hit.prompt.id for hit in hits] for hits in rankings])
+    return sorted((Hit(prompts[id], score) for id, score in scores.items()), key=_order)[: max(0, limit)]
 
-    The vectors are kept while `db` is open; prompts added since the last call are taken up.
+
+def meaning(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
+    """Prompts that mean what `text` means, best first by the cosine of MiniLM's vectors. A few new prompts are embedded on the way.
+
+    Raises BadInput where MiniLM is not installed, or many prompts are not embedded yet.
     """
+    index = meaning_of(db)
+    index.take_up(db, most=AT_ONCE)
+    return _best(db, lambda pool: index.nearest(db, text, pool), limit, filters, POOL)
+
+
+SEARCHES: dict[By, Callable[[PromptDB, str, int, Filters], list[Hit]]] = {
+    "words": keyword,
+    "likeness": similar,
+    "both": both,
+    "meaning": meaning,
+}
+
+
+def search(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYTHING, by: By = "both", differing: bool = False) -> list[Hit]:
+    """The best hits; with `differing`, hits that are near to the query and unlike each other."""
+    hits = SEARCHES[by](db, query, max(limit, POOL) if differing else limit, filters)
+    return spread_out(db, hits[:POOL], limit) if differing else hits
+
+
+def spread_out(db: PromptDB, hits: Sequence[Hit], limit: int) -> list[Hit]:
+    """Up to `limit` of the hits, each good and unlike those before it (maximal marginal relevance)."""
+    rows = vectors([hit.prompt.text for hit in hits], idf_of(db))
+    return [hits[place] for place in diverse(rows, [hit.score for hit in hits], limit)]
+
+
+def _best(db: PromptDB, ranking: Ranking, limit: int, filters: Filters, pool: int) -> list[Hit]:
+    """The best `limit` that the filters let through; more and more are looked at until there are so many."""
+    if limit <= 0:
+        return []
+    pool = max(pool, limit)
+    while True:
+        scores = dict(ranking(pool))
+        hits = [Hit(prompt, scores[number]) for number, prompt in passed(db, scores, filters)]
+        if len(hits) >= limit or len(scores) < pool or pool >= WIDEST:
+            return sorted(hits, key=_order)[:limit]
+        pool = min(4 * pool, WIDEST)
+
+
+def _order(hit: Hit) -> tuple[float, str]:
+    return (-hit.score, hit.prompt.id)
+
+
+def index_of(db: PromptDB) -> TfIdf:
+    """The index of likeness that belongs to an open database; kept beside its file."""
     with _indexes_lock:
-        index = _indexes.setdefault(db, _Index())
-    return index.nearest(db, text, limit)
+        in_memory = str(db.path) == MEMORY
+        return _indexes.setdefault(db, TfIdf(None if in_memory else Path(f"{db.path}.likeness")))
 
 
-def _match(query: str) -> str:
-    """An FTS5 expression: the distinct words of `query`, each quoted (so that none is an operator), joined by OR."""
-    readable = query.encode("utf-8", "ignore").decode("utf-8")  # lone surrogates cannot be handed to SQLite
-    words = dict.fromkeys(word.lower() for word in _ASCII_GAPS.split(readable) if word)
-    return " OR ".join(f'"{word}"' for word in islice(words, MAX_TERMS))
+def meaning_of(db: PromptDB) -> MeaningIndex:
+    """MiniLM's vectors of an open database; kept beside its file. Raises BadInput where MiniLM is not installed."""
+    with _indexes_lock:
+        if db not in _meanings:
+            if str(db.path) == MEMORY:
+                raise BadInput("vectors of meaning are kept in files; give a file with --db")
+            _meanings[db] = MeaningIndex(MiniLM(), Path(f"{db.path}.meaning"))
+        return _meanings[db]
 
 
-class _Index:
-    """Hashed counts of every prompt as one sparse matrix in rows (`features[starts[i]:starts[i + 1]]`), grown as the database grows."""
+def idf_of(db: PromptDB) -> Callable[[Sequence[str]], np.ndarray]:
+    """How rare words are among all prompts."""
+    index = index_of(db)
+    segments = index.segments(db)
+    prompts = segments[-1].last if segments else 0
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last = 0
-        self._ids: list[str] = []
-        self._features = np.zeros(0, np.int64)
-        self._counts = np.zeros(0, np.float32)
-        self._starts = np.zeros(1, np.int64)
-        self._documents = np.zeros(BUCKETS, np.int64)
+    def idf(words: Sequence[str]) -> np.ndarray:
+        if not words or not segments:
+            return np.ones(len(words))
+        documents = index.documents(segments, np.array([bucket_of(word) for word in words], np.int64))
+        return np.log((1 + prompts) / (1 + documents)) + 1
 
-    def nearest(self, db: PromptDB, text: str, limit: int) -> list[Hit]:
-        # The database is asked outside the lock: a thread inside a transaction may be waiting for this index.
-        added = db.query("SELECT number, id, text FROM prompt WHERE number > ? ORDER BY number", [self._last])
-        with self._lock:
-            self._take_up(added)
-            ranked = self._ranked(text, limit)
-        prompts = [(db.prompt(id), cosine) for id, cosine in ranked]
-        return [Hit(prompt, cosine) for prompt, cosine in prompts if prompt is not None]
-
-    def _take_up(self, added: Sequence[tuple[Any, ...]]) -> None:
-        rows = [(number, id, *_features(text)) for number, id, text in added if number > self._last]
-        if not rows:
-            return
-        self._last = rows[-1][0]
-        rows = [row for row in rows if row[2].size]
-        self._ids += [row[1] for row in rows]
-        self._features = np.concatenate([self._features, *(row[2] for row in rows)])
-        self._counts = np.concatenate([self._counts, *(row[3] for row in rows)])
-        self._starts = np.append(self._starts, self._starts[-1] + np.cumsum([row[2].size for row in rows], dtype=np.int64))
-        for row in rows:
-            self._documents[row[2]] += 1
-
-    def _ranked(self, text: str, limit: int) -> list[tuple[str, float]]:
-        """(prompt id, cosine), best first."""
-        features, counts = _features(text)
-        if not self._ids or not features.size:
-            return []
-        idf = np.log((1 + len(self._ids)) / (1 + self._documents)) + 1
-        query = np.zeros(BUCKETS)
-        query[features] = _damped(counts) * idf[features]
-        weights = _damped(self._counts) * idf[self._features]
-        products = np.add.reduceat(weights * query[self._features], self._starts[:-1])
-        lengths = np.sqrt(np.add.reduceat(weights**2, self._starts[:-1]))
-        cosines = np.round(products / (lengths * np.linalg.norm(query)), 6)
-        found = np.flatnonzero(cosines > 0)
-        if 0 < limit < found.size:
-            found = found[cosines[found] >= np.partition(cosines[found], -limit)[-limit]]
-        ranked = sorted(found, key=lambda row: (-cosines[row], self._ids[row]))
-        return [(self._ids[row], float(cosines[row])) for row in ranked[: max(0, limit)]]
+    return idf
 
 
-def _features(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct hashed words and word pairs of a text, and how often each occurs."""
-    words = _WORD.findall(text.lower())
-    grams = words + [f"{left} {right}" for left, right in pairwise(words)]
-    # CRC-32 and not hash(): that one differs between processes.
-    hashed = [zlib.crc32(gram.encode("utf-8", "surrogatepass")) % BUCKETS for gram in grams]
-    features, counts = np.unique(np.array(hashed, np.int64), return_counts=True)
-    return features, counts.astype(np.float32)
-
-
-def _damped(counts: np.ndarray) -> np.ndarray:
-    return 1 + np.log(counts)
-
-
-_indexes: weakref.WeakKeyDictionary[PromptDB, _Index] = weakref.WeakKeyDictionary()
+_indexes: weakref.WeakKeyDictionary[PromptDB, TfIdf] = weakref.WeakKeyDictionary()
+_meanings: weakref.WeakKeyDictionary[PromptDB, MeaningIndex] = weakref.WeakKeyDictionary()
 _indexes_lock = threading.Lock()

@@ -23,4 +23,4 @@ def seed(db: PromptDB, folder: Path = FOLDER) -> ImportReport:
         db.note_import(path.name, digest)
         added, duplicates = added + report.added, duplicates + report.duplicates
         malformed += [(line, f"{path.name}: {reason}") for line, reason in report.malformed]
-    return ImportReport(added, duplicates, malformed)
+    return ImportReport(added, duplicates, malformed=malformed, malformed_rows=len(malformed))

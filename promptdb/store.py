@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from promptdb.connection import Connection
 from promptdb.errors import BadInput
+from promptdb.library import BATCH, PromptLibrary
 from promptdb.records import (
     Candidate,
     Conditioning,
     Drawing,
     Instruction,
-    Prompt,
     Run,
     RunStatus,
     SamplerSettings,
@@ -34,7 +32,7 @@ from promptdb.records import (
 )
 from promptdb.schema import SCHEMA_VERSION, TABLES
 
-BATCH = 1000  # rows a transaction: what a kill in the middle of an import may lose
+__all__ = ["BATCH", "PromptDB", "StoredDrawing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +45,8 @@ class StoredDrawing:
     device: str
 
 
-class PromptDB:
+class PromptDB(PromptLibrary):
     """The database. Use as a context manager, or close it; any thread may use it, and any number of processes the same file."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._db = connection
 
     @classmethod
     def open(cls, path: Path | str, *, busy_seconds: float = 30.0) -> PromptDB:
@@ -70,61 +65,11 @@ class PromptDB:
     def close(self) -> None:
         self._db.close()
 
-    @property
-    def path(self) -> Path:
-        return self._db.path
-
-    def transaction(self) -> AbstractContextManager[None]:
-        """Group what is added inside into one commit, all or none. Keep it short: every other writer waits."""
-        return self._db.transaction()
-
-    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Rows of a SELECT, for the searches and records beside this file."""
-        return self._db.rows(sql, parameters)
-
-    def write(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
-        """An INSERT or UPDATE for each of `rows`, for the records beside this file; how many rows it changed."""
-        return self._db.write(sql, rows)
-
     def stats(self) -> dict[str, int]:
         """Rows of every table, `bytes` (size of the database) and `schema` (its version)."""
         counts = {table: self._count(table) for table in TABLES}
         ((pages,),), ((page_size,),) = self._db.rows("PRAGMA page_count"), self._db.rows("PRAGMA page_size")
         return {**counts, "bytes": pages * page_size, "schema": SCHEMA_VERSION}
-
-    def _count(self, table: str) -> int:
-        return int(self._db.rows(f"SELECT count(*) FROM {table}")[0][0])
-
-    def add_prompts(self, prompts: Iterable[Prompt]) -> tuple[int, int]:
-        """(added, duplicates). A prompt already there, apart from case and blanks, stays as it is. Commits every 1000 prompts."""
-        added = seen = 0
-        iterator = iter(prompts)
-        while batch := list(islice(iterator, BATCH)):
-            rows = [(p.id, p.text, p.source, p.subject, p.negative, None if p.nsfw is None else float(p.nsfw)) for p in batch]
-            added += self._db.write(
-                "INSERT OR IGNORE INTO prompt (id, text, source, subject, negative, nsfw) VALUES (?, ?, ?, ?, ?, ?)", rows
-            )
-            seen += len(batch)
-        return added, seen - added
-
-    def prompt(self, id: str) -> Prompt | None:
-        rows = self._db.rows("SELECT text, source, subject, negative, nsfw FROM prompt WHERE id = ?", [id])
-        return Prompt(*rows[0]) if rows else None
-
-    def prompts(self, source: str | None = None) -> Iterator[Prompt]:
-        """In the order in which they were added. Reads page by page, so that a long export holds up no writer and needs no memory."""
-        where, parameters = ("", []) if source is None else ("source = ? AND ", [source])
-        last = 0
-        while rows := self._db.rows(
-            f"SELECT number, text, source, subject, negative, nsfw FROM prompt WHERE {where}number > ? ORDER BY number LIMIT {BATCH}",
-            [*parameters, last],
-        ):
-            for row in rows:
-                yield Prompt(*row[1:])
-            last = rows[-1][0]
-
-    def count_prompts(self) -> int:
-        return self._count("prompt")
 
     def register_text(self, text: str) -> str:
         """Make a reference text known, apart from the prompts that are searched; returns its id."""

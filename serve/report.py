@@ -72,6 +72,7 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
         "origin": best["origin"] if best else "",
         "scores": [page.difference_view(context, name, item, found.differences(name, 0, 1)) for name, item in outcome["scores"].items()],
         "path": _path_view(state),
+        "exemplars": state.get("exemplars", []),
         "candidates": _candidates_view(state),
         "facts": [*page.spent_facts(context), *page.drawing_facts(context)],
     }

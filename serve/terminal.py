@@ -167,6 +167,18 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], consol
     console.print(table)
 
 
+def print_hits(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """A table of prompts found, the words of the query in bold."""
+    console = console or Console(highlight=False)
+    table = Table("score", "source", Column("prompt", overflow="fold"), box=None, pad_edge=False, header_style="dim")
+    for row in rows:
+        text = plain(row["text"])
+        for start, end in row["highlights"]:
+            text.stylize("bold", start, end)
+        table.add_row(_cell(row["score"]), plain(row["source"]), text)
+    console.print(table)
+
+
 @contextmanager
 def counting(what: str, total: int, console: Console | None = None) -> Iterator[Callable[[dict[str, Any]], None]]:
     """A bar over `total` pictures, with the time left; yields what hears the Evaluator's events."""

@@ -149,9 +149,12 @@ def test_prompts_are_imported_found_and_counted(capfd: pytest.CaptureFixture[str
     (tmp_path / "mine.txt").write_text("a zebra on a bicycle\n\na zebra on a bicycle\n", encoding="utf-8")
     options = ("--out", tmp_path, "--json")
     before = command(capfd, "db", "stats", *options).document["prompt"]
-    assert command(capfd, "db", "import", tmp_path / "mine.txt", *options).document == {"added": 1, "duplicates": 1, "malformed": []}
+    assert command(capfd, "db", "import", tmp_path / "mine.txt", *options).document == {
+        **{"added": 1, "duplicates": 1, "pictures": 0, "long": 0, "malformed_rows": 0, "resumed": 0},
+        "malformed": [],
+    }
     assert command(capfd, "db", "stats", *options).document["prompt"] == before + 1
-    for extra in ((), ("--similar",)):
+    for extra in ((), ("--by", "likeness")):
         found = command(capfd, "db", "search", "zebra bicycle", "--source", "mine", *extra, *options).document
         assert [row["text"] for row in found] == ["a zebra on a bicycle"]
 
@@ -181,7 +184,7 @@ def test_settings_come_from_flags_then_variables_then_the_file(
 
 
 def test_an_unexpected_error_is_exit_1_and_says_what_it_was(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve.stored.count", lambda settings: 1 / 0)
+    monkeypatch.setattr("serve.database.count", lambda settings: 1 / 0)
     result = command(capfd, "db", "stats", "--json")
     assert result.code == 1 and result.out == ""
     assert result.err.strip().splitlines()[-1] == "limner: ZeroDivisionError: division by zero"

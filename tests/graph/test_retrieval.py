@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graph.retrieval import exemplars_for
+from graph.retrieval import exemplars_for, origins
 from promptdb.records import Prompt
 from promptdb.store import PromptDB
 
@@ -20,7 +20,8 @@ def pair(subject: str, added: str) -> Prompt:
 def test_the_most_similar_comes_first_with_its_negative() -> None:
     db = library(pair("a green bus", "vivid"), pair("a red apple", "sharp focus"), pair("a red car", "golden hour"))
     rows = exemplars_for(db, "a red apple on a table", 2)
-    assert rows[0] == {"description": "a red apple", "positive": "a red apple, sharp focus", "negative": "blurry"}
+    apple = pair("a red apple", "sharp focus")
+    assert rows[0] == {"description": "a red apple", "positive": apple.text, "negative": "blurry", "id": apple.id, "source": "seed"}
     assert rows[1]["description"] == "a red car"
 
 
@@ -34,9 +35,14 @@ def test_naive_prompts_are_no_exemplars() -> None:
     assert [row["description"] for row in exemplars_for(db, "a red apple", 5)] == ["a green apple"]
 
 
-def test_prompts_without_a_known_subject_come_last() -> None:
+def test_a_prompt_without_a_known_subject_depicts_its_first_phrase() -> None:
     db = library(Prompt("a red apple, vivid, trending", "mine"), pair("one apple", "sharp focus"))
-    assert [row["description"] for row in exemplars_for(db, "a red apple", 5)] == ["one apple", ""]
+    assert [row["description"] for row in exemplars_for(db, "a red apple", 5)] == ["a red apple", "one apple"]
+
+
+def test_the_rows_say_where_they_come_from() -> None:
+    rows = exemplars_for(library(Prompt("a red apple, vivid", "mine"), pair("one apple", "sharp focus")), "a red apple", 5)
+    assert origins(rows) == "2 exemplars (1 of mine, 1 of seed)"
 
 
 def test_an_empty_library_has_none() -> None:

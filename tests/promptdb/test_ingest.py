@@ -125,12 +125,14 @@ def test_what_is_exported_is_imported_equal(db: PromptDB, tmp_path: Path) -> Non
 def test_a_file_of_another_kind_is_refused_in_one_line(db: PromptDB, tmp_path: Path) -> None:
     (tmp_path / "utf16.txt").write_bytes("a cat".encode("utf-16"))
     (tmp_path / "picture.bin").write_bytes(b"\x89PNG\xff\x00\n" * 5000)
-    (tmp_path / "table.csv").write_text("prompt\na cat\n")
+    (tmp_path / "table.csv").write_text("title,likes\na cat,3\n")
+    (tmp_path / "pictures.zip").write_bytes(b"PK")
     (tmp_path / "folder").mkdir()
     signs = {
         "utf16.txt": "UTF-16",
         "picture.bin": "holds no prompts",
-        "table.csv": "cannot be imported",
+        "table.csv": "a column 'prompt' or 'text', not 'title, likes'",
+        "pictures.zip": "cannot be imported",
         "folder": "read",
         "none.txt": "read",
     }
@@ -150,7 +152,8 @@ def test_any_bytes_are_imported_or_reported(db: PromptDB, tmp_path: Path, conten
     try:
         report = import_file(db, path)
     except BadInput as error:
-        assert "UTF-16" in str(error)
+        assert path.name in str(error) and "\n" not in str(error)
+        assert content.startswith((b"\xff\xfe", b"\xfe\xff", b"PAR1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"))
     else:
         lines = [line for line in content.split(b"\n") if line]
         assert report.added + report.duplicates + len(report.malformed) <= len(lines)

@@ -10,11 +10,14 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 from promptdb import schema
 from promptdb.errors import BadInput
 from promptdb.records import Prompt
+from promptdb.search import keyword
 from promptdb.store import PromptDB
+from promptdb.upkeep import check
 
 ROOT = Path(__file__).parents[2]
 
@@ -125,7 +128,9 @@ from promptdb.errors import BadInput
 from promptdb.images import ImageStore, read_provenance, write_png
 from promptdb.ingest import import_file
 from promptdb.records import Prompt
+from promptdb.search import keyword
 from promptdb.store import PromptDB
+from promptdb.upkeep import check
 folder, picture = Path(sys.argv[1]), Image.new("RGB", (4, 4))
 PromptDB.open(folder / "old.db").close()
 (folder / "secret.txt").write_text("x")
@@ -161,3 +166,22 @@ for act in (
     if "os.setuid" in done.stderr:
         pytest.skip("this root may not become another user")
     assert done.stdout == "refused\n" * 9, done.stderr
+
+
+def test_a_database_of_the_schema_before_pictures_keeps_its_prompts_and_finds_old_and_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "limner.db"
+    with monkeypatch.context() as older:
+        older.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
+        older.setattr(schema, "SCHEMA_VERSION", 2)
+        with sqlite3.connect(path) as raw:
+            database = Database(raw)
+            schema.migrate(database, "old")
+            row = ("id", "a zebra at dawn", "mine", "", "", None)
+            raw.execute("INSERT INTO prompt (id, text, source, subject, negative, nsfw) VALUES (?, ?, ?, ?, ?, ?)", row)
+        raw.close()
+    with PromptDB.open(path) as db:
+        db.add_prompts([Prompt("a zebra at dusk")])
+        assert {hit.prompt.text for hit in keyword(db, "zebra")} == {"a zebra at dawn", "a zebra at dusk"}
+        assert check(db) == []

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from promptdb.filters import Filters
 from promptdb.records import Prompt
 from promptdb.search import keyword, similar
 from promptdb.store import PromptDB
@@ -54,9 +55,9 @@ def test_the_subject_is_searched_too(db: PromptDB) -> None:
 
 
 def test_a_search_can_be_kept_to_one_source_and_a_number(db: PromptDB) -> None:
-    assert set(texts(keyword(db, "castle", source="users"))) == {LIBRARY[2].text}
+    assert set(texts(keyword(db, "castle", filters=Filters(source="users")))) == {LIBRARY[2].text}
     assert len(keyword(db, "castle knight oil", limit=2)) == 2
-    assert keyword(db, "castle", source="nobody") == keyword(db, "castle", limit=0) == keyword(db, "zebra") == []
+    assert keyword(db, "castle", filters=Filters(source="nobody")) == keyword(db, "castle", limit=0) == keyword(db, "zebra") == []
 
 
 def test_a_prompt_added_later_is_found(db: PromptDB) -> None:

@@ -1,0 +1,48 @@
+"""What a finished run teaches the prompt database: how well the prompts did that it drew or was shown, and the better prompt it found.
+
+A new prompt enters the library on the word of the held-out check alone. Evaluation suites do not call this: their prompts must stay
+unseen.
+"""
+
+from __future__ import annotations
+
+import math
+
+from graph.arms import gain, spread
+from graph.nodes import conditioning_of
+from graph.state import Context, RefineState
+from promptdb.merit import SOURCE, Gain, effect, take_up
+from promptdb.records import Prompt
+from promptdb.trials import Trials
+
+
+def learn_from_refine(context: Context, state: RefineState) -> int:
+    """Keep the scores of a refined prompt; how many prompts of the library now know more of themselves."""
+    outcome = state["outcome"]
+    objective, best = outcome["objective"], outcome["best"]
+    row = outcome["scores"].get(objective)
+    if best is None or row is None or row["delta"] is None:
+        return 0
+    value = effect(row["delta"], row["ci95"], row["n"], outcome["higher_is_better"][objective])
+    if value is None:
+        return 0
+    conditioning = conditioning_of(best)
+    better = Prompt(conditioning.text, SOURCE, state["prompt"], conditioning.negative) if outcome["improved"] else None
+    gains = [Gain(exemplar["id"], "shown", value) for exemplar in state.get("exemplars", []) if "id" in exemplar]
+    gains.append(Gain(Prompt(conditioning.text).id, "drawn", value))
+    return take_up(context.db, state["run"], objective, gains, better)
+
+
+def learn_from_optimize(context: Context, run: str) -> int:
+    """Keep the mean gain of every prompt of the library that was drawn in the place of a rewriting, in units of the spread of all gains of
+    the run; how many prompts now know more of themselves."""
+    objective = context.evaluator.objective
+    trials = Trials(context.db, run).trials()
+    unit = spread(trials, objective.higher_is_better)
+    gains: dict[str, list[float]] = {}
+    for trial in trials:
+        value = gain(trial, objective.higher_is_better)
+        if not math.isnan(value):
+            gains.setdefault(Prompt(trial.conditioning.text).id, []).append(value / unit)
+    means = [Gain(prompt, "drawn", sum(values) / len(values)) for prompt, values in gains.items()]
+    return take_up(context.db, run, objective.name, means)

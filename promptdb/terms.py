@@ -1,0 +1,85 @@
+"""Words as the full-text index knows them: stemmed, and counted.
+
+A temporary table with the index's own tokenizer stems a query, or the prompts of a small pool, so that no second stemmer can disagree.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from promptdb.schema import TOKENIZER
+from promptdb.store import PromptDB
+
+GROWN = 1.1  # counts are asked anew when the database has grown by more than a tenth
+
+_TABLES = (
+    "CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, prompt_fts, row)",
+    f"CREATE VIRTUAL TABLE temp.probe USING fts5(text, tokenize='{TOKENIZER}')",
+    "CREATE VIRTUAL TABLE temp.probed USING fts5vocab(temp, probe, instance)",
+)
+
+
+@dataclass
+class _Counts:
+    """What is known of one open database: in how many prompts each term is, asked when there were `prompts` of them."""
+
+    prompts: int = 0
+    documents: dict[str, int] = field(default_factory=dict)
+
+
+_known: weakref.WeakKeyDictionary[PromptDB, _Counts] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def stems(db: PromptDB, words: Sequence[str]) -> list[tuple[str, ...]]:
+    """The terms of each word: one, none where it is all marks, several where the index sees several words in it."""
+    found: list[list[str]] = [[] for _ in words]
+    with _probe(db):
+        for row, word in enumerate(words):
+            db.query("INSERT INTO temp.probe (rowid, text) VALUES (?, ?)", [row, word])
+        for row, term in db.query("SELECT doc, term FROM temp.probed ORDER BY doc, offset"):
+            found[row].append(term)
+    return [tuple(terms) for terms in found]
+
+
+def frequencies(db: PromptDB, terms: Iterable[str], prompts: int) -> dict[str, int]:
+    """In how many prompts each term is. `prompts`: how many there are; counts are kept until there are many more of them."""
+    with _lock:
+        counts = _known.setdefault(db, _Counts())
+        if prompts > GROWN * counts.prompts or prompts < counts.prompts:
+            counts.prompts = prompts
+            counts.documents.clear()
+    for term in terms:
+        if term not in counts.documents:
+            with _probe(db):
+                rows = db.query("SELECT doc FROM temp.words WHERE term = ?", [term])
+            counts.documents[term] = rows[0][0] if rows else 0
+    return {term: counts.documents[term] for term in terms}
+
+
+def occurrences(db: PromptDB, numbers: Collection[int], terms: Collection[str]) -> dict[int, dict[str, int]]:
+    """For each of those prompts, how often it holds which of the terms in text or subject."""
+    places, wanted = ", ".join("?" * len(numbers)), ", ".join("?" * len(terms))
+    texts = f"SELECT number, text || ' ' || subject FROM prompt WHERE number IN ({places})"
+    found: dict[int, dict[str, int]] = {number: {} for number in numbers}
+    with _probe(db):
+        db.query(f"INSERT INTO temp.probe (rowid, text) {texts}", list(numbers))
+        counted = f"SELECT doc, term, count(*) FROM temp.probed WHERE term IN ({wanted}) GROUP BY doc, term"
+        for number, term, count in db.query(counted, list(terms)):
+            found[number][term] = count
+    return found
+
+
+@contextmanager
+def _probe(db: PromptDB) -> Iterator[None]:
+    """The temporary tables, empty, while no other thread of this process uses them."""
+    with db.alone():
+        if not db.query("SELECT 1 FROM temp.sqlite_master WHERE name = 'probe'"):
+            for statement in _TABLES:
+                db.query(statement)
+        db.query("DELETE FROM temp.probe")
+        yield
