@@ -77,19 +77,25 @@ def parse(source: str, lenient: bool = False) -> Parsed:
     source = canonical_text(source)
     triples, problems = list[Piece](), list[Problem]()
     position = 0
+    told = False  # whether the bracket before was a problem, of which the one that closes it is part
     while match := _BRACKET.search(source, position):
         position = match.end()
         if len(match[1]) % 2:
             continue
         found: Piece | Problem
+        if match[2] == "]" and told:
+            told = False
+            continue
         if match[2] == "]":
             found = Problem(match.start(2), f"this ] closes nothing; {LITERAL}")
         else:
             found = _triple(source, match.start(2))
         if isinstance(found, Piece):
             triples.append(found)
+            told = False
             position = found.end
         elif lenient:
+            told = match[2] == "["
             problems.append(found)
         else:
             raise LocatedError(source, found)
