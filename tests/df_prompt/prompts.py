@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def spans_of(draw: st.DrawFn, text: str) -> tuple[EffectSpan, ...]:
         return ()
     cuts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=6)))
     spans = []
-    for start, end in zip(cuts[:-1], cuts[1:], strict=True):
+    for start, end in pairwise(cuts):
         if draw(st.booleans()):
             lo, hi = sorted((draw(PARTS), draw(PARTS)))
             spans.append(EffectSpan(start, end, lo, hi, draw(WEIGHTS)))

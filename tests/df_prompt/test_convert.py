@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +28,12 @@ GOLDEN = {
     "balloon party ] static [ shape animal": "df",
     "[beauty:0.5->0:0.75], [esoteric:1->0.5:0.5]": "df",
     "state-of-the-art, well-lit, sci-fi": "df",
+    "a [x:-0.5-1:1]": "df",
+    "a [x:nan-1:1]": "df",
+    "a [x:0.5-1.5:-1]": "df",
+    "a [x:1e-1-1:1]": "df",
     "a [cat:dog:0.5]": "a1111",
+    "[[x]:5]": "a1111",
     "a [cat:10]": "a1111",
     "a [cat::0.3] (x:1.2)": "a1111",
     "a [(cat:1.5):0.3]": "a1111",
@@ -77,7 +84,7 @@ def test_a_prompt_with_a_triple_is_never_taken_for_another_dialect(conditioning:
 def test_real_prompts_are_plain_text_or_refused() -> None:
     for line in (SHARED / "professional_prompts.txt").read_text(encoding="utf-8").splitlines():
         try:
-            assert detect(line) in ("df", "a1111", "compel")
+            assert detect(line) == "df"
         except BadInput as error:
             assert "--from" in str(error)
 
@@ -102,6 +109,34 @@ def test_df_through_a1111_and_back_keeps_what_acts_when(conditioning: Conditioni
     back = convert(out.written.output, "df", "a1111", steps)
     again = convert(str(back.written.output), "a1111", "df", steps)
     assert again.written.output.split() == out.written.output.split()
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *("[", "(", ")", "+", "-", "1", ".", ": ", "\\", "<a:", "[1:", "(:1", "a-+", "x+,", "[a:0-"),
+        *("[a:0-1:2] ", "(a:1.2)", "(a)1.2", "[a:b:0.5]"),
+    ],
+)
+@pytest.mark.parametrize("source", [None, *DIALECTS])
+def test_no_text_takes_more_than_linear_time(unit: str, source: str | None) -> None:
+    """A quadratic reader would need minutes for the longer one."""
+
+    def seconds(count: int) -> float:
+        start = time.process_time()
+        with suppress(BadInput):
+            convert("[" + unit * count, "a1111", source, 10, lenient=True)
+        return time.process_time() - start
+
+    seconds(100)
+    assert seconds(20000) < 40 * max(seconds(2000), 0.01)
+
+
+def test_ten_thousand_ranges_are_a_graph_only_for_known_steps() -> None:
+    source = ", ".join(f"[x:{number}/20000-1:1]" for number in range(1, 10000))
+    with pytest.raises(BadInput, match="--steps"):
+        convert(source, "comfyui")
+    assert len(convert(source, "comfyui", steps=10).written.output) < 30
 
 
 def test_a_document_and_a_graph_are_read_as_what_they_are() -> None:
@@ -138,6 +173,7 @@ def test_lenient_reading_says_what_it_took_for_text() -> None:
         ({"text": "a", "to": "df", "steps": 0}, "between 1 and 1000"),
         ({"text": "a", "to": "df", "steps": 10**9}, "between 1 and 1000"),
         ({"text": "a \udc80", "to": "df"}, "Unicode"),
+        ({"text": '{"version": 1, "text": "a \\ud800"}', "to": "df"}, "Unicode"),
         ({"text": '{"version": 1', "to": "df"}, "JSON"),
         ({"text": '{"version": 1, "text": "a"}', "to": "df", "negative": "b"}, "--negative"),
     ],

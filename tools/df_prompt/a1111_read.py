@@ -11,7 +11,7 @@ from tools.df_prompt.emphasis import A1111, parts_of
 from tools.df_prompt.fidelity import Reason, distinct
 from tools.df_prompt.located import LocatedError, Problem
 
-WHOLE_PROMPTS = re.compile(r"\b(?P<word>AND|BREAK)\b|<(?P<tag>\w+):[^>]+>")
+WHOLE_PROMPTS = re.compile(r"\b(?P<word>AND|BREAK)\b|<(?P<tag>\w+):[^<>]+>")
 """Composition, chunk breaks, and tags that load networks."""
 
 FLOORED = Reason("off-by-one", "A1111 floors a fraction of the steps where DF-Prompt rounds up; name the steps (--steps) for exact borders")

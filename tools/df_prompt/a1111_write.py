@@ -29,7 +29,7 @@ MODES = {
 _SPECIAL = re.compile(r"[\\()\[\]|]")
 _SPECIAL_INSIDE = re.compile(r"[\\()\[\]|:]")
 _KEYWORDS = re.compile(r"\b(?:AND|BREAK)\b")
-_TAG = re.compile(r"<(\w+):(?=[^>]+>)")
+_TAG = re.compile(r"<(\w+):")
 _WEAKER = Fraction(10, 11)
 """What a pair of square brackets multiplies by, which no decimal says."""
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from promptdb.errors import BadInput
 from promptdb.records import Conditioning, EffectSpan
 from tools.df_prompt.exact import write_decimal
 from tools.df_prompt.fidelity import Reason, Written, distinct
@@ -19,6 +20,9 @@ from tools.df_prompt.schedule import Segment, elapsed_by_step, segments
 
 HALF_OPEN = Fraction(1, 10000)
 """Taken off the end of a timestep range, so that a step on a border has the conditioning that begins there, and not a mean of two."""
+
+MOST_BORDERS = 200
+"""Different times in a graph without steps; each makes a node with a whole prompt."""
 
 LERP = Reason("approximate", "ComfyUI moves weighted words away from the empty prompt's embedding, and does not restore the mean")
 SIGMA = Reason("unsupported", "ranges of the noise level are written as if they were of the steps")
@@ -89,6 +93,8 @@ def _in_fractions(conditioning: Conditioning) -> tuple[Timed, Timed]:
 def _timed(text: str, spans: Sequence[EffectSpan]) -> Timed:
     """Segments between the borders that occur, whatever the number of steps."""
     borders = sorted({Fraction(0), Fraction(1), *(border for span in spans for border in (span.lo, span.hi))})
+    if len(borders) > MOST_BORDERS:
+        raise BadInput(f"ranges that begin or end at {len(borders)} different times make as many prompts; name the steps (--steps)")
     found = segments(text, spans, borders[:-1])
     return [(borders[item.start], borders[item.stop], item) for item in found]
 

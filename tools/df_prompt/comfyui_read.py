@@ -59,7 +59,7 @@ class _Graph:
             staged.sort(key=lambda inputs: int(inputs["start_at_step"]))
             starts = [int(inputs["start_at_step"]) for inputs in staged]
             ends = [min(int(inputs["end_at_step"]), max(steps)) for inputs in staged]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadInput(f"a KSamplerAdvanced lacks steps, start_at_step or end_at_step as numbers; {HOW}") from error
         if len(steps) != 1 or min(steps) < 1 or [*starts, max(steps)] != [0, *ends]:
             raise BadInput("the KSamplerAdvanced nodes are no chain from step 0 to the last, one beginning where another ends")
@@ -96,12 +96,11 @@ class _Graph:
             yield from self._said(inputs.get("conditioning_2"), depth + 1)
         elif kind == "ConditioningSetTimestepRange":
             self.ranged = True
-            try:
-                start, end = as_fraction(inputs["start"]), as_fraction(inputs["end"])
-            except (KeyError, ValueError) as error:
-                raise BadInput(f"a ConditioningSetTimestepRange lacks start or end as numbers; {HOW}") from error
+            start, end = inputs.get("start"), inputs.get("end")
+            if not all(isinstance(share, int | float) and 0 <= share <= 1 for share in (start, end)):
+                raise BadInput(f"a ConditioningSetTimestepRange lacks start or end as numbers between 0 and 1; {HOW}")
             for _, _, text in self._said(inputs.get("conditioning"), depth + 1):
-                yield start, end, text
+                yield as_fraction(start), as_fraction(end), text
         else:
             raise BadInput(f"the node {kind!r} is not understood; {HOW}")
 

@@ -29,7 +29,7 @@ OPERATORS = re.compile(r"\)\s*\.(?:and|add|blend|swap|attend)\s*\(|\.(?:swap|att
 """What combines whole prompts, or swaps words by attention: no counterpart here."""
 
 _SPECIAL = re.compile(r'[()"]')
-_TRAILING = re.compile(r"(?<=\S)([+-]+)(?=\s|$|,)")
+_TRAILING = re.compile(r"(?<=[^\s+-])([+-]+)(?=\s|$|,)")
 _WEIGHT = re.compile(rf"\+{{1,64}}|-{{1,64}}|{NUMBER}", re.ASCII)
 _TOKEN = re.compile(r'\\[()"]|[()]|[^\\()\s"]+|\s+|\\|"')
 _WORD = re.compile(r"(.*?[^\s+,.-])(\++|-+)([,.]*)", re.DOTALL)

@@ -48,14 +48,19 @@ def convert(
         raise BadInput(f"there is no dialect {to!r} to write; there are {', '.join(DIALECTS)}")
     if steps is not None and not 1 <= steps <= MOST_STEPS:
         raise BadInput(f"the steps must be between 1 and {MOST_STEPS}, not {steps}")
-    for name, value in (("prompt", text), ("negative prompt", negative)):
-        if any("\ud800" <= char <= "\udfff" for char in value):
-            raise BadInput(f"the {name} is not valid Unicode text")
+    _check_unicode(text, negative)
     if not canonical_text(text):
         raise BadInput("the prompt is empty; give the text to convert")
     dialect, conditioning, known = _read(text, negative, source, steps, lenient)
+    _check_unicode(conditioning.text, conditioning.negative)  # JSON may hold what the command line cannot
     written = _WRITERS[to](conditioning, steps)
     return Conversion(dialect, to, conditioning, written, distinct((*known, *written.reasons)))
+
+
+def _check_unicode(*texts: str) -> None:
+    for text in texts:
+        if (at := next((at for at, char in enumerate(text) if "\ud800" <= char <= "\udfff"), None)) is not None:
+            raise BadInput(f"character {at + 1} of the prompt is half of a surrogate pair, which is no Unicode text")
 
 
 Reading = tuple[Dialect, Conditioning, tuple[Reason, ...]]

@@ -8,14 +8,14 @@ from typing import Literal, get_args
 from promptdb.errors import BadInput
 from promptdb.records import canonical_text
 from tools.df_prompt import a1111_read, compel
-from tools.df_prompt.exact import NUMBER
+from tools.df_prompt.emphasis import RANGE_LIKE
 
 Dialect = Literal["df", "a1111", "comfyui", "compel"]
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
-_TRIPLE = re.compile(rf"\[[^\[\]]*:\s*{NUMBER}\s*(?:-|->|\|->|→|↦)\s*{NUMBER}\s*:[^\[\]:]*\]", re.ASCII)
-_EDIT = re.compile(r"\[[^\]]*:\s*[-+]?[\d.]+\s*\]", re.ASCII)
+_TRIPLE = re.compile(rf"\[[^\[\]]*:{RANGE_LIKE}:[^\[\]:]*\]", re.ASCII | re.IGNORECASE)
+_EDIT = re.compile(r":\s*[-+]?[\d.]+\s*\]", re.ASCII)
 _ALTERNATING = re.compile(r"\[[^\[\]|]*\|[^\[\]]*\]")
 _EMPHASIS = re.compile(r"\(((?!\s*\))[^()]*):\s*[-+]?[\d.]+\s*\)", re.ASCII)
 _SIGNED = re.compile(r"\)(?:\++|-+|\d|\.\d)|[^\s+,.()-](?:\+\+*|--+)(?=[\s,.)]|$)", re.ASCII)

@@ -12,14 +12,17 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from tools.df_prompt.assemble import Effect, Part
-from tools.df_prompt.exact import NUMBER, read_number
+from tools.df_prompt.exact import read_number
 from tools.df_prompt.located import LocatedError, Problem
 
 STRONGER = Fraction(11, 10)
 DEEPEST = 100  # nested brackets; each multiplies the work on what it encloses
 
 _TOKEN = re.compile(r"(\\.)|([()\[\]|:])|([^\\()\[\]|:]+|\\)", re.DOTALL)
-_RANGE = re.compile(rf"\s*{NUMBER}\s*-\s*{NUMBER}\s*", re.ASCII)
+RANGE_LIKE = r"\s*[-+]?(?:[\d.][\d./e+]*|nan|inf)\s*(?:\|?->|[-–→↦])\s*[-+]?(?:[\d.][\d./e+-]*|nan|inf)\s*"
+"""What stands in the middle of a triple of DF-Prompt, right or wrong; in an edit nobody means such words."""
+
+_RANGE = re.compile(RANGE_LIKE, re.ASCII | re.IGNORECASE)
 _NUMERIC = re.compile(r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*", re.ASCII)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:/\d+)?"
+NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:/\d+)?"
 """Digits with an optional point, or a fraction such as 1/3, for what no decimal can say. No sign, no exponent, no NaN."""
 
 LONGEST = 1000  # characters of one number; beyond about 4300 digits Python refuses to read it
