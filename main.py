@@ -20,6 +20,7 @@ from graph.learning import DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS, LearningSettin
 from graph.settings import Settings
 from graph.stopped import ServerAway, Stopped
 from promptdb.errors import BadInput
+from serve.converting import convert
 from serve.database_commands import app as db_app
 from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
 
@@ -167,6 +168,9 @@ def doctor(settings: Settings, as_json: Json = False) -> None:
     if as_json:
         return _print_json(document)
     terminal.print_tree(document, _console())
+
+
+app.command()(convert)
 
 
 @train_app.command("miniature")

@@ -11,7 +11,7 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
@@ -62,7 +62,12 @@ class EffectSpan:
     @property
     def is_plain(self) -> bool:
         """Whether the span changes nothing: it acts from first to last step at weight 1."""
-        return (self.lo, self.hi, self.weight) == (0, 1, 1)
+        return self.effect == (0, 1, 1)
+
+    @property
+    def effect(self) -> tuple[Fraction, Fraction, Fraction]:
+        """How it acts, wherever it stands: `lo`, `hi`, `weight`."""
+        return self.lo, self.hi, self.weight
 
     def to_json(self) -> list[int | str]:
         return [self.start, self.end, str(self.lo), str(self.hi), str(self.weight)]
@@ -92,8 +97,8 @@ class Conditioning:
     """What an image model is asked for.
 
     Canonical on construction, so that two ways of saying the same thing are equal and share an `id`: texts are NFC with unix
-    line ends; spans are sorted and those that change nothing dropped; `weight_mode` falls back to the default where no weight
-    differs from 1; an adapter at scale 0 is no adapter. Offsets count characters of the canonical text.
+    line ends; spans are sorted, those that change nothing dropped, and neighbours that act alike made one; `weight_mode` falls back
+    to the default where no weight differs from 1; an adapter at scale 0 is no adapter. Offsets count characters of the canonical text.
 
     Raises ValueError for spans that overlap or lie outside their text.
     """
@@ -298,4 +303,9 @@ def _canonical_spans(spans: tuple[EffectSpan, ...], text: str) -> tuple[EffectSp
             raise ValueError(f"effect spans overlap at character {right.start}")
     if kept and kept[-1].end > len(text):
         raise ValueError(f"effect span ends at character {kept[-1].end} of a text of {len(text)}")
-    return kept
+    joined = list[EffectSpan]()
+    for span in kept:
+        if joined and joined[-1].end == span.start and joined[-1].effect == span.effect:
+            span = replace(joined.pop(), end=span.end)
+        joined.append(span)
+    return tuple(joined)

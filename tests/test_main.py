@@ -44,7 +44,7 @@ def test_the_database_is_searched_without_torch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("refine", "generate", "score", "evaluate", "doctor"),
+        *("refine", "generate", "score", "evaluate", "doctor", "convert"),
         *("db import", "db search", "db stats", "runs list", "runs show", "train miniature"),
     ],
 )

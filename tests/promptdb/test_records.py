@@ -107,6 +107,13 @@ def test_what_changes_nothing_is_dropped_from_the_canonical_form() -> None:
     )
 
 
+def test_neighbours_that_act_alike_are_one_span() -> None:
+    halves = tuple(EffectSpan(start, end, hi=Fraction(1, 2)) for start, end in ((2, 4), (4, 5), (6, 9)))
+    assert Conditioning("a red cat", spans=halves).spans == (EffectSpan(2, 5, hi=Fraction(1, 2)), EffectSpan(6, 9, hi=Fraction(1, 2)))
+    heavier = EffectSpan(4, 5, hi=Fraction(1, 2), weight=Fraction(2))
+    assert len(Conditioning("a red cat", spans=(halves[0], heavier)).spans) == 2
+
+
 def test_numbers_are_held_as_written() -> None:
     span = EffectSpan(0, 1, lo="0.29", hi=0.3, weight=1.1)  # type: ignore[arg-type]
     assert (span.lo, span.hi, span.weight) == (Fraction(29, 100), Fraction(3, 10), Fraction(11, 10))

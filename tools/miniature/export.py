@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from tools.scoring.judge_network import JudgeNetwork
 
-STEPS, GUIDANCE = 20, 5.0
+STEPS = 20
+GUIDANCE = 2.0  # more of it mends the very defects that prompts are to mend; less loses things (docs/miniature.md)
 POSITIVE = "masterpiece, best quality, sharp focus, vibrant colors, well composed"
 NEGATIVE = "blurry, dull colors, overexposed, jpeg artifacts, cropped, low quality"
 
