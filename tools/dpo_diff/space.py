@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 from promptdb.records import Conditioning
@@ -66,7 +67,7 @@ class Space:
         positive = [slot for slot in self.slots if slot.side == "positive"]
         if list(self.slots[: len(positive)]) != positive or sorted(positive, key=lambda slot: slot.start) != positive:
             raise ValueError("positive slots come first, in prompt order")
-        for left, right in zip(positive, positive[1:], strict=False):
+        for left, right in pairwise(positive):
             if right.start < left.end:
                 raise ValueError(f"two slots share word {right.start}")
         if any(slot.candidates[0] != self.words.between(slot.start, slot.end) for slot in positive):

@@ -146,8 +146,12 @@ class Lexicon:
     def _words(self, reading: Reading, meanings: Sequence[Meaning]) -> Iterator[str]:
         # The most used words first, and none for which this is a remote meaning: "machine" is a car to nobody.
         for use in sorted((use for meaning in meanings for use in meaning.uses), key=lambda use: (-use.count, use.rank)):
-            if use.word != reading.base and use.rank <= _MEANINGS + 1:
+            if use.word != reading.base and use.rank <= _MEANINGS + 1 and not (reading.part == "a" and self._is_compared(use.word)):
                 yield self._inflected(reading, use.word)
+
+    def _is_compared(self, word: str) -> bool:
+        """Whether it is itself a comparative or superlative, as "smaller" beside "small"."""
+        return any(reading.part == "a" and reading.form != "base" for reading in inflection.readings(word, self.wordnet))
 
     def _inflected(self, reading: Reading, base: str) -> str:
         return inflection.inflect(base, reading.part, reading.form, self.wordnet)
