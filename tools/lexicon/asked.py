@@ -1,4 +1,4 @@
-"""A prompt's synonyms and antonyms asked of a chat model (DPO-Diff, appendix F.2), kept in the database; the file answers where it fails."""
+"""A prompt's synonyms and antonyms asked of a chat model (DPO-Diff, F.2), kept in the database; the file answers where it fails."""
 
 from __future__ import annotations
 

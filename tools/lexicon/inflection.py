@@ -16,7 +16,8 @@ _VOWELS = "aeiou"
 # (part of speech, form, ending, what stands for it in the base), as in WordNet's manual page morphy(7).
 _DETACHMENTS = (
     ("n", "plural", "ies", "y"), ("n", "plural", "ves", "f"), ("n", "plural", "ses", "s"), ("n", "plural", "xes", "x"),
-    ("n", "plural", "zes", "z"), ("n", "plural", "ches", "ch"), ("n", "plural", "shes", "sh"), ("n", "plural", "men", "man"), ("n", "plural", "s", ""),
+    ("n", "plural", "zes", "z"), ("n", "plural", "ches", "ch"), ("n", "plural", "shes", "sh"), ("n", "plural", "men", "man"),
+    ("n", "plural", "s", ""),
     ("v", "third", "ies", "y"), ("v", "third", "es", "e"), ("v", "third", "es", ""), ("v", "third", "s", ""),
     ("v", "participle", "ied", "y"), ("v", "participle", "ed", "e"), ("v", "participle", "ed", ""),
     ("v", "ing", "ying", "ie"), ("v", "ing", "ing", "e"), ("v", "ing", "ing", ""),
@@ -26,6 +27,29 @@ _DETACHMENTS = (
 _UNCHANGED = frozenset(
     ("sheep", "deer", "fish", "cattle", "moose", "bison", "people", "aircraft", "salmon", "trout", "shrimp", "species", "series")
 )
+"""Nouns whose plural is the word itself, which WordNet's lists of irregular forms leave out."""
+
+_NOT_MEN = frozenset(("human", "german", "roman", "norman", "shaman", "talisman", "caiman", "ottoman"))
+
+_DOUBLED = re.compile(r"([bdgklmnprt])\1$")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One way of reading a word: its base form, part of speech (n, v, a, r) and inflection."""
+
+    base: str
+    part: str
+    form: str
+
+
+def readings(word: str, wordnet: WordNet) -> tuple[Reading, ...]:
+    """All readings of a lower-case word or phrase that the lexicon knows, each once; bases come first."""
+    found = [Reading(word, part, "base") for part in "nvar" if wordnet.of(word, part)]
+    for part in "nva":
+        for base in wordnet.bases.get((word, part), ()):
+            if wordnet.of(base, part) and base != word:
+                found.append(Reading(base, part, _irregular_form(word, base, part, wordnet)))
     # An irregular form is never regular too: "left" is no plural, "leaves" is one of "leaf".
     closed = {reading.part for reading in found if reading.form != "base"}
     for part, form, ending, instead in _DETACHMENTS:
