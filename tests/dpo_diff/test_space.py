@@ -18,22 +18,23 @@ from tools.dpo_diff.words import Words
 SPACES = ("synonym", "antonym", "library", "antonym+library", "synonym+antonym+library")
 
 
+SYNONYMS = {
+    "red": ("crimson", "RED", "crimson", "", " blood  red "),
+    "car": ("automobile",),
+    "dog": ("hound",),
+    "stop sign": ("halt sign",),
+}
+ANTONYMS = {"red": ("green", "black"), "big": ("small", ""), "black": ("white", "pale")}
+
+
 class Source:
     """Candidates for five words and a phrase."""
 
-    _synonyms = {
-        "red": ("crimson", "RED", "crimson", "", " blood  red "),
-        "car": ("automobile",),
-        "dog": ("hound",),
-        "stop sign": ("halt sign",),
-    }
-    _antonyms = {"red": ("green", "black"), "big": ("small", ""), "black": ("white", "pale")}
-
     def synonyms(self, word: str) -> tuple[str, ...]:
-        return self._synonyms.get(word.lower(), ())
+        return SYNONYMS.get(word.lower(), ())
 
     def antonyms(self, word: str) -> tuple[str, ...]:
-        return self._antonyms.get(word.lower(), ())
+        return ANTONYMS.get(word.lower(), ())
 
 
 def space(text: str, name: str = "synonym", pins: tuple[str, ...] = (), negative: str = "") -> Space:

@@ -25,5 +25,5 @@ def test_a_missing_database_is_named(tmp_path: Path) -> None:
 def test_a_broken_data_file_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.xz"
     broken.write_bytes(b"no archive")
-    with pytest.raises(BadInput, match="broken.xz"):
+    with pytest.raises(BadInput, match=r"broken\.xz"):
         load(broken)

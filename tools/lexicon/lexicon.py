@@ -18,7 +18,7 @@ from tools.lexicon.wordnet import Meaning, WordNet, load
 PER_WORD = 5
 """Candidates of a word, as in the paper (DPO-Diff, appendix F.2)."""
 
-_CLOSED = FUNCTION_WORDS | frozenset(
+CLOSED_WORDS = FUNCTION_WORDS | frozenset(
     """about after all along also am among any around away back because before behind below beneath beside between both but can can't could
     did do does doing done down during each either else few get gets getting had has have having here how if inside is isn't just like lot
     lots many may me might more most much near next no not off one ones other others out outside own per same several she should so some
@@ -77,7 +77,7 @@ class Lexicon:
     def _meanings(self, word: str) -> list[tuple[Reading, Meaning]]:
         """The frequent meanings over all readings, the most frequent first."""
         lower = word.lower()
-        if lower in _CLOSED or len(lower) < 2:
+        if lower in CLOSED_WORDS or len(lower) < 2:
             return []
         found = [
             (meaning.use(reading.base), reading, meaning)
