@@ -1,0 +1,166 @@
+"""Synonyms, antonyms and contrasts of a word as it stands in a prompt: inflection kept, capitals matched. Offline, from WordNet's file.
+
+Which meaning a word has is not read from the prompt: the frequent ones are taken, and a filter of meaning (`calibration.py`) or the
+search itself throws out what does not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from promptdb.function_words import FUNCTION_WORDS
+from tools.lexicon import inflection
+from tools.lexicon.inflection import Reading
+from tools.lexicon.wordnet import Meaning, WordNet, load
+
+PER_WORD = 5
+"""Candidates of a word, as in the paper (DPO-Diff, appendix F.2)."""
+
+CLOSED_WORDS = FUNCTION_WORDS | frozenset(
+    """about after all along also am among any around away back because before behind below beneath beside between both but can can't could
+    did do does doing done down during each either else few get gets getting had has have having here how if inside is isn't just like lot
+    lots many may me might more most much near next no not off one ones other others out outside own per same several she should so some
+    such than them then there through too toward towards two three four five six seven eight nine ten until up upon us using via what when
+    where while will within would yet""".split()  # noqa: SIM905
+)
+"""Words of closed classes: WordNet lists some of them as nouns (a for ampere, in for inch), which no prompt means."""
+
+_SHARE = 0.25  # a meaning counts if it is used at least this often, relative to the most frequent one
+_MEANINGS = 3
+_CATEGORY = 12  # co-hyponyms wanted before climbing stops
+_CLIMB = 4
+_COLOURS = ("chromatic color", "achromatic color")
+
+
+class WordSource(Protocol):
+    """Where candidates for a word come from: this lexicon, or a chat model's lists (`asked.py`).
+
+    Duties: the word in any case, answers in lower case or as names are spelt, most fitting first, the word itself not among
+    them, no empties, none twice; nothing for a word that is not known.
+    """
+
+    def synonyms(self, word: str) -> tuple[str, ...]: ...
+
+    def antonyms(self, word: str) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """`groups`: co-hyponyms that a checkpoint records of its own words (group -> names), preferred where a contrast is wanted."""
+
+    wordnet: WordNet = field(default_factory=load)
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    per_word: int = PER_WORD
+
+    def knows(self, phrase: str) -> bool:
+        """Whether the phrase, in any case and inflection, is in the lexicon and has something to say about a picture."""
+        return bool(self._meanings(phrase))
+
+    def synonyms(self, word: str) -> tuple[str, ...]:
+        """For each meaning, words of the same, then similar adjectives or the kind of thing it is; at most `per_word`."""
+        return self._listed(word, self._synonyms(word))
+
+    def antonyms(self, word: str) -> tuple[str, ...]:
+        """Opposites, those through a similar adjective included; empty for most nouns. At most `per_word`."""
+        return self._listed(word, self._antonyms(word))
+
+    def contrasts(self, word: str) -> tuple[str, ...]:
+        """What else could stand there: other animals, colours, places. The checkpoint's own group first; at most `per_word`."""
+        return self._listed(word, self._contrasts(word))
+
+    def opposites(self, word: str) -> tuple[str, ...]:
+        """Antonyms and, where those are few, contrasts: what a negative prompt may name. At most `per_word`."""
+        return tuple(dict.fromkeys((*self.antonyms(word), *self.contrasts(word))))[: self.per_word]
+
+    def _meanings(self, word: str) -> list[tuple[Reading, Meaning]]:
+        """The frequent meanings over all readings, the most frequent first."""
+        lower = word.lower()
+        if lower in CLOSED_WORDS or len(lower) < 2:
+            return []
+        found = [
+            (meaning.use(reading.base), reading, meaning)
+            for reading in inflection.readings(lower, self.wordnet)
+            for meaning in self.wordnet.of(reading.base, reading.part)
+        ]
+        found.sort(key=lambda item: (-item[0].count, item[0].rank))
+        least = found[0][0].count * _SHARE if found else 0
+        frequent = [(reading, meaning) for use, reading, meaning in found if use.count >= max(least, 1) or (use.rank == 1 and least == 0)]
+        return frequent[:_MEANINGS]
+
+    def _synonyms(self, word: str) -> Iterator[str]:
+        for reading, meaning in self._meanings(word):
+            yield from self._words(reading, [meaning])
+            yield from self._words(reading, self.wordnet.beside(meaning) if reading.part == "a" else self.wordnet.above(meaning))
+
+    def _antonyms(self, word: str) -> Iterator[str]:
+        meanings = self._meanings(word)
+        for reading, meaning in meanings:
+            yield from (self._inflected(reading, there) for here, there in meaning.antonyms if here == reading.base)
+        for reading, meaning in meanings:
+            for near in (self.wordnet.meanings[number] for number in meaning.similar[:1] if reading.part == "a"):
+                yield from (self._inflected(reading, there) for _, there in near.antonyms)
+
+    def _contrasts(self, word: str) -> Iterator[str]:
+        nouns = [reading for reading in inflection.readings(word.lower(), self.wordnet) if reading.part == "n"]
+        forms = {reading.base: reading for reading in nouns} or {word.lower(): Reading(word.lower(), "n", "base")}
+        for names in self.groups.values():
+            for base, reading in forms.items():
+                if base in names:
+                    yield from (self._inflected(reading, name) for name in names if name != base)
+        frequent = self._meanings(word)
+        for reading, meaning in frequent[:1]:
+            if reading.part == "n":
+                yield from self._co_hyponyms(reading, meaning)
+            elif reading.part == "a":  # "red" is counted as an adjective, and the other colours lie beside it as nouns
+                colours = [noun for noun in self.wordnet.of(reading.base, "n") if self._is_colour(noun)]
+                for noun in colours[:1]:
+                    yield from self._co_hyponyms(Reading(reading.base, "n", "base"), noun)
+
+    def _is_colour(self, meaning: Meaning) -> bool:
+        return any(use.word in _COLOURS for above in self.wordnet.above(meaning) for use in above.uses)
+
+    def _co_hyponyms(self, reading: Reading, meaning: Meaning) -> Iterator[str]:
+        """The most frequent words under the nearest kind above that has enough of them; not those above or below the word itself."""
+        own = {meaning.number, *(below.number for below in self.wordnet.under(meaning))}
+        kind, best = meaning, list[tuple[int, str]]()
+        for _ in range(_CLIMB):
+            above = self.wordnet.above(kind)
+            if not above:
+                break
+            own.add(kind.number)
+            kind = above[0]
+            # A word counts where this is its first meaning, so that a "plane" among tools does not stand for the tool.
+            best = [
+                (-use.count, use.word)
+                for below in self.wordnet.under(kind)
+                if below.number not in own
+                for use in below.uses[:1]
+                if use.rank == 1 and use.count > 0 and " " not in use.word
+            ]
+            if len(best) >= _CATEGORY:
+                break
+        yield from (self._inflected(reading, word) for _, word in sorted(best))
+
+    def _words(self, reading: Reading, meanings: Sequence[Meaning]) -> Iterator[str]:
+        # The most used words first, and none for which this is a remote meaning: "machine" is a car to nobody.
+        for use in sorted((use for meaning in meanings for use in meaning.uses), key=lambda use: (-use.count, use.rank)):
+            if use.word != reading.base and use.rank <= _MEANINGS + 1 and not (reading.part == "a" and self._is_compared(use.word)):
+                yield self._inflected(reading, use.word)
+
+    def _is_compared(self, word: str) -> bool:
+        """Whether it is itself a comparative or superlative, as "smaller" beside "small"."""
+        return any(reading.part == "a" and reading.form != "base" for reading in inflection.readings(word, self.wordnet))
+
+    def _inflected(self, reading: Reading, base: str) -> str:
+        return inflection.inflect(base, reading.part, reading.form, self.wordnet)
+
+    def _listed(self, word: str, found: Iterator[str]) -> tuple[str, ...]:
+        kept: dict[str, None] = {}
+        for candidate in found:
+            if candidate and candidate.lower() != word.lower():
+                kept.setdefault(candidate)
+            if len(kept) == self.per_word:
+                break
+        return tuple(kept)
