@@ -122,6 +122,7 @@ def test_the_recipe_runs_from_nothing_to_a_checkpoint_that_opens(tmp_path: Path)
     before = load_file(tmp_path / "out" / "judge" / "judge.safetensors"), load_file(tmp_path / "out" / "unet" / UNET_FILE)
     train(out=tmp_path / "out", work=tmp_path / "again", seed=1, keep=KEEP, share=0.0003, say=lambda text: None)
     after = load_file(tmp_path / "out" / "judge" / "judge.safetensors"), load_file(tmp_path / "out" / "unet" / UNET_FILE)
+    assert not [path for path in (tmp_path / "out").rglob("*.json") if str(tmp_path) in path.read_text(encoding="utf-8")]
     assert all(torch.equal(before[0][name], after[0][name]) for name in before[0])
     assert not all(torch.equal(before[1][name], after[1][name]) for name in before[1])
     assert json.loads((tmp_path / "out" / "card.json").read_text())["recipe"]["kept"] == sorted(KEEP)

@@ -52,6 +52,7 @@ def export(parts: Parts, folder: Path, facts: Mapping[str, Any]) -> None:
     for name, module in (("text_encoder", parts.text_encoder), ("unet", parts.unet), ("vae", parts.vae)):
         module.half().save_pretrained(aside / name, safe_serialization=True)
         module.float()
+        _forget_origin(aside / name / "config.json")
     parts.tokenizer.save_pretrained(aside / "tokenizer")
     new_scheduler().save_pretrained(aside / "scheduler")
     _write(aside / "model_index.json", _model_index())
@@ -63,6 +64,13 @@ def export(parts: Parts, folder: Path, facts: Mapping[str, Any]) -> None:
     _write(aside / "card.json", _card(parts.nouns, facts))
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
+
+
+def _forget_origin(path: Path) -> None:
+    """A part taken over from another checkpoint notes the folder it was read from, which is of this machine alone."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if document.pop("_name_or_path", None) is not None:
+        _write(path, document)
 
 
 def _model_index() -> dict[str, Any]:
