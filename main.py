@@ -12,7 +12,7 @@ import sys
 import traceback
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,6 +23,7 @@ from promptdb.errors import BadInput
 from serve.converting import convert
 from serve.database_commands import app as db_app
 from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
+from serve.output import console, print_json
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _LEARNING = LearningSettings()
@@ -62,9 +63,9 @@ def refine(
         else:
             document = refining.refine(settings, prompt, method, terminal.show_events, control)
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
-        terminal.print_refined(document, _console())
+        terminal.print_refined(document, console())
 
 
 @app.command()
@@ -97,8 +98,8 @@ def optimize(
         else:
             document = optimizing.optimize(settings, learning, file, limit, terminal.show_events, control, instruction)  # type: ignore[arg-type]
     if as_json:
-        return _print_json(document)
-    terminal.print_optimized(document, _console())
+        return print_json(document)
+    terminal.print_optimized(document, console())
 
 
 @app.command()
@@ -118,8 +119,8 @@ def generate(
         raise BadInput("give either prompts or --from IMAGE.png; an image brings its own prompt")
     document = drawing.redraw(settings, source) if source is not None else drawing.generate(settings, prompts or [], negative, count)
     if as_json:
-        return _print_json(document)
-    terminal.print_rows(document["images"], ("path", "seed", "prompt"), _console())
+        return print_json(document)
+    terminal.print_rows(document["images"], ("path", "seed", "prompt"), console())
 
 
 @app.command()
@@ -135,9 +136,9 @@ def score(
 
     document = drawing.score(settings, image, prompt)
     if as_json:
-        return _print_json(document)
+        return print_json(document)
     rows = [{"scorer": name, "value": value} for name, value in document["scores"].items()]
-    terminal.print_rows(rows, ("scorer", "value"), _console())
+    terminal.print_rows(rows, ("scorer", "value"), console())
 
 
 @app.command()
@@ -153,8 +154,8 @@ def evaluate(
 
     document = evaluating.evaluate(settings, suite, full)
     if as_json:
-        return _print_json(document)
-    terminal.print_rows(document["rows"], ("name", "value", "ci95", "n", "target", "pass"), _console())
+        return print_json(document)
+    terminal.print_rows(document["rows"], ("name", "value", "ci95", "n", "target", "pass"), console())
 
 
 @app.command()
@@ -166,8 +167,8 @@ def doctor(settings: Settings, as_json: Json = False) -> None:
 
     document = examine(settings)
     if as_json:
-        return _print_json(document)
-    terminal.print_tree(document, _console())
+        return print_json(document)
+    terminal.print_tree(document, console())
 
 
 app.command()(convert)
@@ -201,8 +202,8 @@ def runs_list(settings: Settings, limit: Annotated[int, typer.Option("--limit", 
 
     rows = stored.runs(settings, limit)
     if as_json:
-        return _print_json(rows)
-    terminal.print_rows(rows, ("run", "command", "status", "started", "prompt"), _console())
+        return print_json(rows)
+    terminal.print_rows(rows, ("run", "command", "status", "started", "prompt"), console())
 
 
 @runs_app.command("show")
@@ -213,8 +214,8 @@ def runs_show(settings: Settings, run: str, as_json: Json = False) -> None:
 
     document = stored.run(settings, run)
     if as_json:
-        return _print_json(document)
-    terminal.print_tree(document, _console())
+        return print_json(document)
+    terminal.print_tree(document, console())
 
 
 @runs_app.command("export")
@@ -274,16 +275,6 @@ def _interrupt(number: int, frame: object) -> None:
 def _complain(message: str, code: int) -> int:
     print("limner: " + " ".join(message.split()), file=sys.stderr)
     return code
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, ensure_ascii=False, indent=2), file=sys.__stdout__)
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(highlight=False)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from serve.options import Json
+from serve.output import print_json
 
 
 def convert(
@@ -25,7 +26,7 @@ def convert(
     """Translate a prompt between dialects of weighting and timing, and say what is lost."""
     document = converted(text, to, source, steps, negative, lenient)
     if as_json:
-        return print(json.dumps(document, ensure_ascii=False, indent=2), file=sys.__stdout__)
+        return print_json(document)
     print(_text(document))
     print(f"{document['from']} -> {document['to']}: {document['fidelity']}", file=sys.stderr)
     for reason in document["reasons"]:
