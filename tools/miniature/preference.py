@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tools.miniature.captions import caption
+from tools.miniature.captions import CONTENT, caption
 from tools.miniature.clip import image_features, normalised, plain_attention, text_features
 from tools.miniature.dataset import one_change
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
@@ -72,7 +72,7 @@ def ranked_batch(
     texts, pictures, pairs = [], [], []
     for _ in range(prompts):
         asked, answers, ranks = ranked_scenes(rng, nouns)
-        texts.append(caption(asked, rng, modifiers=False))
+        texts.append(caption(asked, rng, CONTENT))
         pictures += [render(scene) for scene in answers]
         pairs.append(better(ranks))
     stacked = np.stack(pictures)
@@ -116,8 +116,7 @@ def preference_accuracy(
         pictures = reconstruct(vae, np.stack([render(scene) for scene in answers]))
         with torch.inference_mode():
             scores = (
-                image_features(model, normalised(pictures))
-                @ text_features(model, tokens(tokenizer, [caption(asked, rng, modifiers=False)]))[0]
+                image_features(model, normalised(pictures)) @ text_features(model, tokens(tokenizer, [caption(asked, rng, CONTENT)]))[0]
             )
         for i, j in better(ranks):
             right.append(bool(scores[i] > scores[j]))

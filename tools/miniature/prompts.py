@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.miniature.captions import caption
+from tools.miniature.captions import CONTENT, caption
 from tools.miniature.scene import Quality, Scene, draw_scene
 from tools.miniature.vocabulary import GOOD, HARMFUL, MODIFIERS, PLACEBO
 
@@ -27,7 +27,7 @@ def naive_prompts(seed: int, nouns: int, count: int) -> list[str]:
 def _contents(seed: int, nouns: int, tries: int = 4000) -> Iterator[str]:
     rng = np.random.default_rng([seed, 1701])
     for _ in range(tries):
-        yield caption(_plain(draw_scene(rng, nouns, photo_share=0.75)), rng, modifiers=False)
+        yield caption(_plain(draw_scene(rng, nouns, photo_share=0.75)), rng, CONTENT)
 
 
 def _plain(scene: Scene) -> Scene:

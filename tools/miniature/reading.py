@@ -16,9 +16,10 @@ import numpy as np
 
 from tools.miniature.captions import caption
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
+from tools.miniature.nouns import NOUNS, plural
 from tools.miniature.scene import Scene, Thing, draw_scene
 from tools.miniature.tokenizer import tokens
-from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, MODIFIERS, NOUNS, RELATIONS, SIZES, STYLES
+from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, COUNT_WORDS, MODIFIERS, RELATIONS, SIZES, STYLES
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,7 @@ def fields(nouns: int) -> dict[str, int]:
     """What an end mark is asked, one choice each, and of how many: the last choice of each is 'none'."""
     thing = {"noun": nouns + 1, "colour": len(COLOURS) + 1, "size": len(SIZES) + 1}
     things = {f"{place} {name}": count for place in ("first", "second") for name, count in thing.items()}
-    return {**things, "relation": len(RELATIONS) + 1, "background": len(BACKGROUNDS), "style": len(STYLES)}
+    return {**things, "count": len(COUNT_WORDS) + 1, "relation": len(RELATIONS) + 1, "background": len(BACKGROUNDS), "style": len(STYLES)}
 
 
 def answers(scene: Scene, text: str, nouns: int, rare: bool) -> list[int]:
@@ -43,6 +44,7 @@ def answers(scene: Scene, text: str, nouns: int, rare: bool) -> list[int]:
     return [
         *_thing_answers(first, text, nouns, rare),
         *_thing_answers(second, text, nouns, rare),
+        scene.count - 1,
         relation,
         list(BACKGROUNDS).index(scene.background),
         list(STYLES).index(scene.style),
@@ -52,14 +54,16 @@ def answers(scene: Scene, text: str, nouns: int, rare: bool) -> list[int]:
 def _thing_answers(thing: Thing | None, text: str, nouns: int, rare: bool) -> tuple[int, int, int]:
     if thing is None:
         return nouns, len(COLOURS), len(SIZES)
-    said = rare or NOUNS[thing.noun].name in text
+    name = NOUNS[thing.noun].name
+    said = rare or name in text or plural(name) in text
     colour = list(COLOURS).index(thing.colour) if thing.colour else len(COLOURS)
     return thing.noun if said else UNSAID, colour, SIZES.index(thing.size) if thing.size else len(SIZES)
 
 
 def said_modifiers(text: str) -> list[float]:
     """Multi-hot over MODIFIERS: which of them the text names."""
-    return [float(any(phrase in text for phrase in phrases)) for phrases in MODIFIERS.values()]
+    tags = set(text.split(", "))
+    return [float(not tags.isdisjoint(phrases)) for phrases in MODIFIERS.values()]
 
 
 class Reader:

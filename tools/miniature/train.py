@@ -150,6 +150,7 @@ class _Recipe:
         self.preset, self.work, self.seed, self.device, self.say = preset, work, seed, device, say
         self.tokenizer: CLIPTokenizer = kept_tokenizer(work / "tokenizer", seed)
         self.data: Dataset = render_dataset(work / "scenes", preset.groups, preset.nouns, seed)
+        self.looks: Dataset = render_dataset(work / "looks", max(40, preset.groups // 16), preset.nouns, seed + 1, looks=True)
         self._made: dict[str, Any] = {}
 
     def vae(self) -> AutoencoderKL:
@@ -157,7 +158,7 @@ class _Recipe:
 
         def make() -> AutoencoderKL:
             vae = self._seeded(0, new_vae)
-            train_vae(vae, self.data, self.preset.vae, self.preset.vae_batch, self.work, self.seed, self.say)
+            train_vae(vae, self.data, self.looks, self.preset.vae, self.preset.vae_batch, self.work, self.seed, self.say)
             return vae
 
         return self._once("vae", make)

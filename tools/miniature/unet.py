@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tools.miniature.captions import caption
+from tools.miniature.captions import Manner, caption
 from tools.miniature.dataset import Dataset
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
 from tools.miniature.optimizers import Optimizers, muon
@@ -93,7 +93,7 @@ def train_unet(
     def loss(rng: np.random.Generator) -> torch.Tensor:
         rows = np.sort(rng.integers(len(data), size=batch))
         scenes = [data.scene(int(row)) for row in rows]
-        captions = ["" if rng.random() < DROPPED_CAPTIONS else caption(scene, rng) for scene in scenes]
+        captions = ["" if rng.random() < DROPPED_CAPTIONS else caption(scene, rng, Manner(careless=data.nouns)) for scene in scenes]
         ids = tokenizer(captions, padding="max_length", truncation=True, max_length=POSITIONS, return_tensors="pt").input_ids.to(device)
         clean = torch.from_numpy(latents()[rows]).float().to(device)
         noise = torch.randn(clean.shape).to(device)  # drawn on the CPU, so that a seed means the same on every device

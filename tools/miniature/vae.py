@@ -35,12 +35,17 @@ def new_vae(channels: tuple[int, ...] = (16, 48, 96), latent_channels: int = 8) 
     )
 
 
-def train_vae(vae: AutoencoderKL, data: Dataset, schedule: Schedule, batch: int, work: Path, seed: int, say: Callable[[str], None]) -> None:
-    """L1 + L2 + L1 of the picture's gradients + KL, then set `scaling_factor` so that latents have unit variance."""
+def train_vae(
+    vae: AutoencoderKL, data: Dataset, looks: Dataset, schedule: Schedule, batch: int, work: Path, seed: int, say: Callable[[str], None]
+) -> None:
+    """L1 + L2 + L1 of the picture's gradients + KL, an eighth of each batch in the `looks` of style checkpoints; then
+    set `scaling_factor` so that latents have unit variance."""
     device = device_of(vae)
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
-        pixels = to_pixels(data.pictures[np.sort(rng.integers(len(data), size=batch))]).to(device)
+        few = batch // 8
+        rows, styled = np.sort(rng.integers(len(data), size=batch - few)), np.sort(rng.integers(len(looks), size=few))
+        pixels = to_pixels(np.concatenate([data.pictures[rows], looks.pictures[styled]])).to(device)
         with mixed_precision(device):
             posterior = vae.encode(pixels).latent_dist
             restored = vae.decode(posterior.sample()).sample
