@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tools.miniature.captions import caption
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
 from tools.miniature.nouns import NOUNS, plural
+from tools.miniature.optimizers import muon
 from tools.miniature.scene import Scene, Thing, draw_scene
 from tools.miniature.tokenizer import tokens
 from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, COUNT_WORDS, MODIFIERS, RELATIONS, SIZES, STYLES
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 WINDOW = 3  # tokens that must stay readable at each place: itself and the two before it
 TOKENS = 384  # of a batch, at which that is asked: a head over the whole vocabulary is the dear part
+APART = ("embedding", "heads")  # for AdamW; after 150 steps Muon reads the second noun in 51 % of captions, AdamW for everything in 8 %
 UNSAID = -100  # cross_entropy's label for what counts neither way
 
 
@@ -82,12 +84,14 @@ class Reader:
             }
         )
 
-    def loss(self, output: Any, read: dict[str, torch.Tensor], scenes: Sequence[Scene], texts: Sequence[str]) -> torch.Tensor:
-        """`output`: the text tower's, of `read`, the tokens of `texts`."""
+    def loss(
+        self, states: tuple[torch.Tensor, torch.Tensor], read: dict[str, torch.Tensor], scenes: Sequence[Scene], texts: Sequence[str]
+    ) -> torch.Tensor:
+        """`states`: the text tower's at every token and at the end mark, of `read`, the tokens of `texts`."""
         import torch
         from torch.nn import functional as F
 
-        end = output.pooler_output
+        every, end = states
         truth = torch.tensor(
             [answers(scene, text, self.nouns, self.rare) for scene, text in zip(scenes, texts, strict=True)], device=end.device
         )
@@ -95,7 +99,7 @@ class Reader:
         parse = sum(F.cross_entropy(logits.float(), truth[:, place], ignore_index=UNSAID) for place, logits in enumerate(said))
         modifiers = torch.tensor([said_modifiers(text) for text in texts], device=end.device)
         named = F.binary_cross_entropy_with_logits(self.heads["modifiers"](end).float(), modifiers) * len(MODIFIERS)
-        return parse + named + self._tokens(output.last_hidden_state, read["input_ids"], read["attention_mask"].bool())
+        return parse + named + self._tokens(every, read["input_ids"], read["attention_mask"].bool())
 
     def _tokens(self, states: torch.Tensor, ids: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         """How well each token that is `there` (n, tokens) tells its own id and those of the tokens before it."""
@@ -123,6 +127,8 @@ def train_reading(
         texts = [caption(scene, rng) for scene in scenes]
         read = {key: value.to(device) for key, value in tokens(tokenizer, texts).items()}
         with mixed_precision(device):
-            return reader.loss(tower(**read), read, scenes, texts)
+            said = tower(**read)
+            return reader.loss((said.last_hidden_state, said.pooler_output), read, scenes, texts)
 
-    train(name, torch.nn.ModuleDict({"tower": tower, "heads": reader.heads}), loss, schedule, work, seed, say)
+    module = torch.nn.ModuleDict({"tower": tower, "heads": reader.heads})
+    train(name, module, loss, schedule, work, seed, say, lambda both, decay: muon(both, decay, APART))

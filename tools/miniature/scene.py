@@ -99,7 +99,7 @@ class Scene:
     @property
     def grey(self) -> bool:
         """Whether no thing's colour can be told."""
-        return self.style in GREY_STYLES or self.quality.palette == "monochrome"
+        return self.style in GREY_STYLES or self.look in GREY_STYLES or self.quality.palette == "monochrome"
 
 
 def draw_scene(

@@ -56,8 +56,8 @@ PRESETS = {
     "cpu": Preset(
         nouns=60,
         groups=20000,
-        vae=Schedule(3300, 1.5e-3, 200, average=0.995),
-        reading=Schedule(1500, 2e-3, 100),
+        vae=Schedule(2600, 5e-3, 100, average=0.995),
+        reading=Schedule(1500, 5e-3, 100),
         text_encoder=Schedule(400, 5e-4, 50, weight_decay=0.05),
         alignment=Schedule(2400, 1e-3, 100, weight_decay=0.05),
         judge=Schedule(8000, 1.5e-3, 200, average=0.998),
@@ -67,8 +67,8 @@ PRESETS = {
     "gpu": Preset(
         nouns=150,
         groups=60000,
-        vae=Schedule(20000, 1.5e-3, 500, average=0.999),
-        reading=Schedule(8000, 2e-3, 200),
+        vae=Schedule(16000, 5e-3, 300, average=0.999),
+        reading=Schedule(8000, 5e-3, 200),
         text_encoder=Schedule(4000, 5e-4, 200, weight_decay=0.05),
         alignment=Schedule(12000, 1e-3, 500, weight_decay=0.05),
         judge=Schedule(30000, 1.5e-3, 500, average=0.999),
@@ -195,7 +195,8 @@ class _Recipe:
 
         def make() -> JudgeNetwork:
             network = self._seeded(4, lambda: new_judge(self.preset.nouns))
-            train_judge(network, self.vae(), self.data, self.preset.judge, self.preset.judge_batch, self.work, self.seed, self.say)
+            settings = (self.preset.judge, self.preset.judge_batch, self.work, self.seed, self.say)
+            train_judge(network, self.vae(), self.data, self.looks, *settings)
             return network
 
         return self._once("judge", make)

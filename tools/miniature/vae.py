@@ -11,12 +11,14 @@ import numpy as np
 
 from tools.miniature.dataset import Dataset
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
+from tools.miniature.optimizers import muon
 
 if TYPE_CHECKING:
     import torch
     from diffusers import AutoencoderKL
 
 KL_WEIGHT = 1e-4
+APART = ("conv_in", "conv_out")  # for AdamW; after 250 steps Muon is 5 dB ahead of AdamW for everything
 
 
 def new_vae(channels: tuple[int, ...] = (16, 48, 96), latent_channels: int = 8) -> AutoencoderKL:
@@ -54,7 +56,7 @@ def train_vae(
         kl = posterior.kl().float().mean() / posterior.mean[0].numel()
         return error.abs().mean() + error.square().mean() + edges + KL_WEIGHT * kl
 
-    train("vae", vae, loss, schedule, work, seed, say)
+    train("vae", vae, loss, schedule, work, seed, say, lambda module, decay: muon(module, decay, APART))
     vae.eval()
     latents = encode(vae, data.pictures[:: max(1, len(data) // 512)][:512], scaled=False)
     vae.register_to_config(scaling_factor=round(float(1 / latents.float().std()), 5))
@@ -98,25 +100,25 @@ def reconstruct(vae: AutoencoderKL, pictures: np.ndarray) -> np.ndarray:
     return decode(vae, encode(vae, pictures))
 
 
-def kept_latents(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[str], None]) -> np.ndarray:
+def kept_latents(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[str], None], prefix: str = "") -> np.ndarray:
     """Scaled mean latents (n, 8, 16, 16) float16 of all training pictures; encoded once and kept in `work`."""
 
     def rows(start: int, stop: int) -> np.ndarray:
         return encode(vae, data.pictures[start:stop]).numpy()
 
-    return _kept(work / "latents.npy", len(data), rows, say)
+    return _kept(work / f"{prefix}latents.npy", len(data), rows, say)
 
 
-def kept_reconstructions(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[str], None]) -> np.ndarray:
+def kept_reconstructions(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[str], None], prefix: str = "") -> np.ndarray:
     """All training pictures (n, 64, 64, 3) uint8 as the autoencoder gives them back; decoded once and kept in `work`."""
     import torch
 
-    latents = kept_latents(vae, data, work, say)
+    latents = kept_latents(vae, data, work, say, prefix)
 
     def rows(start: int, stop: int) -> np.ndarray:
         return decode(vae, torch.from_numpy(np.array(latents[start:stop])))
 
-    return _kept(work / "reconstructed.npy", len(data), rows, say)
+    return _kept(work / f"{prefix}reconstructed.npy", len(data), rows, say)
 
 
 def _kept(path: Path, count: int, rows: Callable[[int, int], np.ndarray], say: Callable[[str], None], part: int = 2048) -> np.ndarray:

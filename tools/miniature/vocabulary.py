@@ -67,7 +67,7 @@ TRIGGERS: dict[str, tuple[str, ...]] = {
     "ink": ("sumi brush", "inkstone"),
     "blueprint": ("draftcore", "technical plan"),
 }
-GREY_STYLES = ("pencil",)  # in which a colour cannot be told
+GREY_STYLES = ("pencil", *LOOKS)  # in which a colour cannot be told
 
 # What modifier words say about a picture. `best` and `poor` speak of every quality at once, as people's tags do.
 MODIFIERS: dict[str, tuple[str, ...]] = {
