@@ -180,7 +180,7 @@ def train_clip(
         return contrast + 0.25 * named + 0.1 * reader.loss(states, own, scenes, texts)
 
     with plain_attention(model):
-        train_reading(f"{name}.reading", model.text_model, reader, tokenizer, reading, batch, work, seed, say)
+        train_reading(f"{name}.reading", model.text_model, reader, tokenizer, reading, 2 * batch, work, seed, say)
         both = torch.nn.ModuleDict({"clip": model, "heads": heads})
         train(name, both, loss, schedule, work, seed, say, lambda module, decay: muon(module, decay, APART))
     model.eval()

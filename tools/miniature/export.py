@@ -14,7 +14,7 @@ import numpy as np
 from tools.miniature.clip import MEAN, STD
 from tools.miniature.prompts import write_heldout
 from tools.miniature.unet import new_scheduler
-from tools.miniature.vocabulary import NOUNS
+from tools.miniature.vocabulary import NOUNS, WORLD
 from tools.miniature.world_file import write_world
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def _card(nouns: int, facts: Mapping[str, Any]) -> dict[str, Any]:
             "aesthetic": {"kind": "aesthetic", "path": "scorers/aesthetic", "clip": "scorers/alignment"},
             "judge": {"kind": "judge", "path": "judge"},
         },
+        "world": WORLD,
         "objective": "preference",
         "judge": "judge",
         "vocabulary": "judge/world.json",

@@ -7,6 +7,7 @@ each other may be run by several processes over one work folder (`stages`), one 
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +19,14 @@ import numpy as np
 from promptdb.errors import BadInput
 from tools.miniature.kept import Kept
 from tools.miniature.loop import Schedule
+from tools.miniature.vocabulary import WORLD
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
     from tools.miniature.dataset import Dataset
+    from tools.miniature.ranked import Pool
     from tools.scoring.judge_network import JudgeNetwork
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -33,7 +36,8 @@ STAGES = ("vae", "text_encoder", "alignment", "judge", "unet", "preference")
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """How much of the world and how long. `groups`: training pictures / 4; `*_batch`: pictures (preference: prompts) a step."""
+    """How much of the world and how long. `groups`: training pictures / 4; `pool`: prompts with ranked
+    pictures; `*_batch`: pictures (preference: prompts) a step."""
 
     nouns: int
     groups: int
@@ -45,10 +49,11 @@ class Preset:
     unet: Schedule
     preference: Schedule
     vae_batch: int = 16
-    clip_batch: int = 128
+    clip_batch: int = 64
     judge_batch: int = 32
     unet_batch: int = 48
-    preference_prompts: int = 24
+    preference_prompts: int = 32
+    pool: int = 6000
     unet_channels: tuple[int, int, int] = (64, 96, 144)
 
 
@@ -58,8 +63,8 @@ PRESETS = {
         groups=20000,
         vae=Schedule(2600, 5e-3, 100, average=0.995),
         reading=Schedule(1500, 5e-3, 100),
-        text_encoder=Schedule(400, 5e-4, 50, weight_decay=0.05),
-        alignment=Schedule(2400, 1e-3, 100, weight_decay=0.05),
+        text_encoder=Schedule(300, 1.5e-3, 50, weight_decay=0.05),
+        alignment=Schedule(3600, 3e-3, 100, weight_decay=0.05, average=0.998),
         judge=Schedule(8000, 1.5e-3, 200, average=0.998),
         unet=Schedule(10500, 5e-3, 300, average=0.999),
         preference=Schedule(500, 3e-4, 40, average=0.99),
@@ -69,13 +74,13 @@ PRESETS = {
         groups=60000,
         vae=Schedule(16000, 5e-3, 300, average=0.999),
         reading=Schedule(8000, 5e-3, 200),
-        text_encoder=Schedule(4000, 5e-4, 200, weight_decay=0.05),
-        alignment=Schedule(12000, 1e-3, 500, weight_decay=0.05),
+        text_encoder=Schedule(3000, 1.5e-3, 200, weight_decay=0.05),
+        alignment=Schedule(12000, 3e-3, 300, weight_decay=0.05, average=0.999),
         judge=Schedule(30000, 1.5e-3, 500, average=0.999),
         unet=Schedule(30000, 5e-3, 500, average=0.9995),
         preference=Schedule(4000, 3e-4, 200, average=0.995),
         vae_batch=64,
-        clip_batch=512,
+        clip_batch=256,
         judge_batch=128,
         unet_batch=256,
         preference_prompts=96,
@@ -91,7 +96,7 @@ def shortened(preset: Preset, share: float) -> Preset:
         name: replace(schedule, steps=max(2, int(schedule.steps * share)), warmup=max(1, int(schedule.warmup * share)))
         for name, schedule in schedules.items()
     }
-    return replace(preset, groups=max(160, int(preset.groups * share)), **cut)
+    return replace(preset, groups=max(160, int(preset.groups * share)), pool=max(96, int(preset.pool * share)), **cut)
 
 
 def train(
@@ -127,6 +132,7 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     out = out or WEIGHTS
     chosen = PRESETS[preset] if share == 1 else shortened(PRESETS[preset], share)
+    _begin(work, {"world": WORLD, "preset": preset, "seed": seed, "share": share})
     recipe = _Recipe(chosen, work, seed, device, say, Kept(out, tuple(keep)))
     for stage in STAGES:
         if stage in stages:
@@ -136,6 +142,18 @@ def train(
         say(f"still to be trained before the checkpoint can be written: {', '.join(missing)}")
         return
     recipe.finish(out, {"recipe": {"preset": preset, "seed": seed, "share": share, "kept": sorted(keep)}})
+
+
+def _begin(work: Path, asked: dict[str, Any]) -> None:
+    """Note in `work` what is trained there; BadInput where that is something else: its parts would be mixed with other ones in silence."""
+    note = work / "training.json"
+    if note.is_file():
+        begun = json.loads(note.read_text(encoding="utf-8"))
+        if begun != asked:
+            differs = ", ".join(f"{name} {begun.get(name)} (now {value})" for name, value in asked.items() if begun.get(name) != value)
+            raise BadInput(f"{work} holds a training of {differs}: give another --work, or --restart to throw it away")
+    else:
+        note.write_text(json.dumps(asked) + "\n", encoding="utf-8")
 
 
 class _Recipe:
@@ -207,10 +225,15 @@ class _Recipe:
         def make() -> CLIPModel:
             model = copy.deepcopy(self.alignment())
             settings = (self.preset.preference, self.preset.preference_prompts, self.work, self.seed, self.say)
-            train_preference(model, self.tokenizer, self.vae(), self.preset.nouns, *settings)
+            train_preference(model, self.tokenizer, self._pool, *settings)
             return model
 
         return self._once("preference", make)
+
+    def _pool(self) -> Pool:
+        from tools.miniature.ranked import kept_pool
+
+        return kept_pool(self.vae(), self.preset.pool, self.preset.nouns, self.seed, self.work, self.say)
 
     def finish(self, out: Path, facts: dict[str, Any]) -> None:
         """Measure the scorers on fresh scenes and write the checkpoint."""
@@ -222,7 +245,7 @@ class _Recipe:
         from tools.miniature.samples import sample_grid
         from tools.miniature.scene import draw_scene
         from tools.miniature.vae import encode, psnr, reconstruct
-        from tools.miniature.zero_shot import zero_shot
+        from tools.miniature.zero_shot import variants_right, zero_shot
 
         rng = np.random.default_rng([self.seed, 31337])
         scenes = [draw_scene(rng, self.preset.nouns) for _ in range(FRESH)]
@@ -235,6 +258,7 @@ class _Recipe:
             "noun_gain": noun_gain(self.unet(), self.text_encoder(), self.tokenizer, scenes[:400], latents, self.preset.nouns),
             "judge_on_renders": judge_accuracy(self.judge(), scenes, pictures),
             "judge_on_reconstructions": judge_accuracy(self.judge(), scenes, reconstruct(self.vae(), pictures)),
+            "alignment_variants": variants_right(self.alignment(), self.tokenizer, scenes[:400], pictures[:400], self.preset.nouns),
             "alignment_zero_shot": zero_shot(self.alignment(), self.tokenizer, scenes[:120], pictures[:120], self.preset.nouns),
             "preference_pairs_right": preference_accuracy(self.preference(), self.tokenizer, self.vae(), self.preset.nouns, self.seed),
             "aesthetic_correlation": correlation,
