@@ -101,6 +101,7 @@ def _card(nouns: int, facts: Mapping[str, Any]) -> dict[str, Any]:
         },
         "world": WORLD,
         "objective": "preference",
+        "intent": "alignment",
         "judge": "judge",
         "vocabulary": "judge/world.json",
         "prompts": {"heldout": "prompts/heldout.jsonl"},
