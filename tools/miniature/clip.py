@@ -32,7 +32,7 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 
 
 FULL_SHARE = 0.6  # of the captions in contrastive training: those that leave nothing out, so that every attribute can tell pictures apart
-APART = ("embedding", "heads", "projection")  # for AdamW, not Muon
+APART = ("token_embedding", "position_embedding", "class_embedding", "heads", "projection")  # for AdamW, not Muon
 
 
 @contextmanager
@@ -139,6 +139,27 @@ class _Namer:
         named = F.cross_entropy(names[there], noun[there])
         coloured = F.cross_entropy(self.heads["colour"](patches).flatten(0, 1).float()[there], colour[there], ignore_index=UNSAID)
         return whole + 2 * (named + empty + 0.5 * coloured) + F.cross_entropy(self.heads["order"](features).float(), order)
+
+
+def train_seeing(
+    name: str, model: CLIPModel, namer: _Namer, data: Dataset, schedule: Schedule, batch: int, work: Path, seed: int,
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Train the image tower and `namer` on pictures alone, before any caption is shown: as a text tower that reads first, a tower that
+    sees first needs few captions to be told what its things are called."""
+    import torch
+
+    device = device_of(model)
+
+    def loss(rng: np.random.Generator) -> torch.Tensor:
+        rows = np.sort(rng.choice(len(data), batch, replace=False))
+        with mixed_precision(device):
+            seen = model.vision_model(pixel_values=normalised(data.pictures[rows]).to(device))
+            image = model.visual_projection(seen.pooler_output).float()
+            return namer.loss(image, seen.last_hidden_state[:, 1:], [data.scene(int(row)) for row in rows])
+
+    parts = {"vision": model.vision_model, "projection": model.visual_projection, "heads": namer.heads}
+    train(name, torch.nn.ModuleDict(parts), loss, schedule, work, seed, say, lambda module, decay: muon(module, decay, APART))
 
 
 def train_clip(

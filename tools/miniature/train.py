@@ -10,18 +10,16 @@ import copy
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from promptdb.errors import BadInput
 from tools.miniature.kept import Kept
-from tools.miniature.loop import Schedule
+from tools.miniature.presets import PRESETS, STAGES, Preset, shortened
 from tools.miniature.vocabulary import WORLD
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
@@ -30,73 +28,6 @@ if TYPE_CHECKING:
     from tools.scoring.judge_network import JudgeNetwork
 
 WEIGHTS = Path(__file__).parent / "weights"
-FRESH = 4000  # scenes on which scorers and judge are measured: a share near 0.95 is then known to 0.3 points
-STAGES = ("vae", "text_encoder", "alignment", "judge", "unet", "preference")
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """How much of the world and how long. `groups`: training pictures / 4; `pool`: prompts with ranked
-    pictures; `*_batch`: pictures (preference: prompts) a step."""
-
-    nouns: int
-    groups: int
-    vae: Schedule
-    reading: Schedule
-    text_encoder: Schedule
-    alignment: Schedule
-    judge: Schedule
-    unet: Schedule
-    preference: Schedule
-    vae_batch: int = 16
-    clip_batch: int = 64
-    judge_batch: int = 32
-    unet_batch: int = 48
-    preference_prompts: int = 32
-    pool: int = 6000
-    unet_channels: tuple[int, int, int] = (64, 96, 144)
-
-
-PRESETS = {
-    "cpu": Preset(
-        nouns=60,
-        groups=20000,
-        vae=Schedule(2600, 5e-3, 100, average=0.995),
-        reading=Schedule(1500, 5e-3, 100),
-        text_encoder=Schedule(300, 1.5e-3, 50, weight_decay=0.05),
-        alignment=Schedule(3600, 3e-3, 100, weight_decay=0.05, average=0.998),
-        judge=Schedule(8000, 1.5e-3, 200, average=0.998),
-        unet=Schedule(10500, 5e-3, 300, average=0.999),
-        preference=Schedule(500, 3e-4, 40, average=0.99),
-    ),
-    "gpu": Preset(
-        nouns=150,
-        groups=60000,
-        vae=Schedule(16000, 5e-3, 300, average=0.999),
-        reading=Schedule(8000, 5e-3, 200),
-        text_encoder=Schedule(3000, 1.5e-3, 200, weight_decay=0.05),
-        alignment=Schedule(12000, 3e-3, 300, weight_decay=0.05, average=0.999),
-        judge=Schedule(30000, 1.5e-3, 500, average=0.999),
-        unet=Schedule(30000, 5e-3, 500, average=0.9995),
-        preference=Schedule(4000, 3e-4, 200, average=0.995),
-        vae_batch=64,
-        clip_batch=256,
-        judge_batch=128,
-        unet_batch=256,
-        preference_prompts=96,
-        unet_channels=(96, 144, 216),
-    ),
-}
-
-
-def shortened(preset: Preset, share: float) -> Preset:
-    """The same recipe with `share` of every stage's steps and pictures: for trying it out."""
-    schedules = {name: getattr(preset, name) for name in (*STAGES, "reading")}
-    cut = {
-        name: replace(schedule, steps=max(2, int(schedule.steps * share)), warmup=max(1, int(schedule.warmup * share)))
-        for name, schedule in schedules.items()
-    }
-    return replace(preset, groups=max(160, int(preset.groups * share)), pool=max(96, int(preset.pool * share)), **cut)
 
 
 def train(
@@ -235,35 +166,18 @@ class _Recipe:
 
         return kept_pool(self.vae(), self.preset.pool, self.preset.nouns, self.seed, self.work, self.say)
 
+    def styles(self) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
+        """LoRA weights of every style checkpoint: {name: {unet, text_encoder}}."""
+        return self._once("styles", self._trained_styles)
+
     def finish(self, out: Path, facts: dict[str, Any]) -> None:
         """Measure the scorers on fresh scenes and write the checkpoint."""
         from tools.miniature.export import Parts, export
-        from tools.miniature.judge import judge_accuracy
-        from tools.miniature.noun_gain import noun_gain
-        from tools.miniature.preference import fit_aesthetic, preference_accuracy
-        from tools.miniature.render import render
+        from tools.miniature.measure import measured
+        from tools.miniature.preference import fit_aesthetic
         from tools.miniature.samples import sample_grid
-        from tools.miniature.scene import draw_scene
-        from tools.miniature.vae import encode, psnr, reconstruct
-        from tools.miniature.zero_shot import variants_right, zero_shot
 
-        rng = np.random.default_rng([self.seed, 31337])
-        scenes = [draw_scene(rng, self.preset.nouns) for _ in range(FRESH)]
-        pictures = np.stack([render(scene) for scene in scenes])
         weight, bias, correlation = fit_aesthetic(self.alignment(), self.vae(), self.preset.nouns, self.seed)
-        latents = encode(self.vae(), pictures[:400]).to(self.device)
-        measured = {
-            "fresh_scenes": len(scenes),
-            "autoencoder_psnr_db": psnr(self.vae(), pictures[:256]),
-            "noun_gain": noun_gain(self.unet(), self.text_encoder(), self.tokenizer, scenes[:400], latents, self.preset.nouns),
-            "judge_on_renders": judge_accuracy(self.judge(), scenes, pictures),
-            "judge_on_reconstructions": judge_accuracy(self.judge(), scenes, reconstruct(self.vae(), pictures)),
-            "alignment_variants": variants_right(self.alignment(), self.tokenizer, scenes[:400], pictures[:400], self.preset.nouns),
-            "alignment_zero_shot": zero_shot(self.alignment(), self.tokenizer, scenes[:120], pictures[:120], self.preset.nouns),
-            "preference_pairs_right": preference_accuracy(self.preference(), self.tokenizer, self.vae(), self.preset.nouns, self.seed),
-            "aesthetic_correlation": correlation,
-        }
-        self.say(f"on fresh scenes: {measured}")
         parts = Parts(
             self.tokenizer,
             self.text_encoder(),
@@ -274,10 +188,29 @@ class _Recipe:
             (weight, bias),
             self.judge(),
             self.preset.nouns,
+            self.styles(),
         )
-        export(parts, out, {**facts, "measured": _rounded(measured)})
+        figures = {**measured(parts, self.seed), "aesthetic_correlation": round(correlation, 4)}
+        self.say(f"on fresh scenes: {figures}")
+        export(parts, out, {**facts, "measured": figures})
         sample_grid(out, self.work / "samples.png")
         self.say(f"checkpoint written to {out}; look at {self.work / 'samples.png'}")
+
+    def _trained_styles(self) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
+        import torch
+
+        from tools.miniature.style_specs import SPECS
+        from tools.miniature.style_training import merged, train_style
+
+        parts = self.unet(), self.text_encoder(), self.vae(), self.tokenizer, self.preset.nouns
+        settings = (self.preset.style, self.preset.style_batch, self.work, self.seed, self.say)
+        made = {spec.name: train_style(spec, *parts, *settings) for spec in SPECS if len(spec.looks) == 1}
+        for spec in SPECS:
+            if len(spec.looks) == 2:
+                first, second = (made[look] for look in spec.looks)
+                made[spec.name] = {part: merged(first[part], second[part]) for part in first}
+        torch.save({}, self.work / "styles.done.pt")
+        return {spec.name: made[spec.name] for spec in SPECS}
 
     def _trained_clip(self, name: str, seed: int, rare: bool) -> CLIPModel:
         from tools.miniature.clip import new_clip, train_clip
@@ -297,11 +230,3 @@ class _Recipe:
         if name not in self._made:
             self._made[name] = self.kept.part(name).to(self.device) if name in self.kept.stages else make()
         return self._made[name]
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, int):
-        return value
-    return round(float(value), 4)
