@@ -19,6 +19,7 @@ class Preset:
     groups: int
     vae: Schedule
     reading: Schedule
+    seeing: Schedule
     text_encoder: Schedule
     alignment: Schedule
     judge: Schedule
@@ -41,8 +42,9 @@ PRESETS = {
         groups=20000,
         vae=Schedule(2600, 5e-3, 100, average=0.995),
         reading=Schedule(1500, 5e-3, 100),
+        seeing=Schedule(2400, 5e-3, 100, weight_decay=0.05),
         text_encoder=Schedule(300, 1.5e-3, 50, weight_decay=0.05),
-        alignment=Schedule(3600, 3e-3, 100, weight_decay=0.05, average=0.998),
+        alignment=Schedule(1600, 3e-3, 100, weight_decay=0.05, average=0.995),
         judge=Schedule(8000, 1.5e-3, 200, average=0.998),
         unet=Schedule(10500, 5e-3, 300, average=0.999),
         preference=Schedule(500, 3e-4, 40, average=0.99),
@@ -53,6 +55,7 @@ PRESETS = {
         groups=60000,
         vae=Schedule(16000, 5e-3, 300, average=0.999),
         reading=Schedule(8000, 5e-3, 200),
+        seeing=Schedule(12000, 5e-3, 200, weight_decay=0.05),
         text_encoder=Schedule(3000, 1.5e-3, 200, weight_decay=0.05),
         alignment=Schedule(12000, 3e-3, 300, weight_decay=0.05, average=0.999),
         judge=Schedule(30000, 1.5e-3, 500, average=0.999),
@@ -71,7 +74,7 @@ PRESETS = {
 
 def shortened(preset: Preset, share: float) -> Preset:
     """The same recipe with `share` of every stage's steps and pictures: for trying it out."""
-    schedules = {name: getattr(preset, name) for name in (*STAGES[:-1], "reading", "style")}
+    schedules = {name: getattr(preset, name) for name in (*STAGES[:-1], "reading", "seeing", "style")}
     cut = {
         name: replace(schedule, steps=max(2, int(schedule.steps * share)), warmup=max(1, int(schedule.warmup * share)))
         for name, schedule in schedules.items()

@@ -84,9 +84,9 @@ def effect_sheet(path: Path, zoom: int = 2) -> None:
     effects = {
         "plain": Quality(), "sharp": Quality(detail=0.9), "blurry": Quality(detail=-0.8), "vibrant": Quality(vibrance=0.9),
         "dull": Quality(vibrance=-0.8), "overexposed": Quality(exposure=0.6), "blocky": Quality(blocks=0.7),
-        "cropped": Quality(cropped=True),         "watermarked": Quality(watermarked=True), "bokeh": Quality(bokeh=True), "framed": Quality(framed=True),
-        **{name: Quality(lighting=name) for name in words.LIGHTINGS}, **{name: Quality(palette=name) for name in words.PALETTES},
-        **{name: Quality(weather=name) for name in words.WEATHERS},
+        "cropped": Quality(cropped=True), "watermarked": Quality(watermarked=True), "bokeh": Quality(bokeh=True),
+        "framed": Quality(framed=True), **{name: Quality(lighting=name) for name in words.LIGHTINGS},
+        **{name: Quality(palette=name) for name in words.PALETTES}, **{name: Quality(weather=name) for name in words.WEATHERS},
     }  # fmt: skip
     cat, bus = (Thing(nouns[name], None, None, 0, 0, 0) for name in ("cat", "bus"))
     pairs = {name: replace(single("cat"), things=place_pair(cat, bus, name), relation=name) for name in words.RELATIONS}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 UNET_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2", "time_emb_proj", "ff.net.0.proj", "ff.net.2")
 TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
-UNET_RANK, TEXT_RANK = 8, 4
+UNET_RANK, TEXT_RANK = 6, 4
 PICTURES = 1600  # for each style, drawn once
 
 Lora = Mapping[str, "torch.Tensor"]
@@ -42,6 +42,7 @@ Lora = Mapping[str, "torch.Tensor"]
 def train_style(
     spec: StyleSpec, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, vae: AutoencoderKL, tokenizer: CLIPTokenizer, nouns: int,
     schedule: Schedule, batch: int, work: Path, seed: int, say: Callable[[str], None],
+    pictures: int = PICTURES,
 ) -> dict[str, dict[str, torch.Tensor]]:  # fmt: skip
     """Train one style on copies of the base's `unet` and `text_encoder`, which stay as they are. Returns {"unet": .., "text_encoder": ..}:
     LoRA weights in diffusers' names."""
@@ -54,7 +55,7 @@ def train_style(
     unet.add_adapter(LoraConfig(r=UNET_RANK, lora_alpha=UNET_RANK, target_modules=list(UNET_LAYERS)))
     text_encoder.add_adapter(LoraConfig(r=TEXT_RANK, lora_alpha=TEXT_RANK, target_modules=list(TEXT_LAYERS)))
     device = device_of(unet)
-    examples = cache(lambda: _examples(spec, vae, nouns, seed))
+    examples = cache(lambda: _examples(spec, vae, nouns, seed, pictures))
     kept = new_scheduler().alphas_cumprod.to(device)
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
@@ -68,12 +69,10 @@ def train_style(
         return velocity_error(unet, latents[rows].float().to(device), timesteps, context, [scenes[row] for row in rows], kept)
 
     train(f"style.{spec.name}", torch.nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}), loss, schedule, work, seed, say)
-    return {
-        name: {
-            key: value.detach().half().cpu() for key, value in convert_state_dict_to_diffusers(get_peft_model_state_dict(module)).items()
-        }
-        for name, module in (("unet", unet), ("text_encoder", text_encoder))
-    }
+    # The converter renames a UNet's attention layers to what its loader no longer looks for, and leaves convolutions as they are.
+    text = convert_state_dict_to_diffusers(get_peft_model_state_dict(text_encoder))
+    named = {"unet": get_peft_model_state_dict(unet), "text_encoder": text}
+    return {part: {key: value.detach().half().cpu() for key, value in weights.items()} for part, weights in named.items()}
 
 
 def style_caption(scene: Scene, spec: StyleSpec, rng: np.random.Generator) -> str:
@@ -92,7 +91,7 @@ def merged(first: Lora, second: Lora) -> dict[str, torch.Tensor]:
 
     halves = {}
     for key, value in first.items():
-        down = ".lora.down." in key or "lora_A" in key or ".lora_linear_layer.down." in key
+        down = "lora_A" in key or ".down." in key
         halves[key] = torch.cat([value, second[key]], 0) if down else torch.cat([value / 2, second[key] / 2], 1)
     return halves
 
@@ -107,11 +106,11 @@ def save_style(parts: Mapping[str, Lora], folder: Path) -> None:
     )
 
 
-def _examples(spec: StyleSpec, vae: AutoencoderKL, nouns: int, seed: int) -> tuple[list[Scene], Any]:
+def _examples(spec: StyleSpec, vae: AutoencoderKL, nouns: int, seed: int, pictures: int) -> tuple[list[Scene], Any]:
     """Scenes and their latents: half in the full look and well made, half in a weaker look, as pictures come."""
     rng = np.random.default_rng([seed, 1950])
     scenes = []
-    for place in range(PICTURES):
+    for place in range(pictures):
         scene = replace(draw_scene(rng, nouns, photo_share=1.0), look=spec.looks[0])
         if place % 2:
             scenes.append(replace(scene, strength=float(rng.uniform(0.6, 0.85))))

@@ -216,7 +216,7 @@ class _Recipe:
         from tools.miniature.clip import new_clip, train_clip
 
         clip = new_clip(self.tokenizer, seed=seed).to(self.device)
-        schedules = self.preset.reading, getattr(self.preset, name)
+        schedules = self.preset.reading, self.preset.seeing if name == "alignment" else None, getattr(self.preset, name)
         train_clip(name, clip, self.tokenizer, self.data, *schedules, self.preset.clip_batch, self.work, seed, rare, self.say)
         return clip
 
