@@ -79,4 +79,4 @@ def shortened(preset: Preset, share: float) -> Preset:
         name: replace(schedule, steps=max(2, int(schedule.steps * share)), warmup=max(1, int(schedule.warmup * share)))
         for name, schedule in schedules.items()
     }
-    return replace(preset, groups=max(160, int(preset.groups * share)), pool=max(96, int(preset.pool * share)), **cut)
+    return replace(preset, groups=max(40, int(preset.groups * share)), pool=max(96, int(preset.pool * share)), **cut)

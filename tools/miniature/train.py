@@ -99,7 +99,7 @@ class _Recipe:
         self.preset, self.work, self.seed, self.device, self.say = preset, work, seed, device, say
         self.tokenizer: CLIPTokenizer = kept_tokenizer(work / "tokenizer", seed)
         self.data: Dataset = render_dataset(work / "scenes", preset.groups, preset.nouns, seed)
-        self.looks: Dataset = render_dataset(work / "looks", max(40, preset.groups // 16), preset.nouns, seed + 1, looks=True)
+        self.looks: Dataset = render_dataset(work / "looks", max(16, preset.groups // 16), preset.nouns, seed + 1, looks=True)
         self._made: dict[str, Any] = {}
 
     def vae(self) -> AutoencoderKL:
