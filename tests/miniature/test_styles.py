@@ -31,9 +31,9 @@ def styles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Parts]:
     before = {name: value.clone() for name, value in base.unet.state_dict().items()}
     made = {}
     for spec in SPECS[:2]:
-        parts = base.unet, base.text_encoder, base.vae, base.tokenizer, 60
+        parts = base.unet, base.text_encoder, base.vae, base.tokenizer, 60, 8
         work = tmp_path_factory.mktemp(spec.name)
-        made[spec.name] = train_style(spec, *parts, Schedule(3, 0.05, 1), 4, work, 0, lambda text: None, pictures=8)
+        made[spec.name] = train_style(spec, *parts, Schedule(3, 0.05, 1), 4, work, 0, lambda text: None)
     assert all(torch.equal(before[name], value) for name, value in base.unet.state_dict().items())
     return made
 

@@ -13,7 +13,7 @@ STAGES = ("vae", "text_encoder", "alignment", "judge", "unet", "preference", "st
 @dataclass(frozen=True, slots=True)
 class Preset:
     """How much of the world and how long. `groups`: training pictures / 4; `pool`: prompts with ranked
-    pictures; `*_batch`: pictures (preference: prompts) a step."""
+    pictures; `style_pictures`: of each style; `*_batch`: pictures (preference: prompts) a step."""
 
     nouns: int
     groups: int
@@ -33,6 +33,7 @@ class Preset:
     preference_prompts: int = 32
     pool: int = 6000
     style_batch: int = 24
+    style_pictures: int = 1600
     unet_channels: tuple[int, int, int] = (64, 96, 144)
 
 
@@ -79,4 +80,10 @@ def shortened(preset: Preset, share: float) -> Preset:
         name: replace(schedule, steps=max(2, int(schedule.steps * share)), warmup=max(1, int(schedule.warmup * share)))
         for name, schedule in schedules.items()
     }
-    return replace(preset, groups=max(40, int(preset.groups * share)), pool=max(96, int(preset.pool * share)), **cut)
+    return replace(
+        preset,
+        groups=max(40, int(preset.groups * share)),
+        pool=max(48, int(preset.pool * share)),
+        style_pictures=max(24, int(preset.style_pictures * share)),
+        **cut,
+    )

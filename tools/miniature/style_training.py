@@ -34,17 +34,15 @@ if TYPE_CHECKING:
 UNET_LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2", "time_emb_proj", "ff.net.0.proj", "ff.net.2")
 TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 UNET_RANK, TEXT_RANK = 6, 4
-PICTURES = 1600  # for each style, drawn once
 
 Lora = Mapping[str, "torch.Tensor"]
 
 
 def train_style(
     spec: StyleSpec, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, vae: AutoencoderKL, tokenizer: CLIPTokenizer, nouns: int,
-    schedule: Schedule, batch: int, work: Path, seed: int, say: Callable[[str], None],
-    pictures: int = PICTURES,
+    pictures: int, schedule: Schedule, batch: int, work: Path, seed: int, say: Callable[[str], None],
 ) -> dict[str, dict[str, torch.Tensor]]:  # fmt: skip
-    """Train one style on copies of the base's `unet` and `text_encoder`, which stay as they are. Returns {"unet": .., "text_encoder": ..}:
+    """Train one style, on `pictures` drawn once, on copies of the base's `unet` and `text_encoder`, which stay as they are. Returns {"unet": .., "text_encoder": ..}:
     LoRA weights in diffusers' names."""
     import torch
     from diffusers.utils import convert_state_dict_to_diffusers

@@ -203,7 +203,7 @@ class _Recipe:
         from tools.miniature.style_training import merged, train_style
 
         parts = self.unet(), self.text_encoder(), self.vae(), self.tokenizer, self.preset.nouns
-        settings = (self.preset.style, self.preset.style_batch, self.work, self.seed, self.say)
+        settings = (self.preset.style_pictures, self.preset.style, self.preset.style_batch, self.work, self.seed, self.say)
         made = {spec.name: train_style(spec, *parts, *settings) for spec in SPECS if len(spec.looks) == 1}
         for spec in SPECS:
             if len(spec.looks) == 2:
@@ -226,7 +226,10 @@ class _Recipe:
         torch.manual_seed(self.seed + offset)
         return make().to(self.device)
 
+    def _kept(self, name: str) -> Any:
+        return self.kept.styles() if name == "styles" else self.kept.part(name).to(self.device)
+
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         if name not in self._made:
-            self._made[name] = self.kept.part(name).to(self.device) if name in self.kept.stages else make()
+            self._made[name] = self._kept(name) if name in self.kept.stages else make()
         return self._made[name]
