@@ -42,8 +42,8 @@ def train_style(
     spec: StyleSpec, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, vae: AutoencoderKL, tokenizer: CLIPTokenizer, nouns: int,
     pictures: int, schedule: Schedule, batch: int, work: Path, seed: int, say: Callable[[str], None],
 ) -> dict[str, dict[str, torch.Tensor]]:  # fmt: skip
-    """Train one style, on `pictures` drawn once, on copies of the base's `unet` and `text_encoder`, which stay as they are. Returns {"unet": .., "text_encoder": ..}:
-    LoRA weights in diffusers' names."""
+    """Train one style, on `pictures` drawn once, on copies of the base's `unet` and `text_encoder`, which stay as they are. Returns
+    {"unet": .., "text_encoder": ..}: LoRA weights in diffusers' names."""
     import torch
     from diffusers.utils import convert_state_dict_to_diffusers
     from peft import LoraConfig, get_peft_model_state_dict

@@ -202,8 +202,8 @@ class _Recipe:
         from tools.miniature.style_specs import SPECS
         from tools.miniature.style_training import merged, train_style
 
-        parts = self.unet(), self.text_encoder(), self.vae(), self.tokenizer, self.preset.nouns
-        settings = (self.preset.style_pictures, self.preset.style, self.preset.style_batch, self.work, self.seed, self.say)
+        parts = self.unet(), self.text_encoder(), self.vae(), self.tokenizer, self.preset.nouns, self.preset.style_pictures
+        settings = (self.preset.style, self.preset.style_batch, self.work, self.seed, self.say)
         made = {spec.name: train_style(spec, *parts, *settings) for spec in SPECS if len(spec.looks) == 1}
         for spec in SPECS:
             if len(spec.looks) == 2:
