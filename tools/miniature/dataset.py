@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tools.miniature.files import write_whole
 from tools.miniature.render import render
 from tools.miniature.scene import SIDE, Scene, Thing, draw_scene, place_pair, place_several, place_single
 from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, GREY_STYLES, LOOKS, NOUNS, RELATIONS, STYLES, WORLD
@@ -112,7 +113,7 @@ def render_dataset(folder: Path, groups: int, nouns: int, seed: int, workers: in
                 pictures[start * GROUP : stop * GROUP] = rendered
         pictures.flush()
         os.replace(part, folder / "pictures.npy")
-        marker.write_text(json.dumps(settings))
+        write_whole(marker, json.dumps(settings))
     return Dataset(folder)
 
 

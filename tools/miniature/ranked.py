@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tools.miniature.dataset import one_change
+from tools.miniature.files import write_whole
 from tools.miniature.render import render
 from tools.miniature.scene import (
     SIDE,
@@ -126,5 +127,5 @@ def kept_pool(vae: AutoencoderKL, count: int, nouns: int, seed: int, work: Path,
             pictures[start : start + 2 * 64] = reconstruct(vae, part.reshape(-1, SIDE, SIDE, 3)).reshape(part.shape)
         pictures.flush()
         aside.replace(path)
-        marker.write_text(json.dumps(settings))
+        write_whole(marker, json.dumps(settings))
     return Pool(np.load(path, mmap_mode="r"), seed, nouns)

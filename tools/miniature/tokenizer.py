@@ -6,6 +6,8 @@ same tokens.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +56,10 @@ def kept_tokenizer(folder: Path, seed: int) -> CLIPTokenizer:
     from transformers import CLIPTokenizer
 
     if not (folder / "tokenizer.json").is_file():
-        build_tokenizer(seed).save_pretrained(folder)
+        aside = folder.with_name(f"{folder.name}.{os.getpid()}")  # renamed when it is whole, so that a kill leaves no half of one
+        build_tokenizer(seed).save_pretrained(aside)
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
     return CLIPTokenizer.from_pretrained(folder)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptdb.errors import BadInput
+from tools.miniature.files import save_whole, write_whole
 from tools.miniature.kept import Kept
 from tools.miniature.presets import PRESETS, STAGES, Preset, shortened
 from tools.miniature.vocabulary import WORLD
@@ -84,7 +85,7 @@ def _begin(work: Path, asked: dict[str, Any]) -> None:
             differs = ", ".join(f"{name} {begun.get(name)} (now {value})" for name, value in asked.items() if begun.get(name) != value)
             raise BadInput(f"{work} holds a training of {differs}: give another --work, or --restart to throw it away")
     else:
-        note.write_text(json.dumps(asked) + "\n", encoding="utf-8")
+        write_whole(note, json.dumps(asked) + "\n")
 
 
 class _Recipe:
@@ -197,8 +198,6 @@ class _Recipe:
         self.say(f"checkpoint written to {out}; look at {self.work / 'samples.png'}")
 
     def _trained_styles(self) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
-        import torch
-
         from tools.miniature.style_specs import SPECS
         from tools.miniature.style_training import merged, train_style
 
@@ -209,7 +208,7 @@ class _Recipe:
             if len(spec.looks) == 2:
                 first, second = (made[look] for look in spec.looks)
                 made[spec.name] = {part: merged(first[part], second[part]) for part in first}
-        torch.save({}, self.work / "styles.done.pt")
+        save_whole({}, self.work / "styles.done.pt")
         return {spec.name: made[spec.name] for spec in SPECS}
 
     def _trained_clip(self, name: str, seed: int, rare: bool) -> CLIPModel:
