@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graph.intent import witness
 from graph.nodes import conditioning_of
 from graph.state import Context, RefineState, ScoreRow
 from promptdb.images import provenance, write_png
@@ -64,6 +65,7 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
         "warnings": outcome["warnings"],
         "notes": _notes(context, state),
         "compared": best is not None,
+        "witness": guard.name if (guard := witness(context)) else "",
         "objective": objective,
         "pairs": _pairs(context, state, found),
         "aspect": page.aspect(context),
