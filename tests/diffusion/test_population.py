@@ -52,7 +52,7 @@ def drawings_of(checkpoint: Checkpoint, asked: Sequence[Conditioning], seeds: Se
 
 def shared_pictures(sampler: Sampler, drawings: Sequence[Drawing], bucket: Callable[[int], int] = lambda count: count) -> torch.Tensor:
     """Pictures of a population as floats, in the order asked for."""
-    [timing] = {sampler._timing(drawing.settings) for drawing in drawings}
+    [timing] = {sampler.timing(drawing.settings) for drawing in drawings}
     population = Population(sampler.checkpoint, sampler.scripts, timing, drawings)
     found: dict[str, torch.Tensor] = {}
     for batch in population.batches(Sizes(bucket, lambda size: False), lambda latents, count: sampler.checkpoint.decode(latents)[:count]):
@@ -150,7 +150,7 @@ def test_ranges_of_the_noise_level_end_when_half_the_noise_is_gone(sd1: Checkpoi
     by_sigma = Conditioning("a red cat", spans=spans, range_unit="sigma")
     sampler = Sampler(sd1)
     for scheduler in RUNNING:
-        timing = sampler._timing(settings_of(sd1, scheduler=scheduler, steps=20))
+        timing = sampler.timing(settings_of(sd1, scheduler=scheduler, steps=20))
         ends = [sampler.scripts.script(item, timing, True).starts[1] for item in (by_step, by_sigma)]
         assert ends[0] == -(-timing.calls // 2)
         assert 1 <= ends[1] < ends[0]  # most of the noise goes in the first steps

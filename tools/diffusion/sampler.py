@@ -80,7 +80,7 @@ class Sampler:
         Raises as `check` does for what a drawing says."""
         rows = 0
         for group in _groups(drawings):
-            guided, timing = group[0].settings.guidance_scale > 1, self._timing(group[0].settings)
+            guided, timing = group[0].settings.guidance_scale > 1, self.timing(group[0].settings)
             said = [((item.seed, item.settings.guidance_scale), self.scripts.script(item.conditioning, timing, guided)) for item in group]
             rows += shared_calls(said, timing.calls) * (2 if guided else 1)
         return rows
@@ -120,7 +120,7 @@ class Sampler:
             if not 0 <= drawing.seed <= MAX_SEED:
                 raise BadInput(f"a seed must lie between 0 and {MAX_SEED}, not {drawing.seed}")
         for drawing in drawings:
-            self.scripts.script(drawing.conditioning, self._timing(drawing.settings), drawing.settings.guidance_scale > 1)
+            self.scripts.script(drawing.conditioning, self.timing(drawing.settings), drawing.settings.guidance_scale > 1)
 
     def bucket(self, count: int, settings: SamplerSettings) -> int:
         """Batch size for the next of `count` drawings: a power of two, the same for the same count, settings and kind of device."""
@@ -135,7 +135,7 @@ class Sampler:
     def render(self, batch: Sequence[Drawing], bucket: int, hooks: Hooks | None = None) -> torch.Tensor:
         """Pictures of one batch as floats: (drawings, 3, height, width), fp32, not clamped. The batch shares all settings but the
         guidance scale, and is padded to `bucket` rows by its last drawing; every drawing has a row of its own."""
-        population = Population(self.checkpoint, self.scripts, self._timing(batch[0].settings), batch, shared=False)
+        population = Population(self.checkpoint, self.scripts, self.timing(batch[0].settings), batch, shared=False)
         sizes = Sizes(lambda count: bucket, lambda size: False)
         [whole] = population.batches(sizes, partial(self._decode, settings=batch[0].settings), hooks)
         self.rows_drawn += population.rows
@@ -144,9 +144,10 @@ class Sampler:
     def _population(self, group: Sequence[Drawing], hooks: Hooks | None) -> Population:
         """A method that takes part sees drawings, each with a row of its own."""
         taking_part = hooks is not None and (hooks.on_batch is not None or hooks.embeddings is not None)
-        return Population(self.checkpoint, self.scripts, self._timing(group[0].settings), group, shared=not taking_part)
+        return Population(self.checkpoint, self.scripts, self.timing(group[0].settings), group, shared=not taking_part)
 
-    def _timing(self, settings: SamplerSettings) -> Timing:
+    def timing(self, settings: SamplerSettings) -> Timing:
+        """Where each model call of these settings stands in the denoising. Raises BadInput where they cannot be served."""
         key = settings.scheduler, settings.steps
         if key not in self._timings:
             self._timings[key] = timing(self.checkpoint, *key)
