@@ -106,7 +106,8 @@ class Outcome(TypedDict):
 
 
 class RefineState(TypedDict, total=False):
-    """`search`: mean objective of each candidate on the search seeds, by conditioning id, best first; never reported as a result."""
+    """`search`: mean objective of each candidate on the search seeds, by conditioning id, best first; never reported as a result.
+    `findings`: what a solver leaves for the report, by method."""
 
     run: str
     prompt: str
@@ -120,6 +121,7 @@ class RefineState(TypedDict, total=False):
     dropped: Annotated[list[DroppedRow], operator.add]
     skipped: Annotated[list[SkippedRow], operator.add]
     warnings: Annotated[list[str], operator.add]
+    findings: Annotated[dict[str, Any], operator.or_]
     path: Annotated[list[PathRow], operator.add]
 
 
@@ -129,10 +131,26 @@ class Event(TypedDict, total=False):
     started: run, prompt, method, checkpoint, chat_model, resumed. node: node, phase, and at its end seconds and note.
     draw: images (about to be asked for, cached ones included). drawn, scored: as the Evaluator tells them, one for each new picture
     and score. candidate: text, negative, origin. dropped: origin, reason, count. skipped: method, reason. warning: text.
-    iteration: iteration, the leading instruction as text, count of arms. finished: outcome.
+    iteration: iteration, the leading instruction as text, count of arms. best: a search has a new best candidate: text, negative, its value
+    on the search seeds, count of candidates and UNet rows by then. learned: iteration of a gradient search, its loss as value, rows.
+    finished: outcome.
     """
 
-    kind: Literal["started", "node", "draw", "drawn", "scored", "candidate", "dropped", "skipped", "warning", "iteration", "finished"]
+    kind: Literal[
+        "started",
+        "node",
+        "draw",
+        "drawn",
+        "scored",
+        "candidate",
+        "dropped",
+        "skipped",
+        "warning",
+        "iteration",
+        "best",
+        "learned",
+        "finished",
+    ]  # fmt: skip
     run: str
     prompt: str
     method: str
@@ -157,4 +175,5 @@ class Event(TypedDict, total=False):
     reason: str
     count: int
     iteration: int
+    rows: float
     outcome: Any
