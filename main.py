@@ -24,9 +24,11 @@ from serve.converting import convert
 from serve.database_commands import app as db_app
 from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
 from serve.output import console, print_json
+from tools.dpo_diff.settings import DpoSettings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _LEARNING = LearningSettings()
+_DPO = DpoSettings()
 
 app = typer.Typer(
     help="Limner: give it a prompt and a diffusion checkpoint, and it returns a prompt that makes better images, with the evidence.",
@@ -47,10 +49,13 @@ def refine(
     settings: Settings,
     prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
     method: Annotated[str, typer.Option("--method", help="auto, rewrite, adapter, df-prompt or dpo-diff")] = "auto",
+    space: Annotated[str, typer.Option("--space", help="of dpo-diff: synonym, antonym, library, joined by +")] = _DPO.space,
+    search: Annotated[str, typer.Option("--search", help="of dpo-diff: limner, hybrid, gradient, evolution or random")] = _DPO.search,
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
     as_json: Json = False,
 ) -> None:
     """Refine one prompt: rewrite it, search, and check the best candidate on seeds that no search has seen."""
+    from graph.dpo_diff import DpoOptions
     from graph.sessions import Control
     from serve import refining, terminal
 
@@ -61,11 +66,38 @@ def refine(
         if resume:
             document = refining.resume(settings, resume, terminal.show_events, control)
         else:
-            document = refining.refine(settings, prompt, method, terminal.show_events, control)
+            document = refining.refine(settings, prompt, method, terminal.show_events, control, DpoOptions(space, search))
     if as_json:
         print_json(document)
     else:
         terminal.print_refined(document, console())
+
+
+@app.command()
+@takes_settings(*SEARCHING)
+def attack(
+    settings: Settings,
+    prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
+    search: Annotated[str, typer.Option("--search", help="limner, hybrid, gradient, evolution or random")] = _DPO.search,
+    resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find a prompt that means the same and that the model draws worse, and check it on seeds that no search has seen."""
+    from graph.sessions import Control
+    from serve import refining, terminal
+
+    if resume and prompt:
+        raise BadInput("give either a prompt or --resume RUN; a resumed run keeps its prompt")
+    control = Control()
+    with terminal.stop_on_signals(control):
+        if resume:
+            document = refining.resume(settings, resume, terminal.show_events, control, refining.ATTACK)
+        else:
+            document = refining.attack(settings, prompt, search, terminal.show_events, control)
+    if as_json:
+        print_json(document)
+    else:
+        terminal.print_refined(document, console(), attack=True)
 
 
 @app.command()
