@@ -25,9 +25,11 @@ from serve.database_commands import app as db_app
 from serve.miniature_commands import app as miniature_app
 from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
 from serve.output import console, print_json
+from tools.dpo_diff.settings import DpoSettings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _LEARNING = LearningSettings()
+_DPO = DpoSettings()
 
 app = typer.Typer(
     help="Limner: give it a prompt and a diffusion checkpoint, and it returns a prompt that makes better images, with the evidence.",
@@ -49,10 +51,13 @@ def refine(
     settings: Settings,
     prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
     method: Annotated[str, typer.Option("--method", help="auto, rewrite, adapter, df-prompt or dpo-diff")] = "auto",
+    space: Annotated[str, typer.Option("--space", help="of dpo-diff: synonym, antonym, library, joined by +")] = _DPO.space,
+    search: Annotated[str, typer.Option("--search", help="of dpo-diff: limner, hybrid, gradient, evolution or random")] = _DPO.search,
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
     as_json: Json = False,
 ) -> None:
     """Refine one prompt: rewrite it, search, and check the best candidate on seeds that no search has seen."""
+    from graph.dpo_diff import DpoOptions
     from graph.sessions import Control
     from serve import refining, terminal
 
@@ -63,11 +68,38 @@ def refine(
         if resume:
             document = refining.resume(settings, resume, terminal.show_events, control)
         else:
-            document = refining.refine(settings, prompt, method, terminal.show_events, control)
+            document = refining.refine(settings, prompt, method, terminal.show_events, control, DpoOptions(space, search))
     if as_json:
         print_json(document)
     else:
         terminal.print_refined(document, console())
+
+
+@app.command()
+@takes_settings(*SEARCHING)
+def attack(
+    settings: Settings,
+    prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
+    search: Annotated[str, typer.Option("--search", help="limner, hybrid, gradient, evolution or random")] = _DPO.search,
+    resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find a prompt that means the same and that the model draws worse, and check it on seeds that no search has seen."""
+    from graph.sessions import Control
+    from serve import refining, terminal
+
+    if resume and prompt:
+        raise BadInput("give either a prompt or --resume RUN; a resumed run keeps its prompt")
+    control = Control()
+    with terminal.stop_on_signals(control):
+        if resume:
+            document = refining.resume(settings, resume, terminal.show_events, control, refining.ATTACK)
+        else:
+            document = refining.attack(settings, prompt, search, terminal.show_events, control)
+    if as_json:
+        print_json(document)
+    else:
+        terminal.print_refined(document, console(), attack=True)
 
 
 @app.command()
@@ -112,16 +144,28 @@ def generate(
     negative: Annotated[str, typer.Option("--negative", help="what not to draw")] = "",
     count: Annotated[int, typer.Option("--count", min=1, help="pictures of each prompt, on seeds from --seed on")] = 1,
     source: Annotated[Path | None, typer.Option("--from", help="an image that Limner wrote, to be drawn again")] = None,
+    schedule: Annotated[bool, typer.Option("--schedule", help="show which words act at which step")] = False,
+    lenient: Annotated[bool, typer.Option("--lenient", help="brackets that begin no triple are plain text")] = False,
+    weights: Annotated[str, typer.Option("--weights", help="mean_restore, none, norm_restore or lerp_from_empty")] = "mean_restore",
+    ranges: Annotated[str, typer.Option("--ranges", help="what ranges are parts of: step or sigma (the noise level)")] = "step",
     as_json: Json = False,
 ) -> None:
-    """Draw, nothing else. With --from: draw again what an image says of itself."""
+    """Draw prompts, DF-Prompts such as "a cat, [sharp focus:0-0.5:1.25]" among them, nothing else. With --from: draw again what an image
+    says of itself."""
     from serve import drawing, terminal
+    from serve.asking import Reading
 
     if source is not None and prompts:
         raise BadInput("give either prompts or --from IMAGE.png; an image brings its own prompt")
-    document = drawing.redraw(settings, source) if source is not None else drawing.generate(settings, prompts or [], negative, count)
+    reading = Reading(lenient, weights, ranges)
+    if source is not None:
+        document = drawing.redraw(settings, source)
+    else:
+        document = drawing.generate(settings, prompts or [], negative, count, reading)
     if as_json:
         return print_json(document)
+    if schedule:
+        terminal.print_schedule(document["schedule"], console())
     terminal.print_rows(document["images"], ("path", "seed", "prompt"), console())
 
 

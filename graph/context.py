@@ -28,8 +28,9 @@ from tools.diffusion.denoising import Hooks
 from tools.diffusion.sampler import Sampler
 from tools.evaluator import Evaluator
 from tools.in_flight import InFlight
+from tools.scoring.adversarial import Adversarial
 from tools.scoring.base import Scorer
-from tools.scoring.registry import open_scorer
+from tools.scoring.registry import open_scorer, unavailable
 
 if TYPE_CHECKING:
     import torch
@@ -65,25 +66,31 @@ class StoppableSampler(Sampler):
         return super().draw(drawings, on_drawn, replace(own, on_step=on_step))
 
 
-def open_models(settings: Settings, with_scorers: bool = True, stop: Callable[[], None] = lambda: None) -> Models:
-    """Load the checkpoint and its scorers. `stop` is called before every denoising step and may raise. Raises BadInput."""
+def open_models(
+    settings: Settings, with_scorers: bool = True, stop: Callable[[], None] = lambda: None, objective: str = "", attack: bool = False
+) -> Models:
+    """Load the checkpoint and its scorers. `stop` is called before every denoising step and may raise. `objective`: what leads where the
+    settings name no scorer and this one is there. `attack`: it is to get worse. Raises BadInput."""
     checkpoint = open_checkpoint(settings.checkpoint, settings.device, settings.dtype)
     sampler = StoppableSampler(checkpoint, settings.truncate, stop)
-    scorers = open_scorers(settings, checkpoint) if with_scorers else ()
+    scorers = open_scorers(settings, checkpoint, objective) if with_scorers else ()
+    if attack and scorers:
+        scorers = (Adversarial(scorers[0]), *scorers[1:])
     changes: dict[str, Any] = {"steps": settings.steps, "guidance_scale": settings.guidance_scale}
     sampling = replace(sampler.default_settings, **{name: value for name, value in changes.items() if value is not None})
     checkpoint.scheduler(sampling.scheduler, sampling.steps)  # refuses what it cannot serve, before anything is written
     return Models(checkpoint, sampler, scorers, sampling)
 
 
-def open_scorers(settings: Settings, checkpoint: Checkpoint) -> tuple[Scorer, ...]:
+def open_scorers(settings: Settings, checkpoint: Checkpoint, objective: str = "") -> tuple[Scorer, ...]:
     """Those asked for, then the card's others, the judge last, so that something beside the objective is always reported.
 
     Raises BadInput where nothing could be an objective.
     """
     card = checkpoint.card
     own = sorted(card.scorers, key=lambda name: (name == card.judge, name != card.objective, list(card.scorers).index(name)))
-    names = list(dict.fromkeys([*settings.scorers, *own]))
+    asked = settings.scorers or ((objective,) if objective and not unavailable(objective, checkpoint) else ())
+    names = list(dict.fromkeys([*asked, *own]))
     if not names:
         raise BadInput(f"{checkpoint.name} comes without scorers; name one with --scorer (clip, hpsv2.1, aesthetic)")
     return tuple(open_scorer(name, checkpoint, checkpoint.device) for name in names)

@@ -57,6 +57,8 @@ def retrieve(state: RefineState, runtime: Runtime[Context]) -> Update:
 def rewrite(state: RefineState, runtime: Runtime[Context]) -> Update:
     """Ask the chat model for variants; what must not become a prompt is dropped, with a reason."""
     context, settings, prompt = runtime.context, runtime.context.settings, state["prompt"]
+    if state["method"] == "dpo-diff":  # searches the words of the prompt as it was typed
+        return {"candidates": [], "note": "not asked for"}
     plan = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     exemplars = [exemplar(row) for row in state["exemplars"]]
     wanted = min(settings.variants, plan.population - 1)

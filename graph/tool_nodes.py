@@ -28,7 +28,7 @@ from tools.solver import Solver, Task
 METHODS = ("auto", "rewrite", "adapter", "df-prompt", "dpo-diff")
 TOOLS = METHODS[2:]
 
-SOLVERS: Mapping[str, str] = {}
+SOLVERS: Mapping[str, str] = {"df-prompt": "tools.df_prompt.solver:DfPrompt", "dpo-diff": "tools.dpo_diff.solver:DpoDiff"}
 """Method name -> "module:factory" of its solver."""
 
 Factories = Mapping[str, Callable[[], Solver]]
@@ -81,19 +81,23 @@ def tool_node(method: str) -> Node:
         task = Task(state["prompt"], start or (plain,), tuple(settings.search), settings.pins)
         warnings: list[str] = []
         proposals: list[Conditioning] = []
-        # What search and held-out check will need is out of a solver's reach.
-        keep = COMPARED * (settings.heldout_seeds + settings.search_seeds)
+        # What search and held-out check will need is out of a solver's reach; so are the candidates that are there already.
+        keep = COMPARED * (settings.heldout_seeds + settings.search_seeds) + len(start) * settings.search_seeds
+        solver = context.solvers[method]()
         with kept_back(context.evaluator.budget, keep):
             try:
                 rng = np.random.default_rng([settings.seed, crc32(method.encode())])
-                proposals = list(context.solvers[method]().solve(task, context.evaluator, rng, emitter(runtime)))
+                proposals = list(solver.solve(task, context.evaluator, rng, emitter(runtime)))
             except BudgetSpent as error:
                 warnings.append(f"{method} ended early: {error}")
         found, lost = _accept(method, proposals, state, settings.pins)
         for row in found:
             tell(runtime, {"kind": "candidate", "text": row["conditioning"]["text"], "origin": method})
         dropped: list[DroppedRow] = [{"origin": method, "reason": "lost pin", "count": lost}] if lost else []
-        return {"candidates": found, "dropped": dropped, "warnings": warnings, "note": f"{len(found)} candidates"}
+        update: Update = {"candidates": found, "dropped": dropped, "warnings": warnings, "note": f"{len(found)} candidates"}
+        if findings := getattr(solver, "findings", None):
+            update["findings"] = {method: findings}
+        return update
 
     return run
 

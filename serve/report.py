@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from graph.intent import witness
 from graph.nodes import conditioning_of
 from graph.state import Context, RefineState, ScoreRow
 from promptdb.images import provenance, write_png
 from promptdb.records import text_id
 from serve import page
 from serve.diff import word_diff
+from serve.words_report import words_view
 from tools.evaluation import Evaluation
+from tools.scoring.adversarial import Adversarial
 
 
 @dataclass(frozen=True)
@@ -53,17 +56,21 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
     best = outcome["best"]
     text = conditioning_of(best).text if best else prompt
     row = outcome["scores"][objective]
+    attack = isinstance(context.evaluator.objective, Adversarial)
     return {
+        "attack": attack,
+        "words": words_view(context, state),
         "prompt": prompt,
         "run": state["run"],
         "method": state["method"],
         "checkpoint": context.evaluator.model.name,
         "improved": outcome["improved"],
-        "verdict": "Improved" if outcome["improved"] else "No improvement found",
+        "verdict": _verdict(outcome["improved"], attack),
         "summary": _summary(objective, row, higher[objective], outcome["improved"], best is not None, bool(state.get("unfaithful"))),
         "warnings": outcome["warnings"],
         "notes": _notes(context, state),
         "compared": best is not None,
+        "witness": guard.name if (guard := witness(context)) else "",
         "objective": objective,
         "pairs": _pairs(context, state, found),
         "aspect": page.aspect(context),
@@ -76,6 +83,12 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
         "candidates": _candidates_view(state),
         "facts": [*page.spent_facts(context), *page.drawing_facts(context)],
     }
+
+
+def _verdict(improved: bool, attack: bool) -> str:
+    if attack:
+        return "Led astray" if improved else "No prompt found that leads it astray"
+    return "Improved" if improved else "No improvement found"
 
 
 def _found(context: Context, state: RefineState) -> Evaluation:
