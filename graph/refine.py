@@ -23,6 +23,7 @@ from graph.plan import plan_images
 from graph.retrieval import exemplar, exemplars_for, origins
 from graph.state import CandidateRow, Context, DroppedRow, Outcome, RefineState, ScoreRow
 from graph.tool_nodes import TOOLS, tool_node
+from graph.world import outside_world
 from promptdb.records import Candidate, Conditioning
 from tools.budget import BudgetSpent
 from tools.evaluation import Evaluation
@@ -107,6 +108,9 @@ def gather(state: RefineState, runtime: Runtime[Context]) -> Update:
         context.db.add_candidate(Candidate(state["run"], conditioning_of(row), row["origin"], row["parent"], row["note"]))
     left_out = len(distinct) - len(population)
     warnings = [f"{left_out} candidates were not searched: the budget of {settings.budget} images does not reach"] if left_out else []
+    for warning in (outside := outside_world(context.card, state["prompt"])):
+        tell(runtime, {"kind": "warning", "text": warning})
+    warnings += outside
     return {"population": population, "warnings": warnings, "note": f"{len(population)} candidates, the user's prompt among them"}
 
 
