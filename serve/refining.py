@@ -20,6 +20,7 @@ from graph.state import Context, Event, RefineState
 from graph.tool_nodes import check_method, solvers
 from promptdb.errors import BadInput
 from promptdb.records import Run, canonical_text
+from serve.asking import spoken_by_triples
 from serve.report import ReportFiles, write_refine
 from serve.resuming import reopened
 from serve.rows import rounded
@@ -38,6 +39,10 @@ def refine(settings: Settings, prompt: str, method: str, show: Show, control: Co
     check_method(method, solvers())
     if not canonical_text(prompt):
         raise BadInput("the prompt is empty; say what the picture should show")
+    if words := spoken_by_triples(prompt):
+        raise BadInput(
+            f"refine takes plain words and finds ranges and weights itself: give it {words!r}, or draw this prompt with generate"
+        )
     plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     run = Run(new_run_id(COMMAND), COMMAND, canonical_text(prompt), {**settings.to_json(), "method": method})
     return _run(settings, run, method, show, control or Control())

@@ -96,6 +96,11 @@ def test_real_prompts_with_stray_brackets_are_drawn_as_text(capfd: pytest.Captur
     assert len(command(capfd, "generate", *bracketed, "--lenient", *options).document["images"]) == len(bracketed)
 
 
+def test_refine_takes_plain_words(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
+    result = command(capfd, "refine", PROMPT, "--checkpoint", tiny, "--out", tmp_path / "out")
+    assert result.code == 2 and "'a cat, red, blue'" in result.err and not (tmp_path / "out").exists()
+
+
 def test_unknown_weightings_and_units_are_refused() -> None:
     with pytest.raises(BadInput, match="--weights knows mean_restore"):
         Reading(weights="heavy")
