@@ -40,9 +40,7 @@ def refine(settings: Settings, prompt: str, method: str, show: Show, control: Co
     if not canonical_text(prompt):
         raise BadInput("the prompt is empty; say what the picture should show")
     if words := spoken_by_triples(prompt):
-        raise BadInput(
-            f"refine takes plain words and finds ranges and weights itself: give it {words!r}, or draw this prompt with generate"
-        )
+        raise BadInput(f"refine takes plain words and finds ranges and weights itself: give it {words!r}, or use generate")
     plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     run = Run(new_run_id(COMMAND), COMMAND, canonical_text(prompt), {**settings.to_json(), "method": method})
     return _run(settings, run, method, show, control or Control())
