@@ -22,6 +22,7 @@ from graph.nodes import Update, candidate_row, conditioning_of, emitter, missing
 from graph.plan import plan_images
 from graph.retrieval import exemplar, exemplars_for, origins
 from graph.state import CandidateRow, Context, DroppedRow, Outcome, RefineState, ScoreRow
+from graph.strip import draw_strip, strip_images
 from graph.tool_nodes import TOOLS, tool_node
 from promptdb.records import Candidate, Conditioning
 from tools.budget import BudgetSpent
@@ -92,7 +93,7 @@ def gather(state: RefineState, runtime: Runtime[Context]) -> Update:
     check needs."""
     context, settings = runtime.context, runtime.context.settings
     evaluator = context.evaluator
-    reserve = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds).heldout
+    reserve = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds).heldout + strip_images(state["candidates"])
     left = evaluator.budget.left("images") - reserve
     plain = candidate_row(Conditioning(state["prompt"]), "user")
     distinct = {row["id"]: row for row in [plain, *state["candidates"]]}
@@ -100,7 +101,7 @@ def gather(state: RefineState, runtime: Runtime[Context]) -> Update:
     for row in distinct.values():
         cost = missing_images(evaluator, [conditioning_of(row)], settings.search)
         if cost > left:
-            break
+            continue  # what a solver has drawn already still costs nothing
         left -= cost
         population.append(row)
     for row in population:
@@ -189,6 +190,8 @@ def heldout(state: RefineState, runtime: Runtime[Context]) -> Update:
 @node("finish")
 def finish(state: RefineState, runtime: Runtime[Context]) -> Update:
     outcome: Outcome = {**state["outcome"], "warnings": state.get("warnings", [])}
+    if outcome["best"] and (rows := draw_strip(runtime, conditioning_of(outcome["best"]))):
+        outcome["strip"] = rows
     return {"outcome": outcome}
 
 

@@ -90,6 +90,16 @@ class ScoreRow(TypedDict, total=False):
     p: float
 
 
+class StripRow(TypedDict):
+    """One picture of the best candidate with the range of `words` moved to lo..hi of the elapsed denoising."""
+
+    words: str
+    lo: float
+    hi: float
+    seed: int
+    drawing: str
+
+
 class Outcome(TypedDict):
     """What a run found. `best`: the candidate that went into the held-out check (None: there was none). `result`: the conditioning
     to use, the user's own unless `improved`. `before`, `after`: drawing ids on the held-out seeds."""
@@ -103,6 +113,7 @@ class Outcome(TypedDict):
     before: list[str]
     after: list[str]
     warnings: list[str]
+    strip: NotRequired[list[StripRow]]
 
 
 class RefineState(TypedDict, total=False):

@@ -6,6 +6,7 @@ how a solver works.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -81,8 +82,7 @@ def tool_node(method: str) -> Node:
         task = Task(state["prompt"], start or (plain,), tuple(settings.search), settings.pins)
         warnings: list[str] = []
         proposals: list[Conditioning] = []
-        # What search and held-out check will need is out of a solver's reach; so are the candidates that are there already.
-        keep = COMPARED * (settings.heldout_seeds + settings.search_seeds) + len(start) * settings.search_seeds
+        keep = out_of_reach(context, state["method"], method, len(start))
         solver = context.solvers[method]()
         with kept_back(context.evaluator.budget, keep):
             try:
@@ -100,6 +100,21 @@ def tool_node(method: str) -> Node:
         return update
 
     return run
+
+
+def out_of_reach(context: Context, method: str, tool: str, candidates: int) -> int:
+    """Images that the solver `tool` may not spend: what search and held-out check will need; under `auto` also the search of the
+    `candidates` that are there already, and an equal share of the rest for every solver that is still to come."""
+    settings = context.settings
+    keep = COMPARED * (settings.heldout_seeds + settings.search_seeds)
+    tools = asked_tools(method)
+    if len(tools) > 1:
+        keep += candidates * settings.search_seeds
+        later = [name for name in tools[tools.index(tool) + 1 :] if not missing(name, context.solvers, context.evaluator)]
+        rest = context.evaluator.budget.left("images") - keep
+        if later and 0 < rest < math.inf:
+            keep += int(rest * len(later) / (len(later) + 1))
+    return keep
 
 
 @contextmanager
