@@ -177,7 +177,7 @@ def score(
 @takes_settings(*SEARCHING)
 def evaluate(
     settings: Settings,
-    suite: Annotated[str, typer.Argument(help="miniature, rewrite or batch-gradient")],
+    suite: Annotated[str, typer.Argument(help="miniature, rewrite, batch-gradient or dpo-diff")],
     full: Annotated[bool, typer.Option("--full", help="the large version; started again, it goes on where it was")] = False,
     as_json: Json = False,
 ) -> None:

@@ -37,8 +37,8 @@ VERSION = 1  # of what is kept: a change of the computation is taken anew
 
 
 class SearchGradient:
-    """`loss`: of pictures, lower is better. `latents`: what the drawings of candidates left behind. `decode`: a smaller decoder, `name`: what
-    tells it apart from the checkpoint's own."""
+    """`loss`: of pictures, lower is better. `latents`: what the drawings of candidates left behind. `decode`: a smaller decoder, and `name`
+    what tells it apart from the checkpoint's own."""
 
     def __init__(
         self,
