@@ -24,6 +24,7 @@ from serve.converting import convert
 from serve.database_commands import app as db_app
 from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
 from serve.output import console, print_json
+from tools.diffusion.away import ImagesAway
 from tools.dpo_diff.settings import DpoSettings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -189,7 +190,7 @@ def score(
 @takes_settings(*SEARCHING)
 def evaluate(
     settings: Settings,
-    suite: Annotated[str, typer.Argument(help="miniature, rewrite, batch-gradient or df-prompt")],
+    suite: Annotated[str, typer.Argument(help="miniature, rewrite, batch-gradient, df-prompt or dpo-diff")],
     full: Annotated[bool, typer.Option("--full", help="the large version; started again, it goes on where it was")] = False,
     as_json: Json = False,
 ) -> None:
@@ -297,7 +298,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(f"{error.format_message()} See --help.", BAD_INPUT)
     except Stopped as error:
         return _complain(str(error), INTERRUPTED)
-    except ServerAway as error:
+    except (ServerAway, ImagesAway) as error:
         return _complain(str(error), FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted; everything so far is kept", INTERRUPTED)

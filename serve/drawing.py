@@ -52,10 +52,10 @@ def redraw(settings: Settings, path: Path) -> dict[str, Any]:
     drawing = drawing_of(read_provenance(path))
     _check_places(settings)
     models = open_models(replace(settings, dtype=settings.dtype or drawing.settings.dtype), with_scorers=False)
-    if models.checkpoint.fingerprint != drawing.checkpoint:
+    if models.sampler.fingerprint != drawing.checkpoint:
         raise BadInput(
             f"{path} was drawn with the weights {drawing.checkpoint[:12]}, and {settings.checkpoint} has "
-            f"{models.checkpoint.fingerprint[:12]}; name the checkpoint it was drawn with by --checkpoint"
+            f"{models.sampler.fingerprint[:12]}; name the checkpoint it was drawn with by --checkpoint"
         )
     again = Models(models.checkpoint, models.sampler, (), drawing.settings)
     with _running(settings, again, drawing.conditioning.text) as (context, run):

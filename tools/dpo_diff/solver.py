@@ -202,11 +202,11 @@ def watched(evaluator: Evaluator, latents: KeptLatents) -> Evaluator:
 
 @contextmanager
 def rows_of_images(budget: Budget, evaluator: Evaluator) -> Iterator[None]:
-    """Meanwhile what is left in images is also a cap in UNet rows, so that gradients are paid from the same purse as pictures."""
-    cap, left = budget.unet_rows, budget.left("images")
-    if np.isfinite(left):
-        per_image = evaluator.model.unet_rows([evaluator.drawing(Conditioning(""), 0)])
-        reach = budget.spent["unet_rows"] + left * per_image
+    """Meanwhile the cap on images is also one on UNet rows, so that gradients are paid from the same purse as pictures."""
+    cap = budget.unet_rows
+    if budget.images is not None:
+        # Of the whole run, not of what is left: so a run that goes on after a kill has the same purse.
+        reach = budget.images * evaluator.model.unet_rows([evaluator.drawing(Conditioning(""), 0)])
         budget.unet_rows = reach if cap is None else min(cap, reach)
     try:
         yield
