@@ -159,6 +159,23 @@ def evaluate(
 
 
 @app.command()
+@takes_settings(*SEARCHING)
+def serve(
+    settings: Settings,
+    host: Annotated[str, typer.Option("--host", help="the address to listen on; any but this machine's own needs a --token")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 7878,
+    token: Annotated[
+        str | None, typer.Option("--token", envvar="LIMNER_TOKEN", help="what clients must show, 16 characters or more")
+    ] = None,
+    also: Annotated[list[str] | None, typer.Option("--also", help="a checkpoint that requests may name; repeatable")] = None,
+) -> None:
+    """Serve the HTTP API, OpenAI's API and MCP, with jobs that survive a restart. The options are what holds where a request is silent."""
+    from serve.serving import serve_http
+
+    serve_http(settings, host, port, token, tuple(also or ()))
+
+
+@app.command()
 @takes_settings("checkpoint", "device", "dtype", "steps", "guidance_scale", *STORED)
 def doctor(settings: Settings, as_json: Json = False) -> None:
     """Say what is here, what fits, what is missing, and what to do."""

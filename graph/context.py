@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agents.chat_model import ChatSettings, open_chat
 from graph.database import open_database
 from graph.journal import JournaledBudget, read_journal
+from graph.kept_models import opened_checkpoint, opened_scorer
 from graph.settings import Settings
 from graph.state import Context
 from graph.tool_nodes import check_method, solvers
@@ -23,13 +24,12 @@ from promptdb.images import ImageStore
 from promptdb.records import Conditioning, Drawing, SamplerSettings, canonical_text
 from promptdb.store import PromptDB
 from tools.diffusion.base import Drawn, PromptTooLong
-from tools.diffusion.checkpoint import Checkpoint, open_checkpoint
+from tools.diffusion.checkpoint import Checkpoint
 from tools.diffusion.denoising import Hooks
 from tools.diffusion.sampler import Sampler
 from tools.evaluator import Evaluator
 from tools.in_flight import InFlight
 from tools.scoring.base import Scorer
-from tools.scoring.registry import open_scorer
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ class StoppableSampler(Sampler):
 
 def open_models(settings: Settings, with_scorers: bool = True, stop: Callable[[], None] = lambda: None) -> Models:
     """Load the checkpoint and its scorers. `stop` is called before every denoising step and may raise. Raises BadInput."""
-    checkpoint = open_checkpoint(settings.checkpoint, settings.device, settings.dtype)
+    checkpoint = opened_checkpoint(settings.checkpoint, settings.device, settings.dtype)
     sampler = StoppableSampler(checkpoint, settings.truncate, stop)
     scorers = open_scorers(settings, checkpoint) if with_scorers else ()
     changes: dict[str, Any] = {"steps": settings.steps, "guidance_scale": settings.guidance_scale}
@@ -86,7 +86,7 @@ def open_scorers(settings: Settings, checkpoint: Checkpoint) -> tuple[Scorer, ..
     names = list(dict.fromkeys([*settings.scorers, *own]))
     if not names:
         raise BadInput(f"{checkpoint.name} comes without scorers; name one with --scorer (clip, hpsv2.1, aesthetic)")
-    return tuple(open_scorer(name, checkpoint, checkpoint.device) for name in names)
+    return tuple(opened_scorer(name, checkpoint, checkpoint.device) for name in names)
 
 
 def check_objective(scorers: Sequence[Scorer]) -> None:

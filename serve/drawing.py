@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,26 +11,28 @@ from typing import Any
 import numpy as np
 
 from graph.context import Models, check_folder, check_prompt, open_context, open_models, open_scorers
-from graph.sessions import new_run_id
+from graph.kept_models import opened_checkpoint
+from graph.sessions import Control, new_run_id
 from graph.settings import Settings
 from graph.state import Context
+from graph.stopped import Cancelled
 from promptdb.errors import BadInput
 from promptdb.images import drawing_of, provenance, read_provenance, write_png
 from promptdb.records import Conditioning, Drawing, Run, RunStatus, canonical_text
 from tools.budget import BudgetSpent
-from tools.diffusion.checkpoint import open_checkpoint
 
 COMMAND = "generate"
 
 
-def generate(settings: Settings, prompts: Sequence[str], negative: str, count: int) -> dict[str, Any]:
-    """Draw every prompt on `count` seeds from `settings.seed` on. Raises BadInput before anything is written."""
+def generate(settings: Settings, prompts: Sequence[str], negative: str, count: int, control: Control | None = None) -> dict[str, Any]:
+    """Draw every prompt on `count` seeds from `settings.seed` on. Raises BadInput before anything is written, Cancelled after
+    `control.request_drain()`."""
     if not prompts:
         raise BadInput("there is nothing to draw; give a prompt, or --from IMAGE.png")
     if count * len(prompts) > settings.budget:
         raise BadInput(f"{count * len(prompts)} pictures are more than the budget of {settings.budget}; raise --budget")
     _check_places(settings)
-    models = open_models(settings, with_scorers=False)
+    models = open_models(settings, with_scorers=False, stop=_cancel_check(control or Control()))
     if negative:
         check_prompt(negative, models.sampler, settings.truncate)
     texts = list(dict.fromkeys(check_prompt(prompt, models.sampler, settings.truncate) for prompt in prompts))
@@ -74,7 +76,7 @@ def score(settings: Settings, path: Path, prompt: str) -> dict[str, Any]:
         raise BadInput(f"there is no file {path}") from error
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"{path} is not a readable image") from error
-    checkpoint = open_checkpoint(settings.checkpoint, settings.device, settings.dtype)
+    checkpoint = opened_checkpoint(settings.checkpoint, settings.device, settings.dtype)
     scores = {item.name: float(item.score([image], [canonical_text(prompt)])[0]) for item in open_scorers(settings, checkpoint)}
     return {
         "image": str(path),
@@ -82,6 +84,14 @@ def score(settings: Settings, path: Path, prompt: str) -> dict[str, Any]:
         "checkpoint": checkpoint.name,
         "scores": {name: round(value, 6) if np.isfinite(value) else None for name, value in scores.items()},
     }
+
+
+def _cancel_check(control: Control) -> Callable[[], None]:
+    def check() -> None:
+        if control.drain_requested:
+            raise Cancelled(control.drain_reason or "stopped")
+
+    return check
 
 
 def _check_places(settings: Settings) -> None:
@@ -98,7 +108,7 @@ def _running(settings: Settings, models: Models, prompt: str) -> Iterator[tuple[
         try:
             yield context, run
         except BaseException as error:
-            status: RunStatus = "failed" if isinstance(error, Exception) else "interrupted"
+            status: RunStatus = "failed" if isinstance(error, Exception) and not isinstance(error, Cancelled) else "interrupted"
             context.db.finish_run(run, status, {"used": context.evaluator.budget.used()})
             raise
 

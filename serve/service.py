@@ -1,0 +1,234 @@
+"""What a server does for whoever asks, over whatever wire: the commands' own functions, each in the lane where its work belongs.
+
+Two lanes: one for what somebody waits for, one for what takes its time, so that a picture need not wait for an `optimize` run. Each has its
+own checkpoint in memory. Knows nothing of HTTP or MCP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from graph.database import open_database
+from graph.sessions import Control
+from graph.settings import Settings
+from graph.state import Event
+from promptdb.errors import BadInput
+from promptdb.filters import SAFE_BELOW, Filters
+from promptdb.images import ImageStore
+from promptdb.prompt_file import BatchPrompt
+from serve import database, drawing, exported, optimizing, refining, safe_files, stored
+from serve.converting import converted
+from serve.job_files import JobRecord
+from serve.jobs import Jobs
+from serve.lanes import Lane
+from serve.limits import DEFAULTS, Limits
+from serve.requests import ConvertAsk, DrawingAsk, GenerateAsk, OptimizeAsk, RefineAsk, SearchAsk, learning_of, settings_of
+
+Document = dict[str, Any]
+Made = TypeVar("Made")
+Tell = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What this server gives: its settings, the checkpoints that a request may name, its limits."""
+
+    settings: Settings
+    also: tuple[str, ...] = ()
+    limits: Limits = DEFAULTS
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([self.settings.checkpoint, *self.also]))
+
+
+@dataclass(frozen=True)
+class Ended(Generic[Made]):
+    """Work has ended, with this result."""
+
+    result: Made
+
+
+class Service:
+    """Open while the server lasts. `with_jobs`: whether this process runs the jobs of its folder; one process may.
+
+    Raises BadInput where the folder or the database cannot be used.
+    """
+
+    def __init__(self, offer: Offer, with_jobs: bool = True) -> None:
+        self.offer, self.limits = offer, offer.limits
+        self.db = open_database(offer.settings)
+        self.images = ImageStore(offer.settings.database.parent / "images")
+        self.drawing = Lane("draw", self.limits.waiting, self.limits.per_client)
+        self.learning = Lane("learn", self.limits.waiting, self.limits.per_client)
+        try:
+            self.jobs = Jobs(offer.settings, self.learning) if with_jobs else None
+        except BaseException:
+            self.db.close()
+            raise
+
+    def close(self) -> None:
+        if self.jobs:
+            self.jobs.close()
+        self.learning.close()
+        self.drawing.close()
+        self.db.close()
+
+    @property
+    def settings(self) -> Settings:
+        return self.offer.settings
+
+    def settings_for(self, ask: DrawingAsk) -> Settings:
+        return settings_of(ask, self.settings, self.offer.checkpoints, self.limits.budget)
+
+    async def refine(self, client: str, ask: RefineAsk, tell: Tell = lambda event: None) -> Document:
+        """`refine --json`; `tell` hears events in the lane's thread. Raises BadInput, Busy, Stopped."""
+        settings = self.settings_for(ask)
+        return await self.drawing.run(client, lambda control: refining.refine(settings, ask.prompt, ask.method, _each(tell), control))
+
+    async def generate(self, client: str, ask: GenerateAsk) -> Document:
+        """`generate --json`. Raises BadInput, Busy, Cancelled."""
+        settings = self.settings_for(ask)
+        wanted = len(ask.prompts) * ask.count
+        settings = replace(settings, budget=max(settings.budget, min(wanted, self.limits.budget)))
+        work = partial(drawing.generate, settings, ask.prompts, ask.negative, ask.count)
+        return await self.drawing.run(client, lambda control: work(control=control))
+
+    async def score(self, client: str, image: bytes, prompt: str, ask: DrawingAsk) -> Document:
+        """`score --json` of an uploaded picture. Raises BadInput where it is none, or too large."""
+        settings = self.settings_for(ask)
+
+        def work(control: Control) -> Document:
+            with self._uploaded(image) as path:
+                return {**drawing.score(settings, path, prompt), "image": ""}
+
+        return await self.drawing.run(client, work)
+
+    async def optimize(self, client: str, ask: OptimizeAsk, tell: Tell, started: Callable[[str], None]) -> Document:
+        """`optimize --json`, waited for; whoever stops waiting interrupts the run, which may be resumed. For `jobs`, see there."""
+        settings, learning = self.settings_for(ask), learning_of(ask)
+
+        def hear(event: Event) -> None:
+            if event["kind"] == "started":
+                started(event["run"])
+            tell(event)
+
+        def work(control: Control) -> Document:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "prompts.jsonl"
+                _write_prompts(path, prompts_of(ask))
+                return optimizing.optimize(settings, learning, path, None, _each(hear), control, ask.instruction)
+
+        return await self.learning.run(client, work)
+
+    def start_job(self, client: str, ask: OptimizeAsk) -> JobRecord:
+        """Raises BadInput, Busy."""
+        if self.jobs is None:
+            raise BadInput("this server runs no jobs")
+        settings, learning = self.settings_for(ask), learning_of(ask)
+        optimizing.check(settings, learning, len(ask.prompts))
+        return self.jobs.create(client, settings, learning, prompts_of(ask), ask.instruction)
+
+    def search(self, ask: SearchAsk) -> list[Document]:
+        safe = None if ask.nsfw else SAFE_BELOW
+        filters = Filters(ask.source, ask.min_score, safe, ask.min_words, ask.max_words, tuple(ask.contains), tuple(ask.excludes))
+        return database.find_in(self.db, ask.query, ask.limit, filters, ask.by, ask.diverse)
+
+    def convert(self, ask: ConvertAsk) -> Document:
+        return converted(ask.text, ask.to, ask.source, ask.steps, ask.negative, ask.lenient)
+
+    def prompt(self, id: str) -> Document | None:
+        """A prompt of the database, by id."""
+        found = self.db.prompt(id)
+        if found is None:
+            return None
+        return {"id": found.id, "text": found.text, "subject": found.subject, "negative": found.negative, "source": found.source}
+
+    def runs(self, limit: int) -> list[Document]:
+        return stored.runs_in(self.db, limit)
+
+    def run(self, id: str) -> Document | None:
+        return stored.run_in(self.db, id)
+
+    def preset(self, id: str) -> Document:
+        """Raises BadInput where the run learned nothing or is not done."""
+        return exported.preset(self.settings, id)
+
+    def run_files(self, id: str) -> list[str]:
+        return safe_files.run_files(self.settings.folder, id)
+
+    def run_file(self, id: str, name: str) -> Path | None:
+        return safe_files.run_file(self.settings.folder, id, name)
+
+    def image(self, key: str) -> Path | None:
+        """The file of a picture of the store. Raises BadInput for what is no hash."""
+        return safe_files.stored_image(self.images.folder, self.images.path(key))
+
+    @contextmanager
+    def _uploaded(self, image: bytes) -> Any:
+        """The picture as a file, for as long as it is looked at; nothing is decoded before its size is known to be harmless."""
+        check_picture(image, self.limits.pixels)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "upload"
+            path.write_bytes(image)
+            yield path
+
+
+def check_picture(image: bytes, most_pixels: int) -> None:
+    """Raises BadInput for what is no picture, and for one of too many pixels. Reads its header alone."""
+    import io
+
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(image), formats=["PNG", "JPEG", "WEBP", "GIF", "BMP"]) as opened:
+            width, height = opened.size
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput("the file is not a readable picture (PNG, JPEG, WebP, GIF or BMP)") from error
+    if width * height > most_pixels:
+        raise BadInput(f"the picture has {width} x {height} pixels; at most {most_pixels} are taken")
+
+
+def prompts_of(ask: OptimizeAsk) -> list[BatchPrompt]:
+    return [BatchPrompt(item) if isinstance(item, str) else BatchPrompt(item.prompt, tuple(item.pins)) for item in ask.prompts]
+
+
+def _write_prompts(path: Path, prompts: Iterable[BatchPrompt]) -> None:
+    import json
+
+    rows = [json.dumps({"prompt": prompt.text, "pins": list(prompt.pins)}, ensure_ascii=False) for prompt in prompts]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _each(tell: Tell) -> Callable[[Iterable[Event]], None]:
+    def show(events: Iterable[Event]) -> None:
+        for event in events:
+            tell(event)
+
+    return show
+
+
+async def told(work: Callable[[Tell], Coroutine[Any, Any, Made]]) -> AsyncIterator[Event | Ended[Made]]:
+    """Each event of `work(tell)` as it happens, then its result. Leaving early cancels it."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[Event | None] = asyncio.Queue()
+    task = asyncio.ensure_future(work(lambda event: _put(loop, queue, event)))
+    task.add_done_callback(lambda _: queue.put_nowait(None))  # behind all events: both go through the loop, in order
+    try:
+        while (event := await queue.get()) is not None:
+            yield event
+        yield Ended(task.result())
+    finally:
+        task.cancel()
+
+
+def _put(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Event | None], event: Event) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody listens any more, and the run is told so by other means
+        loop.call_soon_threadsafe(queue.put_nowait, event)

@@ -1,0 +1,44 @@
+"""Starting the servers: `serve` over HTTP, `mcp` over stdin and stdout. Checks first, then serves until told to end."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+from graph.settings import Settings
+from promptdb.errors import BadInput
+
+SECONDS_TO_END = 5  # for answers that are under way
+
+NEEDED = ("fastapi", "uvicorn", "mcp", "multipart")
+
+
+def check_extra(needed: tuple[str, ...] = NEEDED) -> None:
+    """Raises BadInput where the extra is not installed."""
+    absent = [name for name in needed if find_spec(name) is None]
+    if absent:
+        raise BadInput(f"serving needs {', '.join(absent)}: pip install -c constraints.txt -e '.[serve]'")
+
+
+def serve_http(settings: Settings, host: str, port: int, token: str | None, also: tuple[str, ...]) -> None:
+    """Serve until a signal says to end; jobs at work then go on with the next start. Raises BadInput."""
+    check_extra()
+    import uvicorn
+
+    from serve.api import build_app
+    from serve.gate import check_exposure
+    from serve.service import Offer
+
+    check_exposure(host, token)
+    config = uvicorn.Config(
+        build_app(Offer(settings, also), token, host),
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,  # headers of proxies are not believed: whoever sends them could choose whose limits count
+        server_header=False,
+        timeout_graceful_shutdown=SECONDS_TO_END,
+    )
+    print(f"serving on http://{'[' + host + ']' if ':' in host else host}:{port}", file=sys.stderr, flush=True)
+    uvicorn.Server(config).run()
