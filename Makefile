@@ -35,7 +35,7 @@ install: $(STAMP)  ## the virtual environment alone
 
 # What serves over HTTP and MCP is an extra of its own: a demo needs none of it.
 $(SERVING): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,serve-test,test]'
 	touch $@
 
 # The stamp is as old as the last install: a change of either list installs again, anything else does not.

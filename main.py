@@ -176,6 +176,18 @@ def serve(
 
 
 @app.command()
+@takes_settings(*SEARCHING)
+def mcp(
+    settings: Settings,
+    also: Annotated[list[str] | None, typer.Option("--also", help="a checkpoint that requests may name; repeatable")] = None,
+) -> None:
+    """Serve assistants over MCP, on stdin and stdout. The options are what holds where a request is silent."""
+    from serve.serving import serve_mcp
+
+    serve_mcp(settings, tuple(also or ()))
+
+
+@app.command()
 @takes_settings("checkpoint", "device", "dtype", "steps", "guidance_scale", *STORED)
 def doctor(settings: Settings, as_json: Json = False) -> None:
     """Say what is here, what fits, what is missing, and what to do."""

@@ -6,14 +6,17 @@ Routes are in routes.py and openai_routes.py; here errors become answers, and no
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 from graph.stopped import Cancelled, ServerAway, Stopped
 from promptdb.errors import BadInput
@@ -21,6 +24,7 @@ from serve import openai_routes, routes
 from serve.documents import ErrorDocument
 from serve.gate import HEALTH, Gate, error_document
 from serve.lanes import RETRY_SECONDS, Busy
+from serve.mcp_server import build_mcp
 from serve.service import Offer, Service
 
 ABOUT = """Limner returns prompts that make measurably better pictures, with the evidence. Errors have the form of OpenAI's API.
@@ -46,11 +50,10 @@ def build_app(offer: Offer, token: str | None = None, host: str = "127.0.0.1", s
     """
     own = service is None
     service = service or Service(offer)
-    stack = AsyncExitStack()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with stack:
+        async with mcp.session_manager.run():
             yield
         if own:
             service.close()
@@ -69,6 +72,8 @@ def build_app(offer: Offer, token: str | None = None, host: str = "127.0.0.1", s
     app.include_router(routes.router)
     app.include_router(routes.job_routes(offer.limits))
     app.include_router(openai_routes.router)
+    mcp = build_mcp(service)
+    app.router.routes.extend(_mcp_routes(mcp, offer))
     _answer_errors(app)
     _log_crashes(app)
     app.add_middleware(Gate, token=token, host=host, requests=offer.limits.requests)
@@ -79,6 +84,12 @@ def build_app(offer: Offer, token: str | None = None, host: str = "127.0.0.1", s
         return {"status": "ok"}
 
     return app
+
+
+def _mcp_routes(mcp: MCPServer, offer: Offer) -> Sequence[BaseRoute]:
+    """/mcp. Names and origins are checked at the gate, which knows more of them than the SDK's own check."""
+    unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    return mcp.streamable_http_app(max_request_body_size=offer.limits.upload * 3 // 2, transport_security=unchecked).routes
 
 
 def _answer_errors(app: FastAPI) -> None:

@@ -111,20 +111,15 @@ class Service:
 
         return await self.drawing.run(client, work)
 
-    async def optimize(self, client: str, ask: OptimizeAsk, tell: Tell, started: Callable[[str], None]) -> Document:
+    async def optimize(self, client: str, ask: OptimizeAsk, tell: Tell) -> Document:
         """`optimize --json`, waited for; whoever stops waiting interrupts the run, which may be resumed. For `jobs`, see there."""
         settings, learning = self.settings_for(ask), learning_of(ask)
-
-        def hear(event: Event) -> None:
-            if event["kind"] == "started":
-                started(event["run"])
-            tell(event)
 
         def work(control: Control) -> Document:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "prompts.jsonl"
                 _write_prompts(path, prompts_of(ask))
-                return optimizing.optimize(settings, learning, path, None, _each(hear), control, ask.instruction)
+                return optimizing.optimize(settings, learning, path, None, _each(tell), control, ask.instruction)
 
         return await self.learning.run(client, work)
 

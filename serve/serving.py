@@ -42,3 +42,18 @@ def serve_http(settings: Settings, host: str, port: int, token: str | None, also
     )
     print(f"serving on http://{'[' + host + ']' if ':' in host else host}:{port}", file=sys.stderr, flush=True)
     uvicorn.Server(config).run()
+
+
+def serve_mcp(settings: Settings, also: tuple[str, ...]) -> None:
+    """Serve MCP on stdin and stdout until they close; everything else that is printed goes to stderr. Raises BadInput."""
+    check_extra(("mcp",))
+    import anyio
+
+    from serve.mcp_server import build_mcp
+    from serve.service import Offer, Service
+
+    service = Service(Offer(settings, also), with_jobs=False)
+    try:
+        anyio.run(build_mcp(service).run_stdio_async)
+    finally:
+        service.close()

@@ -105,9 +105,7 @@ def test_prompts_are_converted_and_searched(http: httpx.Client) -> None:
         ("/v1/chat/completions", {"model": "gpt-9", "messages": [{"role": "user", "content": "a cat"}]}, 400, "gpt-9"),
     ],
 )
-def test_bad_input_is_an_answer_that_says_what_and_how(
-    http: httpx.Client, path: str, body: dict[str, Any], status: int, words: str
-) -> None:
+def test_bad_input_is_answered(http: httpx.Client, path: str, body: dict[str, Any], status: int, words: str) -> None:
     answer = http.post(path, json=body)
     assert answer.status_code == status and words in answer.json()["error"]["message"]
 
