@@ -63,7 +63,7 @@ def build_app(offer: Offer, token: str | None = None, host: str = "127.0.0.1", s
         version="1",
         description=ABOUT,
         lifespan=lifespan,
-        max_body_size=offer.limits.body,
+        max_body_size=offer.limits.upload * 3 // 2,
         responses=REFUSALS,
         docs_url=None,  # its page loads scripts from elsewhere; the document itself is at /openapi.json
         redoc_url=None,

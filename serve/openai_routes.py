@@ -21,12 +21,13 @@ from serve.addresses import Addresses
 from serve.conversation import Progress, Said, turn
 from serve.gate import client_of, error_document
 from serve.lanes import Busy
+from serve.limits import DEFAULTS
 from serve.openai_asks import MODEL, ChatAsk, ImagesAsk
 from serve.requests import GenerateAsk, RefineAsk
 from serve.routes import Serving, unless_gone
 from serve.service import Service
 
-router = APIRouter(prefix="/v1", tags=["openai"])
+router = APIRouter(prefix="/v1", tags=["openai"], max_body_size=DEFAULTS.job_body)
 
 
 def checkpoint_of(service: Service, model: str) -> str | None:

@@ -26,12 +26,12 @@ from serve.documents import (
 from serve.gate import client_of, error_document
 from serve.job_files import JobRecord
 from serve.jobs import Jobs
-from serve.limits import Limits
+from serve.limits import DEFAULTS, Limits
 from serve.requests import ConvertAsk, DrawingAsk, GenerateAsk, OptimizeAsk, Prompt, RefineAsk, SearchAsk
 from serve.safe_files import KINDS
 from serve.service import Ended, Service, told
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", max_body_size=DEFAULTS.body)
 
 Made = TypeVar("Made")
 
@@ -176,7 +176,7 @@ def image(key: str, service: Serving) -> Response:
 
 def job_routes(limits: Limits) -> APIRouter:
     """The routes whose bodies may be large: of jobs, which bring prompts, and of judging, which brings a picture."""
-    routes = APIRouter(prefix="/v1")
+    routes = APIRouter(prefix="/v1", max_body_size=limits.body)
 
     @routes.post("/score", response_model=ScoredDocument, tags=["draw"], max_body_size=limits.upload)
     async def score(
