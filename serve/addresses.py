@@ -42,6 +42,12 @@ class Addresses:
     def optimized(self, document: Mapping[str, Any]) -> Document:
         return {**document, "report": self.file(document["run"], Path(document["report"]).name)}
 
+    def asked(self, payload: Mapping[str, Any]) -> Document:
+        """What a conversation waits for, its pictures with addresses."""
+        images = [{**row, "url": self.image(row["image"])} for row in payload["images"]]
+        pair = payload["pair"] and {side: {"image": key, "url": self.image(key)} for side, key in payload["pair"].items()}
+        return {**payload, "images": images, "pair": pair}
+
     def event(self, event: Mapping[str, Any]) -> Document:
         """An event, the picture that it tells of as an address."""
         if event.get("kind") == "drawn" and event.get("image"):

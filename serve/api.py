@@ -18,9 +18,10 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
+from graph.chatting import Busy as TurnInWork
 from graph.stopped import Cancelled, ServerAway, Stopped
 from promptdb.errors import BadInput
-from serve import openai_routes, routes
+from serve import openai_routes, routes, thread_routes
 from serve.documents import ErrorDocument
 from serve.gate import HEALTH, Gate, error_document
 from serve.lanes import RETRY_SECONDS, Busy
@@ -72,6 +73,7 @@ def build_app(offer: Offer, token: str | None = None, host: str = "127.0.0.1", s
     app.include_router(routes.router)
     app.include_router(routes.job_routes(offer.limits))
     app.include_router(openai_routes.router)
+    app.include_router(thread_routes.router)
     mcp = build_mcp(service)
     app.router.routes.extend(_mcp_routes(mcp, offer))
     _answer_errors(app)
@@ -94,6 +96,7 @@ def _mcp_routes(mcp: MCPServer, offer: Offer) -> Sequence[BaseRoute]:
 
 def _answer_errors(app: FastAPI) -> None:
     statuses: dict[type[Exception], tuple[int, str]] = {
+        TurnInWork: (409, "turn_in_work"),
         BadInput: (400, "bad_input"),
         Busy: (429, "busy"),
         ServerAway: (503, "chat_server_away"),

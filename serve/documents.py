@@ -127,6 +127,55 @@ class JobDocument(Document):
     result: dict[str, Any] | None = Field(default=None, description="what `optimize --json` prints, once it is done")
 
 
+class ShownDocument(Document):
+    """A picture of a conversation. `scores` are those of the search, no results."""
+
+    number: int
+    image: str
+    url: str = ""
+    text: str
+    negative: str
+    seed: int
+    scores: dict[str, float | None]
+
+
+class ThreadDocument(Document):
+    """What a conversation waits for. `pair`: a blind vote between two pictures is open. `accepted`: with the held-out comparison."""
+
+    thread: str
+    turn: int
+    reply: str
+    request: str
+    checkpoint: str
+    contract: dict[str, list[str]]
+    base: dict[str, Any] | None
+    images: list[ShownDocument]
+    pair: dict[str, Any] | None
+    accepted: dict[str, Any] | None
+    cap: int
+    used: dict[str, int | float]
+    choices: list[str]
+
+
+class ThreadRow(Document):
+    thread: str
+    turns: int
+    said: str
+    started: str
+    last: str
+
+
+class TurnDocument(Document):
+    place: int
+    parent: int
+    said: str
+    reply: str
+    actions: list[dict[str, Any]]
+    cost: dict[str, int | float]
+    pictures: list[dict[str, Any]]
+    made: str
+
+
 class ErrorBody(BaseModel):
     message: str
     type: str

@@ -17,9 +17,18 @@ from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, Field
 
+from agents.actions import Action
 from promptdb.errors import BadInput
 from serve import limits
-from serve.documents import ConvertedDocument, GeneratedDocument, HitDocument, OptimizedDocument, RefinedDocument, ScoredDocument
+from serve.documents import (
+    ConvertedDocument,
+    GeneratedDocument,
+    HitDocument,
+    OptimizedDocument,
+    RefinedDocument,
+    ScoredDocument,
+    ThreadDocument,
+)
 from serve.mcp_results import SCHEME, Resources, answered, errors_told, optimized_summary, refined_summary
 from serve.requests import (
     ConvertAsk,
@@ -38,7 +47,8 @@ from serve.requests import (
 from serve.service import Ended, Service, told
 
 CLIENT = "mcp"
-ABOUT = """Limner makes text-to-image prompts measurably better. `refine_prompt` improves one prompt and shows the evidence: a paired
+ABOUT = """Limner makes text-to-image prompts measurably better. `refine` does so with a person, step by step, showing pictures; its choices
+are theirs. `refine_prompt` improves one prompt in one go and shows the evidence: a paired
 difference on seeds that the search has not seen; where it finds none, the prompt stays as it is, and that is an answer. `optimize` learns
 an instruction on many prompts. `generate` draws, `score` judges, `convert` translates weighting dialects, `search_prompts` finds
 professional prompts."""
@@ -62,11 +72,40 @@ class Hits(BaseModel):
 def build_mcp(service: Service) -> MCPServer:
     """The server, on top of an open service that is closed by others."""
     server: MCPServer = MCPServer("limner", title="Limner", instructions=ABOUT, version="0.1.0", log_level="WARNING")
+    _add_chat(server, service)
     _add_drawing_tools(server, service)
     _add_optimize(server, service)
     _add_prompt_tools(server, service)
     _add_resources(server, service)
     return server
+
+
+def _add_chat(server: MCPServer, service: Service) -> None:
+    places = Resources()
+
+    @server.tool(annotations=DRAWS)
+    async def refine(
+        ctx: Context,
+        prompt: Annotated[str, Field(max_length=limits.PROMPT_CHARS, description="what the picture should show, to begin")] = "",
+        thread: Annotated[str, Field(max_length=100, description="of the answer before; empty to begin")] = "",
+        answer: Annotated[str, Field(max_length=limits.PROMPT_CHARS, description="what the person says to it, in their own words")] = "",
+        action: Annotated[Action | None, Field(description="the same as a choice, as `accept` or `pick`")] = None,
+    ) -> Annotated[CallToolResult, ThreadDocument]:
+        """Refine a prompt with a person, step by step. Begin with `prompt`; show the pictures and the reply; call again with `thread` and
+        what the person said ("the second, but at night", "keep the castle", "undo", "accept 1"), until they accept."""
+        payload: dict[str, Any] = {}
+        with errors_told():
+            if bool(thread) == bool(prompt):
+                raise BadInput("give a prompt to begin, or the thread with an answer to go on")
+            progress = _Progress(ctx, service.settings.budget)
+            async for event in told(lambda tell: service.say(CLIENT, thread, prompt or answer, action, tell)):
+                if isinstance(event, Ended):
+                    payload = event.result
+                else:
+                    await progress.tell(event)
+        keys = [payload["pair"][side] for side in ("left", "right")] if payload["pair"] else [row["image"] for row in payload["images"]]
+        pictures = [path for key in keys if (path := service.image(key))]
+        return answered(places.asked(payload), f"{payload['reply']}\n\nthread {payload['thread']}", pictures)
 
 
 def _add_drawing_tools(server: MCPServer, service: Service) -> None:

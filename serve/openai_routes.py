@@ -19,13 +19,13 @@ from fastapi.responses import StreamingResponse
 from promptdb.errors import BadInput
 from serve.addresses import Addresses
 from serve.conversation import Progress, Said, turn
-from serve.gate import client_of, error_document
-from serve.lanes import Busy
+from serve.gate import client_of
 from serve.limits import DEFAULTS
 from serve.openai_asks import MODEL, ChatAsk, ImagesAsk
 from serve.requests import GenerateAsk, RefineAsk
 from serve.routes import Serving, unless_gone
 from serve.service import Service
+from serve.streams import told_error
 
 router = APIRouter(prefix="/v1", tags=["openai"], max_body_size=DEFAULTS.job_body)
 
@@ -117,11 +117,8 @@ async def _chunks(parts: AsyncIterator[Said | Progress], id: str, created: int, 
     try:
         async for part in parts:
             yield chunk({"content": part.text} if isinstance(part, Said) else {"reasoning_content": part.text})
-    except (BadInput, Busy) as error:
-        yield _event(error_document(str(error), "busy" if isinstance(error, Busy) else "bad_input"))
-        return
     except Exception as error:
-        yield _event(error_document(type(error).__name__, "internal", "server_error"))
+        yield _event(told_error(error))
         return
     yield chunk({}, "stop")
     yield b"data: [DONE]\n\n"

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from agents.actions import Action
 from graph.learning import DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS, LearningSettings
 from graph.settings import HELDOUT_FROM, Settings
 from promptdb.errors import BadInput
@@ -97,6 +98,19 @@ class SearchAsk(Ask):
     max_words: int | None = Field(default=None, ge=0, le=10_000)
     contains: list[Pin] = Field(default_factory=list, max_length=16)
     excludes: list[Pin] = Field(default_factory=list, max_length=16)
+
+
+class ThreadAsk(Ask):
+    cap: int | None = Field(default=None, ge=1, description="pictures that the conversation may draw in all")
+
+
+class BranchAsk(Ask):
+    turn: int | None = Field(default=None, ge=0, le=10**6, description="the turn to go on from; by default the last")
+
+
+class ReplyAsk(Ask):
+    text: Annotated[str, StringConstraints(max_length=limits.PROMPT_CHARS)] = Field(default="", description="what the person says")
+    action: Action | None = Field(default=None, description="the same as a choice that needs no understanding")
 
 
 _SETTINGS = ("checkpoint", "steps", "guidance_scale", "seed", "truncate", "budget", "search_seeds", "heldout_seeds", "variants")

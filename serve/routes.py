@@ -23,13 +23,14 @@ from serve.documents import (
     RunRow,
     ScoredDocument,
 )
-from serve.gate import client_of, error_document
+from serve.gate import client_of
 from serve.job_files import JobRecord
 from serve.jobs import Jobs
 from serve.limits import DEFAULTS, Limits
 from serve.requests import ConvertAsk, DrawingAsk, GenerateAsk, OptimizeAsk, Prompt, RefineAsk, SearchAsk
 from serve.safe_files import KINDS
-from serve.service import Ended, Service, told
+from serve.service import Service, told
+from serve.streams import as_events
 
 router = APIRouter(prefix="/v1", max_body_size=DEFAULTS.body)
 
@@ -87,20 +88,9 @@ async def refine(ask: RefineAsk, request: Request, service: Serving, places: Pla
 @router.post("/refine/events", response_class=EventSourceResponse, tags=["draw"])
 async def refine_events(ask: RefineAsk, request: Request, service: Serving, places: Placing) -> AsyncIterator[ServerSentEvent]:
     """As `refine`, told while it goes on: events of kind `progress`, at the end one of kind `done` with the document, or `error`."""
-    async for event in _progress(told(lambda tell: service.refine(client_of(request.scope), ask, tell)), places):
+    work = told(lambda tell: service.refine(client_of(request.scope), ask, tell))
+    async for event in as_events(work, places, places.refined):
         yield event
-
-
-async def _progress(events: AsyncIterator[Any], places: Addresses) -> AsyncIterator[ServerSentEvent]:
-    try:
-        async for event in events:
-            if isinstance(event, Ended):
-                yield ServerSentEvent(event="done", data=places.refined(event.result))
-            else:
-                yield ServerSentEvent(event="progress", data=places.event(event))
-    except Exception as error:
-        code = "bad_input" if isinstance(error, BadInput) else type(error).__name__.lower()
-        yield ServerSentEvent(event="error", data=error_document(str(error), code))
 
 
 @router.post("/generate", response_model=GeneratedDocument, tags=["draw"])

@@ -10,15 +10,18 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from agents.actions import Action
+from graph.chatting import Chats
 from graph.database import open_database
 from graph.sessions import Control
 from graph.settings import Settings
 from graph.state import Event
+from graph.studio import Opened, Studio, open_checkpoint_of
 from promptdb.errors import BadInput
 from promptdb.filters import SAFE_BELOW, Filters
 from promptdb.images import ImageStore
@@ -66,11 +69,13 @@ class Service:
         self.offer, self.limits = offer, offer.limits
         self.db = open_database(offer.settings)
         self.images = ImageStore(offer.settings.database.parent / "images")
+        self.chats = Chats(Studio(offer.settings, self._open_offered))
         self.drawing = Lane("draw", self.limits.waiting, self.limits.per_client)
         self.learning = Lane("learn", self.limits.waiting, self.limits.per_client)
         try:
             self.jobs = Jobs(offer.settings, self.learning) if with_jobs else None
         except BaseException:
+            self.chats.studio.close()
             self.db.close()
             raise
 
@@ -79,6 +84,7 @@ class Service:
             self.jobs.close()
         self.learning.close()
         self.drawing.close()
+        self.chats.studio.close()
         self.db.close()
 
     @property
@@ -122,6 +128,58 @@ class Service:
                 return optimizing.optimize(settings, learning, path, None, _each(tell), control, ask.instruction)
 
         return await self.learning.run(client, work)
+
+    async def start_thread(self, client: str, cap: int | None) -> Document:
+        """A new conversation; what it waits for. Raises BadInput."""
+        if cap is not None and cap > self.limits.budget:
+            raise BadInput(f"a conversation may draw {self.limits.budget} images at most, not {cap}")
+        return await self.drawing.run(client, lambda control: self.chats.view(self.chats.start(cap=cap)))
+
+    async def say(
+        self,
+        client: str,
+        thread: str,
+        text: str,
+        action: Action | None,
+        tell: Tell,
+        turn: int | None = None,
+        checkpoint: str | None = None,
+    ) -> Document:
+        """One turn; what the conversation waits for then. `thread` empty, or `turn` given and the thread unknown: a new one. `turn`: where
+        the person goes on from, if not from where the thread is. `checkpoint`: switched to first. Raises BadInput, Busy."""
+        if not text.strip() and action is None:
+            raise BadInput("say something, or choose an action")
+        chosen = action.model_dump(exclude_defaults=True) | {"kind": action.kind} if action else None
+
+        def work(control: Control) -> Document:
+            here = self._found(thread, turn)
+            view = self.chats.view(here)
+            if turn and here == thread and view["turn"] != turn:
+                view = _last(self.chats.send(here, action={"kind": "undo", "turn": turn}, control=control), tell)
+            if checkpoint and view["checkpoint"] != checkpoint:
+                _last(self.chats.send(here, action={"kind": "checkpoint", "text": checkpoint}, control=control), tell)
+            return _last(self.chats.send(here, text, chosen, control), tell)
+
+        return await self.drawing.run(client, work)
+
+    def history(self, thread: str, everything: bool) -> list[Document]:
+        """The turns of a conversation, without what it was about after each."""
+        rows = [asdict(turn) for turn in self.chats.history(thread, everything)]
+        return [{name: value for name, value in row.items() if name != "document"} for row in rows]
+
+    def _found(self, thread: str, turn: int | None) -> str:
+        if thread and turn is not None:
+            with suppress(BadInput):
+                self.chats.view(thread)
+                return thread
+            thread = ""
+        return thread or self.chats.start()
+
+    def _open_offered(self, settings: Settings) -> Opened:
+        """What a conversation may switch to: a name from outside never becomes a path or a download."""
+        if settings.checkpoint not in self.offer.checkpoints:
+            raise BadInput(f"this server offers {', '.join(self.offer.checkpoints)}, not {settings.checkpoint!r}")
+        return open_checkpoint_of(settings)
 
     def start_job(self, client: str, ask: OptimizeAsk) -> JobRecord:
         """Raises BadInput, Busy."""
@@ -200,6 +258,17 @@ def _write_prompts(path: Path, prompts: Iterable[BatchPrompt]) -> None:
 
     rows = [json.dumps({"prompt": prompt.text, "pins": list(prompt.pins)}, ensure_ascii=False) for prompt in prompts]
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _last(events: Iterable[Any], tell: Tell) -> Document:
+    """The payload with which a turn ends; what comes before it is told."""
+    payload: Document = {}
+    for event in events:
+        if event["kind"] == "asked":
+            payload = event["payload"]
+        else:
+            tell(event)
+    return payload
 
 
 def _each(tell: Tell) -> Callable[[Iterable[Event]], None]:
