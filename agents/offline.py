@@ -28,7 +28,7 @@ Rule = Callable[[Facts, random.Random], Mapping[str, Any]]
 RULES: dict[str, Rule] = {}
 """Schema class name -> the rule that fulfils it."""
 
-TAG_COUNTS = (6, 3, 10)  # how many tags the first variants add
+TAG_COUNTS = (3, 1, 6)  # how many tags the first variants add; more crowd out what the prompt asks for
 LONGEST_TAG = 5  # words; longer segments are sentences about one picture
 LEAST_VOTES = 2  # exemplars that must share a tag (AP-Adapter's stand-in without a language model)
 
