@@ -110,16 +110,28 @@ def generate(
     negative: Annotated[str, typer.Option("--negative", help="what not to draw")] = "",
     count: Annotated[int, typer.Option("--count", min=1, help="pictures of each prompt, on seeds from --seed on")] = 1,
     source: Annotated[Path | None, typer.Option("--from", help="an image that Limner wrote, to be drawn again")] = None,
+    schedule: Annotated[bool, typer.Option("--schedule", help="show which words act at which step")] = False,
+    lenient: Annotated[bool, typer.Option("--lenient", help="brackets that begin no triple are plain text")] = False,
+    weights: Annotated[str, typer.Option("--weights", help="mean_restore, none, norm_restore or lerp_from_empty")] = "mean_restore",
+    ranges: Annotated[str, typer.Option("--ranges", help="what ranges are parts of: step or sigma (the noise level)")] = "step",
     as_json: Json = False,
 ) -> None:
-    """Draw, nothing else. With --from: draw again what an image says of itself."""
+    """Draw prompts, DF-Prompts such as "a cat, [sharp focus:0-0.5:1.25]" among them, nothing else. With --from: draw again what an image
+    says of itself."""
     from serve import drawing, terminal
+    from serve.asking import Reading
 
     if source is not None and prompts:
         raise BadInput("give either prompts or --from IMAGE.png; an image brings its own prompt")
-    document = drawing.redraw(settings, source) if source is not None else drawing.generate(settings, prompts or [], negative, count)
+    reading = Reading(lenient, weights, ranges)
+    if source is not None:
+        document = drawing.redraw(settings, source)
+    else:
+        document = drawing.generate(settings, prompts or [], negative, count, reading)
     if as_json:
         return print_json(document)
+    if schedule:
+        terminal.print_schedule(document["schedule"], console())
     terminal.print_rows(document["images"], ("path", "seed", "prompt"), console())
 
 

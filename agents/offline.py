@@ -28,7 +28,7 @@ Rule = Callable[[Facts, random.Random], Mapping[str, Any]]
 RULES: dict[str, Rule] = {}
 """Schema class name -> the rule that fulfils it."""
 
-TAG_COUNTS = (6, 3, 10)  # how many tags the first variants add
+TAG_COUNTS = (3, 1, 6)  # how many tags the first variants add; more crowd out what the prompt asks for
 LONGEST_TAG = 5  # words; longer segments are sentences about one picture
 LEAST_VOTES = 2  # exemplars that must share a tag (AP-Adapter's stand-in without a language model)
 
@@ -81,10 +81,13 @@ def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
     subject = _subject(description, facts.get("pins", ()))
     told = read(facts.get("instruction", ""))
     unwanted = {word.casefold() for word in told.leave}
+    banned = facts.get("bans", ())
     recurring = _recurring(exemplars, "positive", lambda tag, chosen: _may_add(tag, ", ".join([subject, *chosen]), exemplars))
-    asked = [tag for tag in told.add if _may_add(tag, subject, ())]
+    asked = [tag for tag in told.add if _may_add(tag, subject, ()) and not _holds_any(tag, banned)]
     tags = {tag: len(exemplars) + 1 for tag in asked} | {
-        tag: votes for tag, votes in recurring.items() if tag.casefold() not in unwanted and not contradicts(tag, ", ".join(asked))
+        tag: votes
+        for tag, votes in recurring.items()
+        if tag.casefold() not in unwanted and not contradicts(tag, ", ".join(asked)) and not _holds_any(tag, banned)
     }
     negated = [tag for tag in told.negate if _may_negate(tag, ", ".join([subject, *tags]))]
     negated += [
@@ -181,6 +184,10 @@ def _may_add(tag: str, text: str, exemplars: Sequence[Mapping[str, str]]) -> boo
     """Whether a tag adds manner, not matter, to `text`: it is not there yet, opposes nothing and is nobody's subject."""
     somebodys_subject = any(guard.holds(exemplar["description"], tag) for exemplar in exemplars)
     return not (guard.holds(text, tag) or somebodys_subject or contradicts(tag, text) or adds_content(tag, text))
+
+
+def _holds_any(tag: str, words: Sequence[str]) -> bool:
+    return any(guard.holds(tag, word) for word in words)
 
 
 def _may_negate(tag: str, text: str) -> bool:

@@ -23,7 +23,7 @@ from promptdb.errors import BadInput
 from promptdb.images import ImageStore
 from promptdb.records import Conditioning, Drawing, SamplerSettings, canonical_text
 from promptdb.store import PromptDB
-from tools.diffusion.base import Drawn, PromptTooLong
+from tools.diffusion.base import Drawn, ImageModel, PromptTooLong
 from tools.diffusion.checkpoint import Checkpoint
 from tools.diffusion.denoising import Hooks
 from tools.diffusion.sampler import Sampler
@@ -95,7 +95,7 @@ def check_objective(scorers: Sequence[Scorer]) -> None:
         raise BadInput(f"{scorers[0].name} is kept out of every search, so it cannot be the objective; name another --scorer first")
 
 
-def check_prompt(prompt: str, sampler: Sampler, truncate: bool) -> str:
+def check_prompt(prompt: str, sampler: ImageModel, truncate: bool) -> str:
     """The prompt in canonical form. Raises BadInput where it is empty or over the encoder's limit."""
     text = canonical_text(prompt)
     if not text:

@@ -17,6 +17,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
 from agents import rewriter
+from graph.intent import shows_less, witness
 from graph.nodes import Update, candidate_row, conditioning_of, emitter, missing_images, node, stop_if_asked, tell
 from graph.plan import plan_images
 from graph.retrieval import exemplar, exemplars_for, origins
@@ -109,32 +110,44 @@ def gather(state: RefineState, runtime: Runtime[Context]) -> Update:
 
 @node("search")
 def search(state: RefineState, runtime: Runtime[Context]) -> Update:
-    """Draw and score the whole population on the search seeds, in one batch."""
+    """Draw and score the whole population on the search seeds, in one batch; who shows less than the user's prompt is marked."""
     evaluator, seeds = runtime.context.evaluator, runtime.context.settings.search
     name = evaluator.objective.name
+    guard = witness(runtime.context)
+    names = [name, guard.name] if guard else [name]
     conditionings = [conditioning_of(row) for row in state["population"]]
     warnings: list[str] = []
     fresh = missing_images(evaluator, conditionings, seeds)
     tell(runtime, {"kind": "draw", "images": fresh})
     try:
-        found = evaluator.evaluate(conditionings, state["prompt"], seeds, [name], emitter(runtime))
+        found = evaluator.evaluate(conditionings, state["prompt"], seeds, names, emitter(runtime))
     except BudgetSpent as error:
         warnings.append(f"the search ended early: {error}")
-        found = evaluator.known(conditionings, state["prompt"], seeds, [name])
+        found = evaluator.known(conditionings, state["prompt"], seeds, names)
     means = found.mean(name)
     order = [index for index in found.ranking(name) if not math.isnan(means[index])]
     scores = {conditionings[index].id: round(float(means[index]), SHOWN_DECIMALS) for index in order}
-    return {"search": scores, "warnings": warnings, "note": f"{len(conditionings)} x {len(seeds)} seeds, {fresh} new pictures"}
+    unfaithful = shows_less(found, guard.name) if guard else []
+    return {
+        "search": scores,
+        "unfaithful": unfaithful,
+        "warnings": warnings,
+        "note": f"{len(conditionings)} x {len(seeds)} seeds, {fresh} new pictures"
+        + (f"; {len(unfaithful)} show less of what was asked, by {guard.name}" if guard else ""),
+    }
 
 
 @node("select")
 def select(state: RefineState, runtime: Runtime[Context]) -> Update:
-    """The best candidate that is not the user's prompt goes into the held-out check, even where the user's did better on the few
-    search seeds: that check decides, and its images were kept back for it."""
-    plain = Conditioning(state["prompt"]).id
-    best = next((key for key in state["search"] if key != plain), None)
-    rank = list(state["search"]).index(best) + 1 if best else 0
-    return {"best": best, "note": f"number {rank} of {len(state['search'])} on the search seeds" if best else "no candidate"}
+    """The best candidate that is not the user's prompt, and shows no less of it, goes into the held-out check, even where the user's
+    did better on the few search seeds: that check decides, and its images were kept back for it."""
+    out = {Conditioning(state["prompt"]).id, *state.get("unfaithful", [])}
+    best = next((key for key in state["search"] if key not in out), None)
+    if best is None:
+        lost = len(out & state["search"].keys()) - 1
+        return {"best": None, "note": f"none of {lost} candidates shows what was asked as well" if lost > 0 else "no candidate"}
+    rank = list(state["search"]).index(best) + 1
+    return {"best": best, "note": f"number {rank} of {len(state['search'])} on the search seeds"}
 
 
 @node("heldout")

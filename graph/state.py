@@ -106,7 +106,8 @@ class Outcome(TypedDict):
 
 
 class RefineState(TypedDict, total=False):
-    """`search`: mean objective of each candidate on the search seeds, by conditioning id, best first; never reported as a result."""
+    """`search`: mean objective of each candidate on the search seeds, by conditioning id, best first; never reported as a result.
+    `unfaithful`: ids of those that show less of what was asked there than the user's prompt does, and so cannot win."""
 
     run: str
     prompt: str
@@ -115,6 +116,7 @@ class RefineState(TypedDict, total=False):
     candidates: Annotated[list[CandidateRow], operator.add]
     population: list[CandidateRow]
     search: dict[str, float | None]
+    unfaithful: list[str]
     best: str | None
     outcome: Outcome
     dropped: Annotated[list[DroppedRow], operator.add]

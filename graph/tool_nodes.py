@@ -28,7 +28,7 @@ from tools.solver import Solver, Task
 METHODS = ("auto", "rewrite", "adapter", "df-prompt", "dpo-diff")
 TOOLS = METHODS[2:]
 
-SOLVERS: Mapping[str, str] = {}
+SOLVERS: Mapping[str, str] = {"df-prompt": "tools.df_prompt.solver:DfPrompt"}
 """Method name -> "module:factory" of its solver."""
 
 Factories = Mapping[str, Callable[[], Solver]]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graph.context import Models, check_folder, check_prompt, open_context, open_models, open_scorers
+from graph.context import Models, check_folder, open_context, open_models, open_scorers
 from graph.kept_models import opened_checkpoint
 from graph.sessions import Control, new_run_id
 from graph.settings import Settings
@@ -18,32 +18,41 @@ from graph.state import Context
 from graph.stopped import Cancelled
 from promptdb.errors import BadInput
 from promptdb.images import drawing_of, provenance, read_provenance, write_png
-from promptdb.records import Conditioning, Drawing, Run, RunStatus, canonical_text
+from promptdb.records import Drawing, Run, RunStatus, canonical_text
+from serve.asking import Reading, asked, schedule
 from tools.budget import BudgetSpent
+from tools.df_prompt.write import write, write_negative
 
 COMMAND = "generate"
+AS_WRITTEN = Reading()
 
 
-def generate(settings: Settings, prompts: Sequence[str], negative: str, count: int, control: Control | None = None) -> dict[str, Any]:
-    """Draw every prompt on `count` seeds from `settings.seed` on. Raises BadInput before anything is written, Cancelled after
-    `control.request_drain()`."""
+def generate(
+    settings: Settings,
+    prompts: Sequence[str],
+    negative: str,
+    count: int,
+    reading: Reading = AS_WRITTEN,
+    control: Control | None = None,
+) -> dict[str, Any]:
+    """Draw every prompt on `count` seeds from `settings.seed` on; texts may be DF-Prompts. Raises BadInput before anything is written,
+    Cancelled after `control.request_drain()`."""
     if not prompts:
         raise BadInput("there is nothing to draw; give a prompt, or --from IMAGE.png")
     if count * len(prompts) > settings.budget:
         raise BadInput(f"{count * len(prompts)} pictures are more than the budget of {settings.budget}; raise --budget")
     _check_places(settings)
     models = open_models(settings, with_scorers=False, stop=_cancel_check(control or Control()))
-    if negative:
-        check_prompt(negative, models.sampler, settings.truncate)
-    texts = list(dict.fromkeys(check_prompt(prompt, models.sampler, settings.truncate) for prompt in prompts))
-    conditionings = [Conditioning(text, negative) for text in texts]
+    conditionings = asked(prompts, negative, reading)
     seeds = list(range(settings.seed, settings.seed + count))
-    with _running(settings, models, " | ".join(texts)) as (context, run):
+    models.sampler.check([Drawing(item, seeds[0], models.sampling, models.sampler.fingerprint) for item in conditionings])
+    with _running(settings, models, " | ".join(item.text for item in conditionings)) as (context, run):
         try:
             ids = context.evaluator.draw(conditionings, seeds)
         except BudgetSpent as error:  # a cap is checked above; this is another process's
             raise BadInput(f"{error}; raise --budget") from error
-        return _document(context, run, settings.folder / run, [str(key) for key in ids.ravel()])
+        document = _document(context, run, settings.folder / run, [str(key) for key in ids.ravel()])
+    return {**document, "schedule": schedule(conditionings, models.sampler.timing(models.sampling))}
 
 
 def redraw(settings: Settings, path: Path) -> dict[str, Any]:
@@ -60,7 +69,8 @@ def redraw(settings: Settings, path: Path) -> dict[str, Any]:
     again = Models(models.checkpoint, models.sampler, (), drawing.settings)
     with _running(settings, again, drawing.conditioning.text) as (context, run):
         context.evaluator.draw([drawing.conditioning], [drawing.seed])
-        return _document(context, run, settings.folder / run, [drawing.id])
+        document = _document(context, run, settings.folder / run, [drawing.id])
+    return {**document, "schedule": schedule([drawing.conditioning], models.sampler.timing(drawing.settings))}
 
 
 def score(settings: Settings, path: Path, prompt: str) -> dict[str, Any]:
@@ -131,8 +141,8 @@ def _image_row(drawing: Drawing, path: Path | None) -> Mapping[str, Any]:
     """`path` is None where the model drew NaN."""
     return {
         "path": None if path is None else str(path),
-        "prompt": drawing.conditioning.text,
-        "negative": drawing.conditioning.negative,
+        "prompt": write(drawing.conditioning),
+        "negative": write_negative(drawing.conditioning),
         "seed": drawing.seed,
         "settings": drawing.settings.to_json(),
         "drawing_id": drawing.id,

@@ -26,6 +26,7 @@ from serve.requests import GenerateAsk, RefineAsk
 from serve.routes import Serving, unless_gone
 from serve.service import Service
 from serve.streams import told_error
+from tools.df_prompt.write import write_text
 
 router = APIRouter(prefix="/v1", tags=["openai"], max_body_size=DEFAULTS.job_body)
 
@@ -52,14 +53,15 @@ async def generate_images(ask: ImagesAsk, request: Request, service: Serving) ->
     checkpoint, client = checkpoint_of(service, ask.model), client_of(request.scope)
 
     async def work() -> dict[str, Any]:
-        text, negative, improved, run = ask.prompt, ask.negative, None, None
+        text, negative, improved, run = write_text(ask.prompt, ()), write_text(ask.negative, ()), None, None
         if ask.refine:
             refine = RefineAsk(
                 prompt=ask.prompt, method=ask.method, checkpoint=checkpoint, budget=ask.budget, pins=ask.pins or None, seed=ask.seed
             )
             refined = await service.refine(client, refine)
-            text, improved, run = refined["result"]["text"], refined["improved"], refined["run"]
-            negative = ", ".join(part for part in (ask.negative, refined["result"]["negative"]) if part)
+            result, improved, run = refined["result"], refined["improved"], refined["run"]
+            text = result["df_prompt"] or write_text(result["text"], ())
+            negative = ", ".join(part for part in (negative, write_text(result["negative"], ())) if part)
         drawn = await service.generate(
             client, GenerateAsk(prompts=[text], negative=negative, count=ask.n or 1, checkpoint=checkpoint, seed=ask.seed)
         )

@@ -23,6 +23,7 @@ from promptdb.records import Run, canonical_text
 from serve.report import ReportFiles, write_refine
 from serve.resuming import reopened
 from serve.rows import rounded
+from tools.df_prompt.write import write, write_negative
 
 COMMAND = "refine"
 
@@ -78,7 +79,12 @@ def _document(context: Context, state: RefineState, files: ReportFiles) -> dict[
         "method": state["method"],
         "checkpoint": context.evaluator.model.name,
         "chat_model": context.chat.name,
-        "result": {"text": result.text, "negative": result.negative, "df_prompt": None, "conditioning_id": result.id},
+        "result": {
+            "text": result.text,
+            "negative": write_negative(result),
+            "df_prompt": write(result) if result.spans else None,
+            "conditioning_id": result.id,
+        },
         "improved": outcome["improved"],
         "scores": {name: rounded(row) for name, row in outcome["scores"].items()},
         "used": context.evaluator.budget.used(),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graph.intent import witness
 from graph.nodes import conditioning_of
 from graph.state import Context, RefineState, ScoreRow
 from promptdb.images import provenance, write_png
@@ -60,10 +61,11 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
         "checkpoint": context.evaluator.model.name,
         "improved": outcome["improved"],
         "verdict": "Improved" if outcome["improved"] else "No improvement found",
-        "summary": _summary(objective, row, higher[objective], outcome["improved"], best is not None),
+        "summary": _summary(objective, row, higher[objective], outcome["improved"], best is not None, bool(state.get("unfaithful"))),
         "warnings": outcome["warnings"],
         "notes": _notes(context, state),
         "compared": best is not None,
+        "witness": guard.name if (guard := witness(context)) else "",
         "objective": objective,
         "pairs": _pairs(context, state, found),
         "aspect": page.aspect(context),
@@ -85,8 +87,10 @@ def _found(context: Context, state: RefineState) -> Evaluation:
     return context.evaluator.known(conditionings, state["prompt"], context.settings.heldout, list(outcome["scores"]))
 
 
-def _summary(objective: str, row: ScoreRow, higher: bool, improved: bool, compared: bool) -> str:
+def _summary(objective: str, row: ScoreRow, higher: bool, improved: bool, compared: bool, faithless: bool) -> str:
     if not compared:
+        if faithless:
+            return "Every candidate showed less of what you asked for on the search seeds; your prompt is returned unchanged."
         return "No candidate could be compared with your prompt; it is returned unchanged."
     if row["delta"] is None or row["ci95"] is None:
         return "The held-out check has too few pictures to say anything; your prompt is returned unchanged."
@@ -154,6 +158,7 @@ def _candidates_view(state: RefineState) -> list[dict[str, Any]]:
             "text": conditioning_of(rows[key]).text,
             "negative": conditioning_of(rows[key]).negative,
             "origin": rows[key]["origin"],
+            "unfaithful": key in state.get("unfaithful", []),
         }
         for key, score in state["search"].items()
     ]

@@ -59,6 +59,7 @@ class GenerateAsk(DrawingAsk):
     prompts: list[Prompt] = Field(min_length=1, max_length=64)
     negative: Negative = ""
     count: int = Field(default=1, ge=1, le=64, description="pictures of each prompt, on seeds from `seed` on")
+    lenient: bool = Field(default=False, description="prompts are DF-Prompts; brackets that begin no triple are plain text")
 
 
 class BatchPromptAsk(Ask):

@@ -27,6 +27,7 @@ from promptdb.filters import SAFE_BELOW, Filters
 from promptdb.images import ImageStore
 from promptdb.prompt_file import BatchPrompt
 from serve import database, drawing, exported, optimizing, refining, safe_files, stored
+from serve.asking import Reading
 from serve.converting import converted
 from serve.job_files import JobRecord
 from serve.jobs import Jobs
@@ -104,7 +105,7 @@ class Service:
         settings = self.settings_for(ask)
         wanted = len(ask.prompts) * ask.count
         settings = replace(settings, budget=max(settings.budget, min(wanted, self.limits.budget)))
-        work = partial(drawing.generate, settings, ask.prompts, ask.negative, ask.count)
+        work = partial(drawing.generate, settings, ask.prompts, ask.negative, ask.count, Reading(ask.lenient))
         return await self.drawing.run(client, lambda control: work(control=control))
 
     async def score(self, client: str, image: bytes, prompt: str, ask: DrawingAsk) -> Document:

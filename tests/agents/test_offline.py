@@ -52,7 +52,7 @@ def added(given_facts: dict[str, Any]) -> set[str]:
 
 def test_the_description_stays_and_shared_tags_follow_most_voted_first():
     positive, negative = variants(facts())[0]
-    assert positive == "a red cat on a chair, best quality, masterpiece, sharp focus, warm light, oil painting"
+    assert positive == "a red cat on a chair, best quality, masterpiece, sharp focus"
     assert negative == "low quality, text"
 
 

@@ -39,17 +39,20 @@ def wait(http: httpx.Client, job: str, until: Callable[[dict[str, Any]], bool], 
 
 def told(http: httpx.Client, job: str, after: int = 0, enough: int = 10**9) -> list[tuple[str, int, Any]]:
     """(event, number, data) of the job's stream, until it ends or there are enough."""
-    found, name, number = list[tuple[str, int, Any]](), "", 0
+    found, name, number, data = list[tuple[str, int, Any]](), "", 0, None
     with http.stream("GET", f"/v1/jobs/{job}/events", headers={"last-event-id": str(after)}) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         for line in response.iter_lines():
             key, _, value = line.partition(": ")
             if key == "event":
-                name, number = value, 0
+                name = value
             elif key == "id":
                 number = int(value)
             elif key == "data":
-                found.append((name, number, json.loads(value)))
+                data = json.loads(value)
+            elif not line and data is not None:  # an empty line ends an event, whatever the order in it
+                found.append((name, number, data))
+                number, data = 0, None
                 if len(found) >= enough:
                     break
     return found

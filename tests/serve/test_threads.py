@@ -146,4 +146,7 @@ def test_what_people_and_databases_wrote_is_no_markup() -> None:
     outside = text.split("````")[0] + text.split("````")[-1]
     assert "](http" not in outside and "<script" not in outside and "](javascript" not in outside
     assert literal("a_b*c") == r"a\_b\*c" and fenced("a ``` b").startswith("````\n")
-    assert mark_of(ChatAsk.model_validate({"messages": [{"role": "assistant", "content": text}, {"role": "user", "content": "x"}]})) == ("t", 3)
+    assert mark_of(ChatAsk.model_validate({"messages": [{"role": "assistant", "content": text}, {"role": "user", "content": "x"}]})) == (
+        "t",
+        3,
+    )

@@ -100,6 +100,7 @@ def _card(nouns: int, facts: Mapping[str, Any]) -> dict[str, Any]:
             "judge": {"kind": "judge", "path": "judge"},
         },
         "objective": "preference",
+        "intent": "alignment",
         "judge": "judge",
         "vocabulary": "judge/world.json",
         "prompts": {"heldout": "prompts/heldout.jsonl"},
