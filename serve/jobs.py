@@ -116,8 +116,9 @@ class Jobs:
         self._files.close()
 
     def _line_up(self, id: str, client: str) -> None:
-        self._lane.submit(client, lambda: self._work(id))
-        self._settle(id, "waiting")
+        with self._lock:  # or its turn could come before it is known to be waiting, and pass by
+            self._lane.submit(client, lambda: self._work(id))
+            self._settle(id, "waiting")
 
     def _settle(self, id: str, state: State, error: str = "") -> None:
         with self._lock:

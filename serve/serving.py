@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from importlib.util import find_spec
 
@@ -30,10 +31,9 @@ def serve_http(settings: Settings, host: str, port: int, token: str | None, also
     from serve.service import Offer
 
     check_exposure(host, token)
+    listening = _listen(host, port)
     config = uvicorn.Config(
         build_app(Offer(settings, also), token, host),
-        host=host,
-        port=port,
         log_level="warning",
         access_log=False,
         proxy_headers=False,  # headers of proxies are not believed: whoever sends them could choose whose limits count
@@ -41,7 +41,16 @@ def serve_http(settings: Settings, host: str, port: int, token: str | None, also
         timeout_graceful_shutdown=SECONDS_TO_END,
     )
     print(f"serving on http://{'[' + host + ']' if ':' in host else host}:{port}", file=sys.stderr, flush=True)
-    uvicorn.Server(config).run()
+    with listening:
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bound before anything is opened. Raises BadInput where that cannot be."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, UnicodeError) as error:
+        raise BadInput(f"{host} port {port} cannot be listened on ({error}); choose another --port or --host") from error
 
 
 def serve_mcp(settings: Settings, also: tuple[str, ...]) -> None:

@@ -21,7 +21,7 @@ import httpx
 
 from promptdb.errors import BadInput
 from serve.job_files import EventReader, JobFiles
-from tests.commands import ROOT
+from tests.commands import ROOT, command
 from tests.serve.live_server import client, serving, tiny_settings
 
 PROMPTS = ["a cat", "a dog", "a red cat", "a blue dog", "a photo of a cat", "a photo of a dog"]
@@ -112,6 +112,19 @@ def test_an_event_that_a_kill_cut_in_half_is_dropped(tmp_path: Path) -> None:
     assert list(reader.new()) == [(3, {"a": 3})] and list(reader.new()) == []
     assert list(EventReader(tmp_path / "nothing", 0).new()) == []
     files.close()
+
+
+def test_a_port_that_is_taken_is_bad_input(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        arguments = ("serve", "--checkpoint", tiny, "--out", tmp_path / "runs", "--port", taken.getsockname()[1])
+        result = command(capfd, *arguments)
+        assert result.code == 2 and "cannot be listened on" in result.err and not (tmp_path / "runs").exists()
+        result = command(capfd, *arguments, "--host", "0.0.0.0")
+        assert result.code == 2 and "--token" in result.err
 
 
 @contextmanager
