@@ -26,6 +26,7 @@ from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_s
 from serve.output import console, print_json
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+CHAT_BUDGET = 400
 _LEARNING = LearningSettings()
 
 app = typer.Typer(
@@ -100,6 +101,18 @@ def optimize(
     if as_json:
         return print_json(document)
     terminal.print_optimized(document, console())
+
+
+@app.command()
+@takes_settings(*SEARCHING, budget=CHAT_BUDGET)
+def chat(
+    settings: Settings,
+    thread: Annotated[str, typer.Option("--thread", help="go on with this conversation, or begin one of that name")] = "",
+) -> None:
+    """Talk about a picture: say what it should show, choose, change, keep, vote. --budget caps what a new conversation may draw."""
+    from serve import chatting
+
+    chatting.chat(settings, thread)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from agents.contract import Contract
 from graph.chat_state import Shown, Topic
 from graph.chat_topic import asked_for, contract_of
 from graph.context import check_prompt
+from graph.keeping import admitted
 from graph.nodes import Emit, candidate_row, conditioning_of, missing_images
 from graph.retrieval import exemplar, exemplars_for
 from graph.state import CandidateRow, Context, DroppedRow
@@ -79,20 +80,6 @@ def draft(context: Context, topic: Topic, turn: int) -> tuple[list[CandidateRow]
     for row in kept:
         context.db.add_candidate(Candidate(context.evaluator.run, conditioning_of(row), row["origin"], row["parent"], row["note"]))
     return kept, dropped + refused, lines
-
-
-def admitted(contract: Contract, rows: Sequence[CandidateRow]) -> tuple[list[CandidateRow], list[DroppedRow]]:
-    """Those that keep the contract on the string, and how many were refused, by whose they were and why."""
-    kept: list[CandidateRow] = []
-    counts: dict[tuple[str, str], int] = {}
-    for row in rows:
-        conditioning = conditioning_of(row)
-        fault = contract.breach(conditioning.text, conditioning.negative)
-        if fault is None:
-            kept.append(row)
-        else:
-            counts[row["origin"], fault[0]] = counts.get((row["origin"], fault[0]), 0) + 1
-    return kept, [{"origin": origin, "reason": reason, "count": count} for (origin, reason), count in counts.items()]
 
 
 def shown_names(context: Context) -> list[str]:

@@ -59,6 +59,7 @@ def _run(settings: Settings, run: Run, method: str, show: Show, control: Control
     models = open_models(settings, stop=stop_check(control))
     check_objective(models.scorers)
     check_prompt(run.prompt, models.sampler, settings.truncate)
+    settings.contract.check_prompt(run.prompt)
     with open_context(settings, models, run.id, method, settings.budget) as context:
         show(stream_refine(context, run, control))
         state = refine_state(context, run.id)
