@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.exceptions import HTTPException
@@ -44,20 +45,16 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_app(offer: Offer, token: str | None = None, host: str = "127.0.0.1", service: Service | None = None) -> FastAPI:
-    """The application. `service`: one that is open already and closed by others; else opened here, and closed when the server ends.
-
-    Raises BadInput where the folder or database cannot be used.
-    """
-    own = service is None
-    service = service or Service(offer)
+def build_app(offer: Offer, token: str | None = None, host: str = "127.0.0.1", with_page: bool = True) -> FastAPI:
+    """The application; its service is opened here and closed when the server ends. `with_page`: the web page too, where gradio is
+    installed. Raises BadInput where the folder or database cannot be used."""
+    service = Service(offer)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with mcp.session_manager.run():
             yield
-        if own:
-            service.close()
+        service.close()
 
     app = FastAPI(
         title="Limner",
@@ -76,6 +73,11 @@ def build_app(offer: Offer, token: str | None = None, host: str = "127.0.0.1", s
     app.include_router(thread_routes.router)
     mcp = build_mcp(service)
     app.router.routes.extend(_mcp_routes(mcp, offer))
+    if with_page and find_spec("gradio") is not None:
+        from serve.web import mount
+
+        mount(app, service)
+        app.add_api_route("/", to_page, include_in_schema=False)
     _answer_errors(app)
     _log_crashes(app)
     app.add_middleware(Gate, token=token, host=host, requests=offer.limits.requests)
@@ -86,6 +88,10 @@ def build_app(offer: Offer, token: str | None = None, host: str = "127.0.0.1", s
         return {"status": "ok"}
 
     return app
+
+
+def to_page() -> RedirectResponse:
+    return RedirectResponse("/web/")
 
 
 def _mcp_routes(mcp: MCPServer, offer: Offer) -> Sequence[BaseRoute]:

@@ -33,6 +33,7 @@ from serve.job_files import JobRecord
 from serve.jobs import Jobs
 from serve.lanes import Lane
 from serve.limits import DEFAULTS, Limits
+from serve.live import latest_pictures, live_view
 from serve.requests import ConvertAsk, DrawingAsk, GenerateAsk, OptimizeAsk, RefineAsk, SearchAsk, learning_of, settings_of
 
 Document = dict[str, Any]
@@ -58,6 +59,9 @@ class Ended(Generic[Made]):
     """Work has ended, with this result."""
 
     result: Made
+
+
+_TRIED = "SELECT count(*), max(iteration), (SELECT count(*) FROM standing s WHERE s.run = t.run) FROM trial t WHERE t.run = ?"
 
 
 class Service:
@@ -162,6 +166,22 @@ class Service:
             return _last(self.chats.send(here, text, chosen, control), tell)
 
         return await self.drawing.run(client, work)
+
+    async def act(self, client: str, thread: str, text: str, action: dict[str, Any] | None, tell: Tell) -> Document:
+        """As `say`, for a page that remembers a thread which may be gone: then a new one is begun."""
+        return await self.say(client, thread, text, Action(**action) if action else None, tell, turn=0)
+
+    def job_mark(self, id: str) -> str:
+        """Another one whenever there is something new to see of a job."""
+        record = self.jobs.get(id) if self.jobs else None
+        return f"{id} {record.state} {self.db.query(_TRIED, [id])[0]}" if record else ""
+
+    def job_view(self, id: str) -> tuple[str, list[tuple[str, str]]]:
+        """A job as a piece of a page, and its last pictures. Raises BadInput where there is none."""
+        record = self.jobs.get(id) if self.jobs else None
+        if record is None:
+            raise BadInput(f"there is no job {id}")
+        return live_view(self.db, self.settings, record), latest_pictures(self.db, id)
 
     def history(self, thread: str, everything: bool) -> list[Document]:
         """The turns of a conversation, without what it was about after each."""

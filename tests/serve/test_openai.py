@@ -72,8 +72,8 @@ def test_models_are_listed_and_others_are_refused(connected: openai.OpenAI) -> N
 
 
 def test_errors_in_a_stream_reach_the_client(connected: openai.OpenAI) -> None:
-    with pytest.raises(openai.APIError, match="tokens"):
-        list(connected.chat.completions.create(model="limner", messages=[{"role": "user", "content": "a cat " * 300}], stream=True))
+    with pytest.raises(openai.APIError, match="characters"):
+        list(connected.chat.completions.create(model="limner", messages=[{"role": "user", "content": "a cat " * 800}], stream=True))
 
 
 def test_a_wrong_token_is_an_authentication_error(connected: openai.OpenAI) -> None:
