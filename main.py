@@ -28,6 +28,7 @@ from tools.diffusion.away import ImagesAway
 from tools.dpo_diff.settings import DpoSettings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+CHAT_BUDGET = 400
 _LEARNING = LearningSettings()
 _DPO = DpoSettings()
 
@@ -136,6 +137,18 @@ def optimize(
 
 
 @app.command()
+@takes_settings(*SEARCHING, budget=CHAT_BUDGET)
+def chat(
+    settings: Settings,
+    thread: Annotated[str, typer.Option("--thread", help="go on with this conversation, or begin one of that name")] = "",
+) -> None:
+    """Talk about a picture: say what it should show, choose, change, keep, vote. --budget caps what a new conversation may draw."""
+    from serve import chatting
+
+    chatting.chat(settings, thread)
+
+
+@app.command()
 @takes_settings(*DRAWING)
 def generate(
     settings: Settings,
@@ -201,6 +214,35 @@ def evaluate(
     if as_json:
         return print_json(document)
     terminal.print_rows(document["rows"], ("name", "value", "ci95", "n", "target", "pass"), console())
+
+
+@app.command()
+@takes_settings(*SEARCHING)
+def serve(
+    settings: Settings,
+    host: Annotated[str, typer.Option("--host", help="the address to listen on; any but this machine's own needs a --token")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 7878,
+    token: Annotated[
+        str | None, typer.Option("--token", envvar="LIMNER_TOKEN", help="what clients must show, 16 characters or more")
+    ] = None,
+    also: Annotated[list[str] | None, typer.Option("--also", help="a checkpoint that requests may name; repeatable")] = None,
+) -> None:
+    """Serve the HTTP API, OpenAI's API and MCP, with jobs that survive a restart. The options are what holds where a request is silent."""
+    from serve.serving import serve_http
+
+    serve_http(settings, host, port, token, tuple(also or ()))
+
+
+@app.command()
+@takes_settings(*SEARCHING)
+def mcp(
+    settings: Settings,
+    also: Annotated[list[str] | None, typer.Option("--also", help="a checkpoint that requests may name; repeatable")] = None,
+) -> None:
+    """Serve assistants over MCP, on stdin and stdout. The options are what holds where a request is silent."""
+    from serve.serving import serve_mcp
+
+    serve_mcp(settings, tuple(also or ()))
 
 
 @app.command()

@@ -31,6 +31,8 @@ from promptdb.store import PromptDB
 __all__ = [
     "Control",
     "Stopped",
+    "ending",
+    "kept_graph",
     "new_run_id",
     "optimize_state",
     "refine_state",
@@ -104,13 +106,13 @@ def optimize_state(context: Context, run_id: str) -> OptimizeState:
 
 
 REFINE, OPTIMIZE = build_refine, build_optimize
-Build = Callable[[], StateGraph[Any, Context, Any, Any]]
+Build = Callable[[], StateGraph[Any, Any, Any, Any]]
 
 
 def _stream(build: Build, context: Context, run: Run, start: Any, method: str, control: Control) -> Iterator[Event]:
     control.last_words = lambda: context.db.finish_run(run.id, "interrupted", {"used": context.evaluator.budget.used()})
     context.db.start_run(Run(run.id, run.command, run.prompt, run.settings, "running", run.started))
-    with _compiled(build, context) as graph:
+    with kept_graph(build, context.db) as graph:
         config: RunnableConfig = {"configurable": {"thread_id": run.id}, "recursion_limit": MOST_STEPS}
         kept = graph.get_state(config)
         begun = bool(kept.values)
@@ -134,7 +136,7 @@ def _stream(build: Build, context: Context, run: Run, start: Any, method: str, c
                     control=control,
                     version="v2",
                 )
-                with _ending(parts, control):
+                with ending(parts, control):
                     for part in parts:
                         yield cast(Event, part["data"])
         except GraphDrained as error:
@@ -150,12 +152,12 @@ def _stream(build: Build, context: Context, run: Run, start: Any, method: str, c
 
 
 def _state(build: Build, context: Context, run_id: str) -> Any:
-    with _compiled(build, context) as graph:
+    with kept_graph(build, context.db) as graph:
         return graph.get_state({"configurable": {"thread_id": run_id}}).values
 
 
 @contextmanager
-def _ending(parts: Any, control: Control) -> Iterator[None]:
+def ending(parts: Any, control: Control) -> Iterator[None]:
     """Whatever ends the run, its threads are done before the connection under them is closed: SQLite crashes the process otherwise."""
     try:
         yield
@@ -167,8 +169,8 @@ def _ending(parts: Any, control: Control) -> Iterator[None]:
 
 
 @contextmanager
-def _compiled(build: Build, context: Context) -> Iterator[Any]:
+def kept_graph(build: Build, db: PromptDB) -> Iterator[Any]:
     """The graph with its state kept in a file beside the database. A file of its own: LangGraph owns its tables."""
-    path = context.db.path.with_suffix(".threads.db")
+    path = db.path.with_suffix(".threads.db")
     with closing(sqlite3.connect(path, timeout=30, check_same_thread=False)) as connection:
         yield build().compile(checkpointer=SqliteSaver(connection))

@@ -16,7 +16,8 @@ from zlib import crc32
 import numpy as np
 from langgraph.runtime import Runtime
 
-from agents import guard
+from agents.contract import Contract
+from graph.keeping import admitted
 from graph.nodes import Node, Update, candidate_row, conditioning_of, emitter, node, tell
 from graph.plan import COMPARED
 from graph.state import CandidateRow, Context, DroppedRow, RefineState
@@ -79,7 +80,7 @@ def tool_node(method: str) -> Node:
         settings = context.settings
         plain = Conditioning(state["prompt"])
         start = tuple(conditioning_of(row) for row in state["candidates"])
-        task = Task(state["prompt"], start or (plain,), tuple(settings.search), settings.pins)
+        task = Task(state["prompt"], start or (plain,), tuple(settings.search), settings.contract.kept)
         warnings: list[str] = []
         proposals: list[Conditioning] = []
         keep = out_of_reach(context, state["method"], method, len(start))
@@ -90,10 +91,11 @@ def tool_node(method: str) -> Node:
                 proposals = list(solver.solve(task, context.evaluator, rng, emitter(runtime)))
             except BudgetSpent as error:
                 warnings.append(f"{method} ended early: {error}")
-        found, lost = _accept(method, proposals, state, settings.pins)
+        found, dropped = _accept(method, proposals, state, settings.contract)
         for row in found:
             tell(runtime, {"kind": "candidate", "text": row["conditioning"]["text"], "origin": method})
-        dropped: list[DroppedRow] = [{"origin": method, "reason": "lost pin", "count": lost}] if lost else []
+        for lost in dropped:
+            tell(runtime, {"kind": "dropped", **lost})
         update: Update = {"candidates": found, "dropped": dropped, "warnings": warnings, "note": f"{len(found)} candidates"}
         if findings := getattr(solver, "findings", None):
             update["findings"] = {method: findings}
@@ -129,10 +131,11 @@ def kept_back(budget: Budget, images: int) -> Iterator[None]:
         budget.images = cap
 
 
-def _accept(method: str, proposals: list[Conditioning], state: RefineState, pins: tuple[str, ...]) -> tuple[list[CandidateRow], int]:
-    """The new ones among a solver's proposals, and how many were refused because they lost a pin."""
-    kept = [item for item in proposals if all(guard.holds(item.text, pin) for pin in pins)]
+def _accept(
+    method: str, proposals: list[Conditioning], state: RefineState, contract: Contract
+) -> tuple[list[CandidateRow], list[DroppedRow]]:
+    """The new ones among a solver's proposals, and those refused because they break the contract."""
     known = {row["id"] for row in state["candidates"]}
-    fresh = {item.id: item for item in kept if item.id not in known}
     start = Conditioning(state["prompt"]).id
-    return [candidate_row(item, method, parent=start) for item in fresh.values()], len(proposals) - len(kept)
+    rows = [candidate_row(item, method, parent=start) for item in {item.id: item for item in proposals}.values() if item.id not in known]
+    return admitted(contract, rows)

@@ -84,6 +84,7 @@ def _run(settings: Settings, run: Run, show: Show, control: Control) -> dict[str
     models = open_models(settings, stop=stop_check(control), objective=objective, attack=options.attack)
     check_objective(models.scorers)
     check_prompt(run.prompt, models.sampler, settings.truncate)
+    settings.contract.check_prompt(run.prompt)
     with open_context(settings, models, run.id, "auto", settings.budget) as opened:
         context = with_solver(opened, options)
         check_method(method, context.solvers, context.evaluator)
