@@ -6,7 +6,6 @@ how a solver works.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -20,6 +19,7 @@ from agents.contract import Contract
 from graph.keeping import admitted
 from graph.nodes import Node, Update, candidate_row, conditioning_of, emitter, node, tell
 from graph.plan import COMPARED
+from graph.settings import Settings
 from graph.state import CandidateRow, Context, DroppedRow, RefineState
 from promptdb.errors import BadInput
 from promptdb.records import Conditioning
@@ -83,9 +83,8 @@ def tool_node(method: str) -> Node:
         task = Task(state["prompt"], start or (plain,), tuple(settings.search), settings.contract.kept)
         warnings: list[str] = []
         proposals: list[Conditioning] = []
-        keep = out_of_reach(context, state["method"], method, len(start))
         solver = context.solvers[method]()
-        with kept_back(context.evaluator.budget, keep):
+        with kept_back(context.evaluator.budget, reserve(settings)):
             try:
                 rng = np.random.default_rng([settings.seed, crc32(method.encode())])
                 proposals = list(solver.solve(task, context.evaluator, rng, emitter(runtime)))
@@ -104,19 +103,9 @@ def tool_node(method: str) -> Node:
     return run
 
 
-def out_of_reach(context: Context, method: str, tool: str, candidates: int) -> int:
-    """Images that the solver `tool` may not spend: what search and held-out check will need; under `auto` also the search of the
-    `candidates` that are there already, and an equal share of the rest for every solver that is still to come."""
-    settings = context.settings
-    keep = COMPARED * (settings.heldout_seeds + settings.search_seeds)
-    tools = asked_tools(method)
-    if len(tools) > 1:
-        keep += candidates * settings.search_seeds
-        later = [name for name in tools[tools.index(tool) + 1 :] if not missing(name, context.solvers, context.evaluator)]
-        rest = context.evaluator.budget.left("images") - keep
-        if later and 0 < rest < math.inf:
-            keep += int(rest * len(later) / (len(later) + 1))
-    return keep
+def reserve(settings: Settings) -> int:
+    """Images that a solver may not spend: what the search of its best candidate and the held-out check will need."""
+    return COMPARED * (settings.heldout_seeds + settings.search_seeds)
 
 
 @contextmanager
