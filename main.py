@@ -22,6 +22,7 @@ from graph.stopped import ServerAway, Stopped
 from promptdb.errors import BadInput
 from serve.converting import convert
 from serve.database_commands import app as db_app
+from serve.miniature_commands import app as miniature_app
 from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
 from serve.output import console, print_json
 from tools.diffusion.away import ImagesAway
@@ -41,6 +42,7 @@ app = typer.Typer(
 runs_app = typer.Typer(help="What was done.", rich_markup_mode=None)
 train_app = typer.Typer(help="Training recipes: resumable, with progress and a seed.", rich_markup_mode=None)
 app.add_typer(db_app, name="db")
+app.add_typer(miniature_app, name="miniature")
 app.add_typer(runs_app, name="runs")
 app.add_typer(train_app, name="train")
 
