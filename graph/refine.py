@@ -26,6 +26,7 @@ from graph.state import CandidateRow, Context, DroppedRow, Outcome, RefineState,
 from graph.strip import draw_strip, strip_images
 from graph.tool_nodes import TOOLS, tool_node
 from graph.traits import lost_traits
+from graph.world import outside_world
 from promptdb.records import Candidate, Conditioning
 from tools.budget import BudgetSpent
 from tools.evaluation import Evaluation
@@ -122,6 +123,9 @@ def gather(state: RefineState, runtime: Runtime[Context]) -> Update:
         context.db.add_candidate(Candidate(state["run"], conditioning_of(row), row["origin"], row["parent"], row["note"]))
     left_out = len(distinct) - len(population)
     warnings = [f"{left_out} candidates were not searched: the budget of {settings.budget} images does not reach"] if left_out else []
+    for warning in (outside := outside_world(context.card, state["prompt"])):
+        tell(runtime, {"kind": "warning", "text": warning})
+    warnings += outside
     note = f"{len(population)} candidates, the user's prompt among them"
     if refused := sum(row["count"] for row in dropped):
         note += f"; {refused} refused by the contract"
