@@ -15,7 +15,7 @@ from serve.job_files import State
 from serve.lanes import Busy
 from serve.requests import OptimizeAsk, SearchAsk
 from serve.service import Ended, Service, told
-from serve.web_views import failed, gallery, hits_table, in_words, job_choices, pair_images, reply_text, run_rows
+from serve.web_views import failed, gallery, hits_table, in_words, job_choices, literal, pair_images, run_rows
 
 PATH = "/web"
 STATES: dict[str, State] = {"Pause": "paused", "Stop": "stopped"}
@@ -59,7 +59,7 @@ def _chat(service: Service, page: gr.Blocks) -> None:
     chosen = gr.State(0)
     with gr.Row():
         with gr.Column(scale=3, min_width=300):
-            talk = gr.Chatbot(label="Conversation", height=420, render_markdown=False, elem_id="talk")
+            talk = gr.Chatbot(label="Conversation", height=420, render_markdown=False, buttons=["copy"], elem_id="talk")
             said = gr.Textbox(label="Say", placeholder="a castle at night; then: the second, in winter", elem_id="said", max_length=4000)
             with gr.Row():
                 send = gr.Button("Send", variant="primary", elem_id="send")
@@ -84,18 +84,18 @@ def _chat(service: Service, page: gr.Blocks) -> None:
         kept: str, history: list[Any], text: str, action: dict[str, Any] | None, request: gr.Request
     ) -> AsyncIterator[dict[Any, Any]]:
         words = text.strip() or " ".join(str(value) for value in (action or {}).values() if value)
-        history = [*(history or []), {"role": "user", "content": words}]
+        history = [*(history or []), {"role": "user", "content": literal(words)}]
         yield {talk: history, said: "", status: "..."}
         try:
             async for event in told(lambda tell: service.act(_client(request), kept, text, action, tell)):
                 if isinstance(event, Ended):
                     payload = event.result
-                    history = [*history, {"role": "assistant", "content": reply_text(payload)}]
+                    history = [*history, {"role": "assistant", "content": literal(payload["reply"])}]
                     yield {thread: payload["thread"], talk: history, **view(payload)}
                 elif line := in_words(event):
                     yield {status: line}
         except (BadInput, Busy) as error:
-            yield {talk: [*history, {"role": "assistant", "content": failed(error)}], status: ""}
+            yield {talk: [*history, {"role": "assistant", "content": literal(failed(error))}], status: ""}
 
     def view(payload: dict[str, Any]) -> dict[Any, Any]:
         pair = payload["pair"] is not None
@@ -129,7 +129,9 @@ def _chat(service: Service, page: gr.Blocks) -> None:
             turns = service.chats.history(kept)
         except BadInput:
             return {thread: "", status: "no conversation yet"}
-        history = [{"role": role, "content": text} for item in turns for role, text in (("user", item.said), ("assistant", item.reply))]
+        history = [
+            {"role": role, "content": literal(text)} for item in turns for role, text in (("user", item.said), ("assistant", item.reply))
+        ]
         return {talk: history, **view(payload)}
 
     def select(event: gr.SelectData) -> int:
