@@ -129,9 +129,8 @@ def _chat(service: Service, page: gr.Blocks) -> None:
             turns = service.chats.history(kept)
         except BadInput:
             return {thread: "", status: "no conversation yet"}
-        history = [
-            {"role": role, "content": literal(text)} for item in turns for role, text in (("user", item.said), ("assistant", item.reply))
-        ]
+        said_by = [pair for item in turns for pair in (("user", item.said), ("assistant", item.reply))]
+        history = [{"role": role, "content": literal(text)} for role, text in said_by]
         return {talk: history, **view(payload)}
 
     def select(event: gr.SelectData) -> int:
