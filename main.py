@@ -22,12 +22,16 @@ from graph.stopped import ServerAway, Stopped
 from promptdb.errors import BadInput
 from serve.converting import convert
 from serve.database_commands import app as db_app
+from serve.miniature_commands import app as miniature_app
 from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
 from serve.output import console, print_json
+from tools.diffusion.away import ImagesAway
+from tools.dpo_diff.settings import DpoSettings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 CHAT_BUDGET = 400
 _LEARNING = LearningSettings()
+_DPO = DpoSettings()
 
 app = typer.Typer(
     help="Limner: give it a prompt and a diffusion checkpoint, and it returns a prompt that makes better images, with the evidence.",
@@ -38,6 +42,7 @@ app = typer.Typer(
 runs_app = typer.Typer(help="What was done.", rich_markup_mode=None)
 train_app = typer.Typer(help="Training recipes: resumable, with progress and a seed.", rich_markup_mode=None)
 app.add_typer(db_app, name="db")
+app.add_typer(miniature_app, name="miniature")
 app.add_typer(runs_app, name="runs")
 app.add_typer(train_app, name="train")
 
@@ -48,10 +53,13 @@ def refine(
     settings: Settings,
     prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
     method: Annotated[str, typer.Option("--method", help="auto, rewrite, adapter, df-prompt or dpo-diff")] = "auto",
+    space: Annotated[str, typer.Option("--space", help="of dpo-diff: synonym, antonym, library, joined by +")] = _DPO.space,
+    search: Annotated[str, typer.Option("--search", help="of dpo-diff: limner, hybrid, gradient, evolution or random")] = _DPO.search,
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
     as_json: Json = False,
 ) -> None:
     """Refine one prompt: rewrite it, search, and check the best candidate on seeds that no search has seen."""
+    from graph.dpo_diff import DpoOptions
     from graph.sessions import Control
     from serve import refining, terminal
 
@@ -62,11 +70,38 @@ def refine(
         if resume:
             document = refining.resume(settings, resume, terminal.show_events, control)
         else:
-            document = refining.refine(settings, prompt, method, terminal.show_events, control)
+            document = refining.refine(settings, prompt, method, terminal.show_events, control, DpoOptions(space, search))
     if as_json:
         print_json(document)
     else:
         terminal.print_refined(document, console())
+
+
+@app.command()
+@takes_settings(*SEARCHING)
+def attack(
+    settings: Settings,
+    prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
+    search: Annotated[str, typer.Option("--search", help="limner, hybrid, gradient, evolution or random")] = _DPO.search,
+    resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find a prompt that means the same and that the model draws worse, and check it on seeds that no search has seen."""
+    from graph.sessions import Control
+    from serve import refining, terminal
+
+    if resume and prompt:
+        raise BadInput("give either a prompt or --resume RUN; a resumed run keeps its prompt")
+    control = Control()
+    with terminal.stop_on_signals(control):
+        if resume:
+            document = refining.resume(settings, resume, terminal.show_events, control, refining.ATTACK)
+        else:
+            document = refining.attack(settings, prompt, search, terminal.show_events, control)
+    if as_json:
+        print_json(document)
+    else:
+        terminal.print_refined(document, console(), attack=True)
 
 
 @app.command()
@@ -170,7 +205,7 @@ def score(
 @takes_settings(*SEARCHING)
 def evaluate(
     settings: Settings,
-    suite: Annotated[str, typer.Argument(help="miniature, rewrite or batch-gradient")],
+    suite: Annotated[str, typer.Argument(help="miniature, rewrite, batch-gradient, df-prompt or dpo-diff")],
     full: Annotated[bool, typer.Option("--full", help="the large version; started again, it goes on where it was")] = False,
     as_json: Json = False,
 ) -> None:
@@ -307,7 +342,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(f"{error.format_message()} See --help.", BAD_INPUT)
     except Stopped as error:
         return _complain(str(error), INTERRUPTED)
-    except ServerAway as error:
+    except (ServerAway, ImagesAway) as error:
         return _complain(str(error), FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted; everything so far is kept", INTERRUPTED)

@@ -19,6 +19,7 @@ from agents.directives import read
 from agents.keywords import keywords
 from agents.messages import Answer, Message, NoAnswer, Usage
 from agents.opposites import adds_content, agrees, contradicts
+from promptdb.modifier_kinds import kind_of
 from promptdb.records import content_id
 
 Facts = Mapping[str, Any]
@@ -72,7 +73,7 @@ def rule_for(schema_name: str) -> Callable[[Rule], Rule]:
 @rule_for("Rewrites")
 def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
     """Keeps the description and adds what the instruction's directives ask for, then what the exemplars agree on: tags that recur across
-    different subjects, most voted first.
+    different subjects, most voted first; where none recurs, single words of quality, which fit any subject.
 
     The first variants add the best voted tags in several numbers, then without a negative, then with the tags in front; further
     ones draw tags by vote. No two add the same tags in the same way; there are fewer than asked for where little recurs.
@@ -82,7 +83,13 @@ def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
     told = read(facts.get("instruction", ""))
     unwanted = {word.casefold() for word in told.leave}
     banned = facts.get("bans", ())
-    recurring = _recurring(exemplars, "positive", lambda tag, chosen: _may_add(tag, ", ".join([subject, *chosen]), exemplars))
+
+    def fits(tag: str, chosen: list[str]) -> bool:
+        return _may_add(tag, ", ".join([subject, *chosen]), exemplars)
+
+    recurring = _recurring(exemplars, "positive", fits) or _recurring(
+        exemplars, "positive", lambda tag, chosen: kind_of(tag.casefold()) == "quality" and fits(tag, chosen), least=1
+    )
     asked = [tag for tag in told.add if _may_add(tag, subject, ()) and not _holds_any(tag, banned)]
     tags = {tag: len(exemplars) + 1 for tag in asked} | {
         tag: votes
@@ -152,8 +159,10 @@ def _subject(description: str, pins: Sequence[str]) -> str:
     return ", ".join([text, *(pin for pin in pins if not guard.holds(text, pin))])
 
 
-def _recurring(exemplars: Sequence[Mapping[str, str]], part: str, allowed: Callable[[str, list[str]], bool]) -> dict[str, int]:
-    """Tags of `part` that exemplars with different subjects share, with their votes, most voted first, then as the exemplars rank.
+def _recurring(
+    exemplars: Sequence[Mapping[str, str]], part: str, allowed: Callable[[str, list[str]], bool], least: int = LEAST_VOTES
+) -> dict[str, int]:
+    """Tags of `part` that `least` exemplars with different subjects share, with their votes, most voted first, then as the exemplars rank.
 
     An exemplar has no vote for a tag that its own description explains, and exemplars of one subject have one vote together.
     `allowed` is asked about each tag and those chosen so far.
@@ -167,7 +176,7 @@ def _recurring(exemplars: Sequence[Mapping[str, str]], part: str, allowed: Calla
             if len(tag.split()) <= LONGEST_TAG and not _explained(tag, own):
                 voters.setdefault(name, set()).add(own)
                 spelling.setdefault(name, tag)
-    ranked = sorted((name for name in voters if len(voters[name]) >= LEAST_VOTES), key=lambda name: -len(voters[name]))
+    ranked = sorted((name for name in voters if len(voters[name]) >= least), key=lambda name: -len(voters[name]))
     chosen: dict[str, int] = {}
     for name in ranked:
         if allowed(spelling[name], list(chosen)):

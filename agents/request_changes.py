@@ -50,6 +50,14 @@ def _aspect(name: str) -> str:
     return ""
 
 
+@_rule(
+    r"(?:i'd like|i would like|i want|i need|let|have|get)\s+(?P<a>(?:the|its?|my)\b.+?)\s+"
+    r"(?:to be|be|become|as|to become)\s+(?P<b>.+)"
+)
+def _wanted_to_be(match: re.Match[str]) -> Action | None:
+    return change_of(f"change {match['a']} to {match['b']}")
+
+
 @_rule(r"(?:change|turn|convert|transform|switch|set|make|replace|swap)\s+(?P<a>.+?)\s+(?:to|into|with|by|for|be)\s+(?P<b>.+)")
 def _this_into_that(match: re.Match[str]) -> Action | None:
     old, new = match["a"], match["b"]
@@ -93,16 +101,20 @@ def _colour_alone(match: re.Match[str]) -> Action | None:
 
 
 @_rule(
-    r"(?:(?:put|move|place|set|show|draw|have)\s+(?:it|this|that|them|him|her|the [\w -]+?)\s+)(?P<a>(?:in|on|at"
-    r"|inside|under|by|near|among|against|beside|outside|over)\s+.+)|(?:(?:make it|with|give it|use|i want"
+    r"(?:(?:put|move|place|set|show|draw|have)\s+(?:it|this|that|them|him|her|the [\w -]+?)\s+)(?:to\s+(?P<c>(?:an?"
+    r"|the)\s+.+)|(?P<a>(?:in|on|at"
+    r"|inside|under|by|near|among|against|beside|outside|over)(?:to)?\s+.+))|(?:(?:make it|with|give it|use|i want"
     r"|add)\s+)?(?:an?\s+|the\s+)?(?P<b>[\w -]+?)\s+(?:as\s+(?:the\s+)?)?(?:background|backdrop|setting)"
 )
 def _place(match: re.Match[str]) -> Action | None:
-    return _change("", match["a"] or match["b"], "place")
+    if match["c"] and not re.match(r"(?:put|move|place|set)\b", match.group(), re.I):
+        return None
+    return _change("", match["a"] or (f"in {match['c']}" if match["c"] else match["b"]), "place")
 
 
 @_rule(
-    r"(?:the same|same|like (?:this|that|it)|this|that|it)(?:\s+(?:thing|one|picture|image))?\s*,?\s*(?:but|only"
+    r"(?:the same|same|like (?:this|that|it)|this|that|it|everything|all)(?:\s+(?:thing|one|picture|image))?"
+    r"(?:\s+(?:as (?:it is|is|before)|the same|else(?: the same)?|stays?(?: the same)?))?\s*,?\s*(?:but|only|except"
     r"|just)\s+(?P<x>.+)|(?:but|only)\s+(?P<y>(?:with|in|at|on|more|less)\b.+)|(?:make (?:it|this|that)|have it"
     r"|let it be|set it)\s+(?P<z>(?:at|in|on|under|during)\s+.+)|(?:at|during)\s+(?P<w>\w+)"
 )

@@ -52,7 +52,8 @@ def status(match: re.Match[str], situation: Situation) -> Action | None:
 
 @rule(
     r"(?:undo|revert|roll(?: it)? back|step back|go back|back|return|restore|take (?:that|it) back|scrap that"
-    r"|forget (?:that|the last (?:one|change))|i liked? (?:it )?(?:better )?(?:how it was|what we had))"
+    r"|forget (?:that|the last (?:one|change))|i (?:liked?|prefer(?:red)?) (?:it )?(?:better )?(?:how it was"
+    r"|what we had|before)(?: it)?|(?:the )?previous(?: one| version)?|un-?do)"
     r"(?:\s+(?P<rest>.*))?"
 )
 def undo(match: re.Match[str], situation: Situation) -> Action | None:
@@ -73,13 +74,15 @@ def undo(match: re.Match[str], situation: Situation) -> Action | None:
     return Action(kind="undo", steps=2 if "before the last" in rest or "twice" in rest else 1)
 
 
+_IT = r"(?:it|this|that|this one|that one|here|with (?:it|this|that))"
+
+
 @rule(
-    rf"(?:i(?:'ll| will)?\s+)?accept(?:ed)?(?:\s+{WHICH})?|(?:i'?m |we'?re |we are |i am |all )?(?:done|finished"
-    r"|happy(?: with (?:this|that|it))?)|"
-    r"(?:that'?s|this is|it'?s|that is|looks?)\s+(?:it|perfect|good enough|the one|exactly (?:it|right|what i (?:want"
-    r"|wanted|had in mind|meant)))|"
-    r"perfect|ship it|finali[sz]e(?:\s+(?:it|this|that))?|finish|(?:yes|ok|okay),? (?:that'?s it|done|accept(?: it)?)"
-    r"|lgtm|that will do|good enough|i love it|love it"
+    rf"(?:i(?:'ll| will)?\s+)?accept(?:ed)?(?:\s+{WHICH})?|(?:i'?m |we'?re |we are |i am |all )?(?:done(?: here| now)?|finished"
+    rf"|happy|satisfied|content)(?:\s+{_IT})*|(?:that'?s|this is|it'?s|that is|looks?|(?:this|that|it) looks)\s+"
+    r"(?:it|perfect|good enough|the one|what i (?:want|wanted|had in mind|meant)|exactly (?:it|right|what i (?:want|wanted|had in mind"
+    r"|meant|asked for)))|(?:it'?s |absolutely |just )?perfect|ship it|lgtm|(?:that|this) (?:will do|works)(?: for me)?|good enough"
+    rf"|(?:finish|finali[sz]e|wrap (?:it )?up|call it (?:done|a day)|save|end)(?:\s+(?:up|{_IT}))*|(?:i )?love it|keep (?:this|that) one"
 )
 def accept(match: re.Match[str], situation: Situation) -> Action | None:
     return Action(kind="accept", image=number(match, situation))
@@ -91,18 +94,23 @@ def accept_that(match: re.Match[str], situation: Situation) -> Action | None:
 
 
 @rule(
-    r"(?:(?:give|show|make|draw|try)(?: me)?\s+)?(?:some |a few )?(?:more|others?|ones?|variations?|variants?"
-    r"|versions?|similar(?: ones| images| pictures)?|something)\s+"
-    r"(?:(?:just |that look |images? |pictures? |ones? )?(?:like|similar to|of|on|in the (?:style|spirit|direction) of"
-    rf"|close to|along the lines of)\s+)?{WHICH}"
+    r"(?:(?:give|show|make|draw|try|i want|i'd like|do)(?: me)?\s+)?(?:some |a few |a couple (?:of )?|\d+ )?(?:more"
+    r"|others?|ones?|variations?"
+    r"|variants?|versions?|similar(?: ones| images| pictures)?|something|pictures|images)\s+(?:ones? |images? |pictures? )?"
+    r"(?:(?:just |that look |that are )?(?:like|similar to|of|on|in the (?:style|spirit|direction|vein) of|close to"
+    r"|along the lines of)\s+)?"
+    rf"{WHICH}|(?:just )?(?:similar to|like|along the lines of"
+    rf"|close to)\s+{WHICH.replace('<a', '<b')}(?:\s+but (?:different|new|other seeds))?"
 )
 def more_like(match: re.Match[str], situation: Situation) -> Action | None:
-    return Action(kind="more", image=number(match, situation)) if situation.request else None
+    chosen = number(match, situation)
+    return Action(kind="more", image=number(match, situation, "b") if chosen is None else chosen) if situation.request else None
 
 
 @rule(
     r"(?:(?:give|show|make|draw|try)(?: me)?\s+)?(?:some |a few |a )?(?:more|again|once more|another(?: (?:one|batch"
-    r"|try|round|set))?|(?:different|other|new) (?:ones|images|pictures|versions)|others|more (?:images|pictures|ones"
+    r"|try|round|set))?|(?:different|other|new|fresh) (?:ones|images|pictures|versions|variations|variants|options"
+    r"|takes)|others|more (?:images|pictures|ones"
     r"|options|variations|variants)|variations|variants)"
     r"|(?:try|draw|generate|do)\s+(?:it |that |this )?(?:again|once more)|re-?(?:draw|roll|generate|do|try)(?: it"
     r"| that| this)?|keep going|continue|next|new seeds?|vary (?:it|this|that)"
@@ -117,10 +125,10 @@ def vary(match: re.Match[str], situation: Situation) -> Action | None:
 
 
 @rule(
-    r"(?:(?:i(?:'ll| will|'d)?\s+)?(?:pick|choose|select|take|use|go (?:on )?with|prefer|like|continue with|work with"
-    rf"|go for|want)\s+)?(?:the )?{WHICH}"
-    r"(?:\s+(?:is|looks)\s+(?:\w+\s+)?(?:better|best|nice|good|nicer|great))?(?:\s+(?:best|better|more|the most"
-    r"|as (?:the )?base|please))?"
+    r"(?:(?:i(?:'ll| will|'d)?\s+)?(?:pick|choose|select|take|use|go (?:on )?with|prefer|like|liked|love|continue with"
+    rf"|(?:work|base it|build) (?:with|on|from)|start (?:from|with)|go for|want|give me|keep (?:going )?(?:with|on))\s+)?(?:the )?{WHICH}"
+    r"(?:\s+(?:is|looks)\s+(?:\w+\s+)?(?:better|best|nice|good|nicer|great|favou?rite))?(?:\s+(?:(?:the )?(?:best|better|more|most)"
+    r"|as (?:the |a )?(?:base|basis|start)|please))?"
 )
 def pick(match: re.Match[str], situation: Situation) -> Action | None:
     chosen = number(match, situation)
@@ -205,6 +213,6 @@ def optimize(match: re.Match[str], situation: Situation) -> Action | None:
     return Action(kind="solve", method=method(match["m"] or "") or "auto", images=int(match["n"]) if match["n"] else None)
 
 
-@rule(rf"(?:spend|invest|use|take)\s+(?:up to |at most |another |about )?{COUNT}(?:\s+(?:on|to|for|with|in)\s+(?P<rest>.*))?")
+@rule(rf"(?:spend|invest|use|take)\s+(?:up to |at most |another |about )?{COUNT}(?:\s+(?:(?:on|to|for|with|in|by)\s+)?(?P<rest>.*))?")
 def spend(match: re.Match[str], situation: Situation) -> Action | None:
     return Action(kind="solve", method=method(match["rest"] or "") or "auto", images=int(match["n"]))

@@ -92,8 +92,8 @@ def pin(match: re.Match[str], situation: Situation) -> Action | None:
 
 
 @rule(
-    r"(?:allow|unban|permit|lift the ban on|stop banning)\s+(?P<w>.+?)(?:\s+again)?|(?P<v>.+?)\s+(?:is|are)\s+(?:fine"
-    r"|ok|okay|allowed)\s+(?:again|now)"
+    r"(?:allow|unban|permit|lift the ban on|stop banning|(?:you|we) (?:may|can) (?:use|say|write))\s+(?P<w>.+?)(?:\s+(?:again|now))*"
+    r"|(?P<v>.+?)\s+(?:is|are)\s+(?:fine|ok|okay|allowed)\s+(?:again|now)"
 )
 def allow(match: re.Match[str], situation: Situation) -> Action | None:
     return Action(kind="allow", words=words(match["w"] or match["v"]))
@@ -103,10 +103,11 @@ def allow(match: re.Match[str], situation: Situation) -> Action | None:
     r"(?:ban|forbid|blacklist|prohibit|block|avoid|exclude)\s+(?:using\s+|saying\s+)?(?P<w>.+)|(?:never|don'?t|do not"
     r"|stop|quit)\s+(?:ever\s+)?(?:use|using|say|saying|write|writing|put|putting|mention|mentioning|include|including"
     r"|add|adding)\s+(?P<v>.+?)(?:\s+(?:again|any ?more|in (?:it|the prompt|there)))*|no more\s+(?P<u>.+)"
-    rf"|without\s+{_QUOTED_WORDS}(?P<t>.+)|(?:i (?:hate|don'?t (?:want|like)))\s+{_QUOTED_WORDS}(?P<s>.+)"
+    rf"|without\s+{_QUOTED_WORDS}(?P<t>.+)|(?:i (?:hate|don'?t (?:want|like)(?: to see)?))\s+{_QUOTED_WORDS}(?P<s>.+)"
 )
 def ban(match: re.Match[str], situation: Situation) -> Action | None:
-    return Action(kind="ban", words=words(next(part for part in (match["w"], match["v"], match["u"], match["t"], match["s"]) if part)))
+    said = next(part for part in (match["w"], match["v"], match["u"], match["t"], match["s"]) if part)
+    return Action(kind="ban", words=words(re.sub(r"(?:\s+(?:again|any ?more|ever))+$", "", said, flags=re.I)))
 
 
 _STYLE_NOUN = r"(?:style|look|medium|technique|aesthetic)"
@@ -127,19 +128,20 @@ def style(match: re.Match[str], situation: Situation) -> Action | None:
 
 
 @rule(
-    r"(?:switch|change|turn|convert|make|draw|paint|render|redo|do|show|try)(?:\s+(?:it|this|that|me|everything"
-    r"|the (?:picture|image)))*\s+(?:(?:to|into|in|as|like|look like|be)\s+)?(?:an?\s+"
-    r"|the\s+)?(?P<s>.+?)(?:\s+instead)?|as\s+(?:an?\s+)(?P<t>.+?)(?:\s+instead)?|in\s+(?P<u>.+?)(?:\s+instead)?"
+    r"(?:switch|change|turn|convert|make|draw|paint|render|redo|do|show|try|give|i'd (?:prefer|like)|i (?:prefer|want"
+    r"|would like|would prefer))"
+    r"(?:\s+(?:it|this|that|me|everything|the (?:picture|image)))*\s+(?:(?:to|into|in|as|like|look like|be)\s+)?(?:an?\s+|the\s+)?"
+    r"(?P<s>.+?)(?:\s+instead)?|as\s+(?:an?\s+)(?P<t>.+?)(?:\s+instead)?|in\s+(?P<u>.+?)(?:\s+instead)?|an?\s+(?P<v>.+?)(?:\s+instead)?"
 )
 def style_word(match: re.Match[str], situation: Situation) -> Action | None:
-    said = bare(match["s"] or match["t"] or match["u"])
+    said = bare(match["s"] or match["t"] or match["u"] or match["v"])
     if not situation.request or len(said.split()) > 4 or kind_of(said.lower()) not in ("medium", "style", "artist"):
         return None
     return Action(kind="style", text=said)
 
 
 @rule(
-    r"(?:remove|delete|erase|take (?:out|away)|get rid of|lose|drop|leave out|i don'?t (?:want|like)"
+    r"(?:remove|delete|erase|take (?:out|away)|get rid of|lose|drop|leave out|i don'?t (?:want|like|need)(?: to see)?"
     r"|there should(?: not|n'?t) be|there should be no)\s+(?:any\s+)?(?P<w>.+?)(?:\s+(?:from (?:it|the (?:picture"
     r"|image|scene|prompt))|in (?:it|there)))?|(?:with)?(?:out|no)\s+(?:any\s+)?(?P<v>(?!more\b|less\b|idea\b).+)"
 )

@@ -33,7 +33,8 @@ WHICH = _WHICH.format("a")
 OTHER = _WHICH.format("b")
 COUNT = r"(?P<n>\d+)\s*(?:more\s+)?(?:images?|pictures?|pics?|drawings?)"
 _VAGUE = re.compile(
-    r"(?:an?|some|another)?\s*(?:new|nice|good|cool|better|great|beautiful)?\s*(?:image|picture|pic|photo|drawing"
+    r"(?:hi|hello|hey|good (?:morning|day|evening))(?: there)?|(?:an?|some|another)?\s*(?:new|nice|good|cool|better"
+    r"|great|beautiful)?\s*(?:image|picture|pic|photo|drawing"
     r"|painting|art|something|anything|one)"
     r"(?:\s+(?:nice|cool|good|new|else|for me))?",
     re.IGNORECASE,
@@ -90,7 +91,7 @@ def method(text: str) -> str:
 
 def described(text: str) -> Action:
     """A request for a picture; where it says of nothing what to show, that is asked."""
-    request = text.strip(" .!?,")
+    request = re.sub(r"[\s,]+(?:please|pls|thanks|thank you)$", "", text.strip(" .!?,"), flags=re.IGNORECASE)
     request = re.sub(r"^(?:an?\s+)?(?:image|picture|pic)s?\s+(?:of|with|showing)\s+", "", request, flags=re.IGNORECASE)
     if not request or _VAGUE.fullmatch(request):
         return Action(kind="unclear", text="What should the picture show?")

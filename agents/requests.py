@@ -15,9 +15,10 @@ from agents.request_words import STARTS, described
 RULES = (*request_rules.RULES, *request_wishes.RULES)
 
 _PLEASE = re.compile(
-    r"^(?:(?:hi|hello|hey|ok(?:ay)?|well|so|hm+|and|but|then|now|also|please|pls|yes|no|alright|actually|great|nice"
-    r"|cool|good|thanks|thank you)"
-    r"(?:\s*[,.!:]+\s*|\s+(?=\w))|(?:could|can|would|will) you\s+(?:please\s+)?|(?:let'?s|lets)\s+|i(?:'d| would) like (?:you )?to\s+|"
+    r"^(?:(?:hi|hello|hey|oops|ouch|oh|ah|nah|ok(?:ay)?|well|so|hm+|um+|and|but|then|now|also|please|pls|yes|alright|actually|great|nice"
+    r"|cool|good|excellent|wonderful|awesome|amazing|lovely|thanks|thank you)"
+    r"(?:\s*[,.!:]+\s*|\s+(?=\w))|(?:no|perfect|nope)\s*[,.!:]+\s*|(?:could|can|would|will|shall|may) (?:you|we|i)\s+(?:please\s+)?"
+    r"|(?:how|what) about\s+|(?:why )?don'?t (?:you|we)\s+|(?:let'?s|lets)\s+|i(?:'d| would) like (?:you )?to\s+|"
     r"i want (?:you )?to\s+|i think (?:that )?(?:you should\s+)?|just\s+|maybe\s+|please\s+|go ahead and\s+)",
     re.IGNORECASE,
 )
@@ -58,8 +59,8 @@ def _clauses(said: str) -> list[str]:
 
 
 def _match(clause: str, situation: Situation) -> Action | None:
-    """What the clause means, as it was said, else without its courtesies; None where no rule knows it."""
-    for form in dict.fromkeys([clause.strip(" ,;"), _bare(clause)]):
+    """What the clause means without its courtesies, else as it was said; None where no rule knows it."""
+    for form in dict.fromkeys([_bare(clause), clause.strip(" ,;")]):
         if not form:
             continue
         for pattern, make in RULES:

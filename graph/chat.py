@@ -1,6 +1,6 @@
 """A conversation about a picture, as a state machine:
 
-    listen (pause) -> understand -> act -> (draw | solve | settle | compare | vote | find) -> record -> listen (pause)
+    listen (pause) -> understand (-> consult <-> tools) -> act -> (draw | solve | settle | compare | vote | find) -> record -> listen
 
 `listen` is a node of its own, because a node with an interrupt runs again from its top. What is said is understood by rules, or by the
 chat model where one is configured; either way it becomes actions, and only the nodes here act. Nodes are thin.
@@ -15,12 +15,13 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, interrupt
 
 from agents.actions import Action
-from agents.requests import parse
 from graph import chat_draw, chat_work
 from graph.allowance import difference
+from graph.chat_consult import FORGET, PLAIN, after_tools, by_rules, consult, has_model
 from graph.chat_desk import desk_of, open_topic, pause, recall, saved
 from graph.chat_state import ChatState, Reply, Topic
-from graph.chat_topic import Step, apply, situation_of
+from graph.chat_tools import tool_node
+from graph.chat_topic import Step, apply
 from graph.nodes import Update, emitter, node, stop_if_asked, tell
 from graph.studio import Desk
 from promptdb.errors import BadInput
@@ -34,11 +35,13 @@ Work = Literal["draw", "solve", "settle", "compare", "vote", "find", "status", "
 def build_chat() -> StateGraph[ChatState, Desk, ChatState, ChatState]:
     """The graph, not yet compiled: who runs it chooses where its state is kept."""
     graph = StateGraph(ChatState, context_schema=Desk)
-    steps: dict[str, Any] = {"open": open_thread, "listen": listen, "understand": understand, "act": act, "draw": draw, "solve": solve}
-    steps |= {"settle": settle, "compare": compare, "vote": vote, "find": find, "status": status, "record": record}
+    steps: dict[str, Any] = {"open": open_thread, "listen": listen, "understand": understand}
+    steps |= {"consult": consult, "tools": tool_node(), "noted": after_tools}
+    steps |= {"act": act, "draw": draw, "solve": solve, "settle": settle, "compare": compare, "vote": vote, "find": find}
+    steps |= {"status": status, "record": record}
     for name, step in steps.items():
         graph.add_node(name, step)
-    for before, after in ((START, "open"), ("open", "listen"), ("listen", "understand"), ("understand", "act"), ("record", "listen")):
+    for before, after in ((START, "open"), ("open", "listen"), ("listen", "understand"), ("tools", "noted"), ("record", "listen")):
         graph.add_edge(before, after)
     for name in WORK:
         graph.add_edge(name, "record")
@@ -57,26 +60,34 @@ def listen(state: ChatState, runtime: Runtime[Desk]) -> Update:
     reply = reply if isinstance(reply, Reply) else Reply.model_validate(reply)
     actions = [reply.action.model_dump()] if reply.action else []
     said = reply.text or (reply.action.kind if reply.action else "")
-    return {"said": said, "actions": actions, "parent": state["topic"]["place"], "lines": [], "work": {}, "candidates": [], "dropped": []}
+    place = state["topic"]["place"]
+    return {"said": said, "actions": actions, "parent": place, "lines": [], "work": {}, "candidates": [], "dropped": [], **FORGET}
 
 
 @node("understand")
-def understand(state: ChatState, runtime: Runtime[Desk]) -> Update:
-    """What the person wants, as actions."""
+def _understand(state: ChatState, runtime: Runtime[Desk]) -> Update:
     desk = desk_of(runtime)
     turn = Turns(desk.studio.db, desk.thread).last() + 1
-    actions = state["actions"]
-    if not actions:
-        situation = situation_of(state["topic"], checkpoints=desk.studio.checkpoints)
-        actions = [action.model_dump() for action in parse(state["said"], situation)]
-    runtime.stream_writer({"kind": "understood", "actions": actions})
-    return {"turn": turn, "actions": actions, "before": _spent(desk, state["topic"]), "note": ", ".join(row["kind"] for row in actions)}
+    actions = state["actions"] or [action.model_dump() for action in by_rules(state, desk)]
+    sure = bool(state["actions"]) or (len(actions) == 1 and actions[0]["kind"] in PLAIN)
+    if not sure and has_model(desk, state["topic"]):
+        actions = []
+    else:
+        runtime.stream_writer({"kind": "understood", "actions": actions})
+    note = ", ".join(row["kind"] for row in actions) or "asks the chat model"
+    return {"turn": turn, "actions": actions, "before": _spent(desk, state["topic"]), "note": note}
+
+
+def understand(state: ChatState, runtime: Runtime[Desk]) -> Command[Literal["consult", "act"]]:
+    """What the person wants, as actions: by rules, or by the chat model where one is configured and the rules are not sure."""
+    update = _understand(state, runtime)
+    return Command(goto="act" if update["actions"] else "consult", update=update)
 
 
 @node("act")
 def _act(state: ChatState, runtime: Runtime[Desk]) -> Update:
     desk = desk_of(runtime)
-    step = Step(state["topic"])
+    step = Step(state["topic"], tuple(state["lines"]))
     for row in state["actions"]:
         try:
             step = apply(step, Action.model_validate(row), lambda action: recall(desk, state["parent"], action))
@@ -218,7 +229,7 @@ def record(state: ChatState, runtime: Runtime[Desk]) -> Update:
     parent = _parent(state, desk)
     Turns(desk.studio.db, desk.thread).add(Turn(desk.thread, turn, parent, state["said"], reply, state["actions"], cost, topic, pictures))
     runtime.stream_writer({"kind": "reply", "text": reply, "turn": turn})
-    return {"topic": topic, "lines": reply.splitlines(), "messages": []}
+    return {"topic": topic, "lines": reply.splitlines()}
 
 
 def _parent(state: ChatState, desk: Desk) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any, cast
 
+from langgraph.prebuilt import ToolRuntime
 from langgraph.runtime import Runtime
 
 from agents.actions import Action
@@ -19,7 +20,7 @@ _standard: list[Studio] = []
 _making = threading.Lock()
 
 
-def desk_of(runtime: Runtime[Desk]) -> Desk:
+def desk_of(runtime: Runtime[Desk] | ToolRuntime) -> Desk:
     """The run's own desk; under a server that hands in none, one in a studio of the standard settings."""
     if isinstance(runtime.context, Desk):
         return runtime.context

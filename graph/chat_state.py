@@ -6,6 +6,7 @@ scores are in promptdb, under the ids kept here.
 
 from __future__ import annotations
 
+import operator
 from typing import Annotated, Any, Literal, TypedDict
 
 from langgraph.graph.message import add_messages
@@ -79,8 +80,9 @@ class Topic(TypedDict):
 
 class ChatState(TypedDict, total=False):
     """`turn`: place of the turn in work. `said`, `actions`: what the person said and what it was taken for. `work`: what the actions
-    call for. `lines`: the reply so far. `before`: what the thread had spent when the turn began. `messages`: this turn's exchange with the
-    chat model."""
+    call for. `lines`: the reply so far. `before`: what the thread had spent when the turn began. `messages`, `rounds`:
+    this turn's exchange with the chat model; `wishes`: what it called for; `looked`: what it found in the database; `tainted`: whether it
+    read that."""
 
     thread: str
     turn: int
@@ -95,6 +97,10 @@ class ChatState(TypedDict, total=False):
     path: list[Any]
     before: dict[str, float]
     messages: Annotated[list[Any], add_messages]
+    wishes: Annotated[list[dict[str, Any]], operator.add]
+    looked: Annotated[list[str], operator.add]
+    tainted: Annotated[bool, operator.or_]
+    rounds: int
 
 
 class Reply(BaseModel):

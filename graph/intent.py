@@ -11,6 +11,7 @@ import numpy as np
 
 from graph.state import Context
 from tools.evaluation import RANKING_DECIMALS, Evaluation
+from tools.scoring.adversarial import Adversarial
 from tools.scoring.base import Scorer
 
 USUAL = "clip"
@@ -18,7 +19,10 @@ USUAL = "clip"
 
 
 def witness(context: Context) -> Scorer | None:
-    """The card's `intent` scorer, else the CLIP similarity among the run's scorers; None where there is none beside the objective."""
+    """The card's `intent` scorer, else the CLIP similarity among the run's scorers; None where there is none beside
+    the objective, and for an attack, which is after pictures that show less."""
+    if isinstance(context.evaluator.objective, Adversarial):
+        return None
     name = context.card.intent or USUAL
     beside = (item for item in context.evaluator.scorers[1:] if not item.held_out)
     return next((item for item in beside if item.name == name), None)

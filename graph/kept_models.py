@@ -33,8 +33,8 @@ class KeptModels:
             self._checkpoint, self._asked = open_checkpoint(*asked), asked
         return self._checkpoint
 
-    def scorer(self, name: str, checkpoint: Checkpoint, device: torch.device) -> Scorer:
-        if checkpoint is not self._checkpoint:
+    def scorer(self, name: str, checkpoint: Checkpoint | None, device: torch.device | str) -> Scorer:
+        if checkpoint is None or checkpoint is not self._checkpoint:
             return open_scorer(name, checkpoint, device)
         key = (name, str(device))
         if key not in self._scorers:
@@ -56,7 +56,7 @@ def opened_checkpoint(name: str, device: str | None, dtype: str | None) -> Check
     return kept.checkpoint((name, device, dtype)) if kept else open_checkpoint(name, device, dtype)
 
 
-def opened_scorer(name: str, checkpoint: Checkpoint, device: torch.device) -> Scorer:
+def opened_scorer(name: str, checkpoint: Checkpoint | None, device: torch.device | str) -> Scorer:
     """As `open_scorer`, but of a thread that keeps its models the one that is open."""
     kept: KeptModels | None = getattr(_of_thread, "kept", None)
     return kept.scorer(name, checkpoint, device) if kept else open_scorer(name, checkpoint, device)

@@ -23,8 +23,10 @@ from graph.nodes import Update, candidate_row, conditioning_of, emitter, missing
 from graph.plan import plan_images
 from graph.retrieval import exemplar, exemplars_for, origins
 from graph.state import CandidateRow, Context, DroppedRow, Outcome, RefineState, ScoreRow
+from graph.strip import draw_strip, strip_images
 from graph.tool_nodes import TOOLS, tool_node
 from graph.traits import lost_traits
+from graph.world import outside_world
 from promptdb.records import Candidate, Conditioning
 from tools.budget import BudgetSpent
 from tools.evaluation import Evaluation
@@ -59,6 +61,8 @@ def retrieve(state: RefineState, runtime: Runtime[Context]) -> Update:
 def rewrite(state: RefineState, runtime: Runtime[Context]) -> Update:
     """Ask the chat model for variants; what must not become a prompt is dropped, with a reason."""
     context, settings, prompt = runtime.context, runtime.context.settings, state["prompt"]
+    if state["method"] == "dpo-diff":  # searches the words of the prompt as it was typed
+        return {"candidates": [], "note": "not asked for"}
     plan = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     exemplars = [exemplar(row) for row in state["exemplars"]]
     wanted = min(settings.variants, plan.population - 1)
@@ -101,7 +105,7 @@ def gather(state: RefineState, runtime: Runtime[Context]) -> Update:
     check needs."""
     context, settings = runtime.context, runtime.context.settings
     evaluator = context.evaluator
-    reserve = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds).heldout
+    reserve = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds).heldout + strip_images(state["candidates"])
     left = evaluator.budget.left("images") - reserve
     plain = candidate_row(Conditioning(state["prompt"]), "user")
     kept, dropped = admitted(settings.contract, state["candidates"])
@@ -112,13 +116,16 @@ def gather(state: RefineState, runtime: Runtime[Context]) -> Update:
     for row in distinct.values():
         cost = missing_images(evaluator, [conditioning_of(row)], settings.search)
         if cost > left:
-            break
+            continue  # what a solver has drawn already still costs nothing
         left -= cost
         population.append(row)
     for row in population:
         context.db.add_candidate(Candidate(state["run"], conditioning_of(row), row["origin"], row["parent"], row["note"]))
     left_out = len(distinct) - len(population)
     warnings = [f"{left_out} candidates were not searched: the budget of {settings.budget} images does not reach"] if left_out else []
+    for warning in (outside := outside_world(context.card, state["prompt"])):
+        tell(runtime, {"kind": "warning", "text": warning})
+    warnings += outside
     note = f"{len(population)} candidates, the user's prompt among them"
     if refused := sum(row["count"] for row in dropped):
         note += f"; {refused} refused by the contract"
@@ -210,6 +217,8 @@ def heldout(state: RefineState, runtime: Runtime[Context]) -> Update:
 @node("finish")
 def finish(state: RefineState, runtime: Runtime[Context]) -> Update:
     outcome: Outcome = {**state["outcome"], "warnings": state.get("warnings", [])}
+    if outcome["best"] and (rows := draw_strip(runtime, conditioning_of(outcome["best"]))):
+        outcome["strip"] = rows
     return {"outcome": outcome}
 
 

@@ -90,6 +90,16 @@ class ScoreRow(TypedDict, total=False):
     p: float
 
 
+class StripRow(TypedDict):
+    """One picture of the best candidate with the range of `words` moved to lo..hi of the elapsed denoising."""
+
+    words: str
+    lo: float
+    hi: float
+    seed: int
+    drawing: str
+
+
 class Outcome(TypedDict):
     """What a run found. `best`: the candidate that went into the held-out check (None: there was none). `result`: the conditioning
     to use, the user's own unless `improved`. `before`, `after`: drawing ids on the held-out seeds."""
@@ -103,11 +113,13 @@ class Outcome(TypedDict):
     before: list[str]
     after: list[str]
     warnings: list[str]
+    strip: NotRequired[list[StripRow]]
 
 
 class RefineState(TypedDict, total=False):
     """`search`: mean objective of each candidate on the search seeds, by conditioning id, best first; never reported as a result.
-    `unfaithful`: ids of those that show less of what was asked there than the user's prompt does, and so cannot win."""
+    `unfaithful`: ids of those that show less of what was asked there than the user's prompt does, and so cannot win. `findings`:
+    what a solver leaves for the report, by method."""
 
     run: str
     prompt: str
@@ -122,6 +134,7 @@ class RefineState(TypedDict, total=False):
     dropped: Annotated[list[DroppedRow], operator.add]
     skipped: Annotated[list[SkippedRow], operator.add]
     warnings: Annotated[list[str], operator.add]
+    findings: Annotated[dict[str, Any], operator.or_]
     path: Annotated[list[PathRow], operator.add]
 
 
@@ -131,10 +144,26 @@ class Event(TypedDict, total=False):
     started: run, prompt, method, checkpoint, chat_model, resumed. node: node, phase, and at its end seconds and note.
     draw: images (about to be asked for, cached ones included). drawn, scored: as the Evaluator tells them, one for each new picture
     and score. candidate: text, negative, origin. dropped: origin, reason, count. skipped: method, reason. warning: text.
-    iteration: iteration, the leading instruction as text, count of arms. finished: outcome.
+    iteration: iteration, the leading instruction as text, count of arms. best: a search has a new best candidate: text, negative, its value
+    on the search seeds, count of candidates and UNet rows by then. learned: iteration of a gradient search, its loss as value, rows.
+    finished: outcome.
     """
 
-    kind: Literal["started", "node", "draw", "drawn", "scored", "candidate", "dropped", "skipped", "warning", "iteration", "finished"]
+    kind: Literal[
+        "started",
+        "node",
+        "draw",
+        "drawn",
+        "scored",
+        "candidate",
+        "dropped",
+        "skipped",
+        "warning",
+        "iteration",
+        "best",
+        "learned",
+        "finished",
+    ]  # fmt: skip
     run: str
     prompt: str
     method: str
@@ -159,4 +188,5 @@ class Event(TypedDict, total=False):
     reason: str
     count: int
     iteration: int
+    rows: float
     outcome: Any

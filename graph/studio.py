@@ -48,12 +48,12 @@ class Opened:
 def open_checkpoint_of(settings: Settings) -> Opened:
     """The checkpoint of the settings with its scorers. Raises BadInput."""
     models = open_models(settings)
-    return Opened(
-        lambda stop: StoppableSampler(models.checkpoint, settings.truncate, stop),
-        models.scorers,
-        models.sampling,
-        models.checkpoint.card,
-    )
+    checkpoint = models.checkpoint
+
+    def model(stop: Stop) -> ImageModel:
+        return StoppableSampler(checkpoint, settings.truncate, stop) if checkpoint else open_models(settings, False, stop).sampler
+
+    return Opened(model, models.scorers, models.sampling, models.card)
 
 
 def open_chat_of_environment(budget: Budget, db: Any) -> ChatModel:

@@ -6,6 +6,7 @@ how a solver works.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -29,7 +30,7 @@ from tools.solver import Solver, Task
 METHODS = ("auto", "rewrite", "adapter", "df-prompt", "dpo-diff")
 TOOLS = METHODS[2:]
 
-SOLVERS: Mapping[str, str] = {"df-prompt": "tools.df_prompt.solver:DfPrompt"}
+SOLVERS: Mapping[str, str] = {"df-prompt": "tools.df_prompt.solver:DfPrompt", "dpo-diff": "tools.dpo_diff.solver:DpoDiff"}
 """Method name -> "module:factory" of its solver."""
 
 Factories = Mapping[str, Callable[[], Solver]]
@@ -82,12 +83,12 @@ def tool_node(method: str) -> Node:
         task = Task(state["prompt"], start or (plain,), tuple(settings.search), settings.contract.kept)
         warnings: list[str] = []
         proposals: list[Conditioning] = []
-        # What search and held-out check will need is out of a solver's reach.
-        keep = COMPARED * (settings.heldout_seeds + settings.search_seeds)
+        keep = out_of_reach(context, state["method"], method, len(start))
+        solver = context.solvers[method]()
         with kept_back(context.evaluator.budget, keep):
             try:
                 rng = np.random.default_rng([settings.seed, crc32(method.encode())])
-                proposals = list(context.solvers[method]().solve(task, context.evaluator, rng, emitter(runtime)))
+                proposals = list(solver.solve(task, context.evaluator, rng, emitter(runtime)))
             except BudgetSpent as error:
                 warnings.append(f"{method} ended early: {error}")
         found, dropped = _accept(method, proposals, state, settings.contract)
@@ -95,9 +96,27 @@ def tool_node(method: str) -> Node:
             tell(runtime, {"kind": "candidate", "text": row["conditioning"]["text"], "origin": method})
         for lost in dropped:
             tell(runtime, {"kind": "dropped", **lost})
-        return {"candidates": found, "dropped": dropped, "warnings": warnings, "note": f"{len(found)} candidates"}
+        update: Update = {"candidates": found, "dropped": dropped, "warnings": warnings, "note": f"{len(found)} candidates"}
+        if findings := getattr(solver, "findings", None):
+            update["findings"] = {method: findings}
+        return update
 
     return run
+
+
+def out_of_reach(context: Context, method: str, tool: str, candidates: int) -> int:
+    """Images that the solver `tool` may not spend: what search and held-out check will need; under `auto` also the search of the
+    `candidates` that are there already, and an equal share of the rest for every solver that is still to come."""
+    settings = context.settings
+    keep = COMPARED * (settings.heldout_seeds + settings.search_seeds)
+    tools = asked_tools(method)
+    if len(tools) > 1:
+        keep += candidates * settings.search_seeds
+        later = [name for name in tools[tools.index(tool) + 1 :] if not missing(name, context.solvers, context.evaluator)]
+        rest = context.evaluator.budget.left("images") - keep
+        if later and 0 < rest < math.inf:
+            keep += int(rest * len(later) / (len(later) + 1))
+    return keep
 
 
 @contextmanager

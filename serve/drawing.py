@@ -18,10 +18,12 @@ from graph.state import Context
 from graph.stopped import Cancelled
 from promptdb.errors import BadInput
 from promptdb.images import drawing_of, provenance, read_provenance, write_png
-from promptdb.records import Drawing, Run, RunStatus, canonical_text
+from promptdb.records import Conditioning, Drawing, Run, RunStatus, SamplerSettings, canonical_text
 from serve.asking import Reading, asked, schedule
 from tools.budget import BudgetSpent
 from tools.df_prompt.write import write, write_negative
+from tools.diffusion.remote import RemoteImages
+from tools.diffusion.sampler import Sampler
 
 COMMAND = "generate"
 AS_WRITTEN = Reading()
@@ -52,7 +54,7 @@ def generate(
         except BudgetSpent as error:  # a cap is checked above; this is another process's
             raise BadInput(f"{error}; raise --budget") from error
         document = _document(context, run, settings.folder / run, [str(key) for key in ids.ravel()])
-    return {**document, "schedule": schedule(conditionings, models.sampler.timing(models.sampling))}
+    return {**document, "schedule": _schedule(models.sampler, models.sampling, conditionings)}
 
 
 def redraw(settings: Settings, path: Path) -> dict[str, Any]:
@@ -61,16 +63,21 @@ def redraw(settings: Settings, path: Path) -> dict[str, Any]:
     drawing = drawing_of(read_provenance(path))
     _check_places(settings)
     models = open_models(replace(settings, dtype=settings.dtype or drawing.settings.dtype), with_scorers=False)
-    if models.checkpoint.fingerprint != drawing.checkpoint:
+    if models.sampler.fingerprint != drawing.checkpoint:
         raise BadInput(
             f"{path} was drawn with the weights {drawing.checkpoint[:12]}, and {settings.checkpoint} has "
-            f"{models.checkpoint.fingerprint[:12]}; name the checkpoint it was drawn with by --checkpoint"
+            f"{models.sampler.fingerprint[:12]}; name the checkpoint it was drawn with by --checkpoint"
         )
     again = Models(models.checkpoint, models.sampler, (), drawing.settings)
     with _running(settings, again, drawing.conditioning.text) as (context, run):
         context.evaluator.draw([drawing.conditioning], [drawing.seed])
         document = _document(context, run, settings.folder / run, [drawing.id])
-    return {**document, "schedule": schedule([drawing.conditioning], models.sampler.timing(drawing.settings))}
+    return {**document, "schedule": _schedule(models.sampler, drawing.settings, [drawing.conditioning])}
+
+
+def _schedule(model: Sampler | RemoteImages, sampling: SamplerSettings, asked_for: Sequence[Conditioning]) -> list[dict[str, Any]]:
+    """Which words act when; a black box does not say when it does what."""
+    return schedule(asked_for, model.timing(sampling)) if isinstance(model, Sampler) else []
 
 
 def score(settings: Settings, path: Path, prompt: str) -> dict[str, Any]:

@@ -111,10 +111,10 @@ def _short_enough(prompts: Sequence[BatchPrompt], models: Models) -> tuple[list[
 
 def _coverage(prompts: Sequence[BatchPrompt], models: Models) -> tuple[float, int] | None:
     """Mean share of the prompts' words that the checkpoint's vocabulary knows, and how many prompts have others; None without one."""
-    name = models.checkpoint.card.document.get("vocabulary")
+    name = models.card.document.get("vocabulary")
     if not name:
         return None
-    world = World.read(models.checkpoint.card.path(name))
+    world = World.read(models.card.path(name))
     shares = [world.coverage(prompt.text)[0] for prompt in prompts]
     return float(np.mean(shares)), sum(share < 1 for share in shares)
 

@@ -37,7 +37,7 @@ _FIELDS = {"scorer": "scorers", "pin": "pins", "trigger": "triggers", "ban": "ba
 OPTIONS = {
     parameter.name: parameter
     for parameter in (
-        _option("checkpoint", str, "miniature, a folder in diffusers' format, or a hub id"),
+        _option("checkpoint", str, "miniature, a folder in diffusers' format, a hub id, or openai:NAME"),
         _option("device", str | None, "cpu, cuda, cuda:1...; by default the first GPU, else the CPU"),
         _option("dtype", str | None, "float32, float16 or bfloat16"),
         _option("steps", int | None, "denoising steps; by default what the checkpoint recommends"),

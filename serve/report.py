@@ -19,7 +19,10 @@ from promptdb.images import provenance, write_png
 from promptdb.records import text_id
 from serve import page
 from serve.diff import word_diff
+from serve.timeline import strip, timeline
+from serve.words_report import words_view
 from tools.evaluation import Evaluation
+from tools.scoring.adversarial import Adversarial
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,16 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
     best = outcome["best"]
     text = conditioning_of(best).text if best else prompt
     row = outcome["scores"][objective]
+    attack = isinstance(context.evaluator.objective, Adversarial)
     return {
+        "attack": attack,
+        "words": words_view(context, state),
         "prompt": prompt,
         "run": state["run"],
         "method": state["method"],
         "checkpoint": context.evaluator.model.name,
         "improved": outcome["improved"],
-        "verdict": "Improved" if outcome["improved"] else "No improvement found",
+        "verdict": _verdict(outcome["improved"], attack),
         "summary": _summary(objective, row, higher[objective], outcome["improved"], best is not None, bool(state.get("unfaithful"))),
         "warnings": outcome["warnings"],
         "notes": _notes(context, state),
@@ -72,12 +78,20 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
         "diff": word_diff(prompt, text),
         "negative": conditioning_of(best).negative if best else "",
         "origin": best["origin"] if best else "",
+        "timeline": timeline(conditioning_of(best)) if best else {},
+        "strip": strip(context, outcome.get("strip", [])),
         "scores": [page.difference_view(context, name, item, found.differences(name, 0, 1)) for name, item in outcome["scores"].items()],
         "path": _path_view(state),
         "exemplars": state.get("exemplars", []),
         "candidates": _candidates_view(state),
         "facts": [*page.spent_facts(context), *page.drawing_facts(context)],
     }
+
+
+def _verdict(improved: bool, attack: bool) -> str:
+    if attack:
+        return "Led astray" if improved else "No prompt found that leads it astray"
+    return "Improved" if improved else "No improvement found"
 
 
 def _found(context: Context, state: RefineState) -> Evaluation:

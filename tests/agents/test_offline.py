@@ -64,6 +64,11 @@ def test_a_tag_needs_two_exemplars_of_different_subjects():
     assert added(facts(exemplars=other)) == {"fluffy fur style"}
 
 
+def test_where_nothing_recurs_single_words_of_quality_are_taken_and_nothing_else():
+    lone = [exemplar("a fox", "a fox, intricate, soft light"), exemplar("a hen", "a hen, highly detailed, oil painting, red roof")]
+    assert added(facts(exemplars=lone)) == {"intricate", "highly detailed"}
+
+
 def test_without_a_description_the_first_keyword_is_an_exemplars_subject():
     same = [exemplar("", "a fox, soft light"), exemplar("", "a fox, soft light")]
     assert added(facts(exemplars=same)) == set()

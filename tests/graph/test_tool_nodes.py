@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graph.tool_nodes import METHODS, TOOLS, asked_tools, check_method
+from graph.tool_nodes import METHODS, TOOLS, asked_tools, check_method, out_of_reach
 from promptdb.errors import BadInput
 from promptdb.records import Conditioning
 from tests.doubles import FakeImageModel
@@ -74,6 +74,19 @@ def test_a_solver_cannot_spend_what_search_and_check_need(tmp_path: Path) -> Non
     assert any("adapter ended early" in text for text in state["warnings"])
     assert state["outcome"]["scores"]["liking"]["n"] == 4
     assert context.evaluator.budget.spent["images"] <= context.settings.budget
+
+
+def test_under_auto_solvers_share_and_leave_the_search_of_what_is_there(tmp_path: Path) -> None:
+    greedy = {name: Painter([], draws=100) for name in ("df-prompt", "dpo-diff")}
+    context = stage(tmp_path, solvers={name: (lambda tool=tool: tool) for name, tool in greedy.items()}, heldout_seeds=4)
+    state, _ = refined(context)
+    assert sum("ended early" in text for text in state["warnings"]) == 2
+    assert not any("were not searched" in text for text in state["warnings"])
+    rest = 64 - 2 * (4 + 2) - 3 * 2
+    assert [out_of_reach(context, "auto", name, 3) for name in ("df-prompt", "dpo-diff")] == [64 - rest, 64 - rest]
+    fresh = stage(tmp_path / "fresh", solvers=context.solvers, heldout_seeds=4)
+    assert out_of_reach(fresh, "auto", "df-prompt", 3) == 64 - rest + rest // 2
+    assert out_of_reach(fresh, "df-prompt", "df-prompt", 3) == 12
 
 
 def test_proposals_that_lost_a_pin_are_refused(tmp_path: Path) -> None:
