@@ -62,21 +62,21 @@ def _chat(service: Service, page: gr.Blocks) -> None:
             talk = gr.Chatbot(label="Conversation", height=420, render_markdown=False, buttons=["copy"], elem_id="talk")
             said = gr.Textbox(label="Say", placeholder="a castle at night; then: the second, in winter", elem_id="said", max_length=4000)
             with gr.Row():
-                send = gr.Button("Send", variant="primary", elem_id="send")
-                stop = gr.Button("Stop", elem_id="stop")
-                new = gr.Button("New", elem_id="new")
+                send = gr.Button("Send", variant="primary", elem_id="send", min_width=80)
+                stop = gr.Button("Stop", elem_id="stop", min_width=80)
+                new = gr.Button("New", elem_id="new", min_width=80)
         with gr.Column(scale=2, min_width=300):
             shown = gr.Gallery(label="Pictures: choose one", columns=2, height=420, format="png", allow_preview=False, elem_id="shown")
             with gr.Row():
-                accept = gr.Button("Accept", elem_id="accept")
-                more = gr.Button("More like it", elem_id="more")
-                compare = gr.Button("Compare", elem_id="compare")
-                undo = gr.Button("Undo", elem_id="undo")
+                accept = gr.Button("Accept", elem_id="accept", min_width=80)
+                more = gr.Button("More like it", elem_id="more", min_width=80)
+                compare = gr.Button("Compare", elem_id="compare", min_width=80)
+                undo = gr.Button("Undo", elem_id="undo", min_width=80)
             with gr.Row(visible=False) as vote:
                 left = gr.Image(label="Left", format="png", interactive=False, height=200)
                 right = gr.Image(label="Right", format="png", interactive=False, height=200)
             with gr.Row(visible=False) as voting:
-                sides = [gr.Button(side.capitalize(), elem_id=f"vote-{side}") for side in ("left", "tie", "right")]
+                sides = [gr.Button(side.capitalize(), elem_id=f"vote-{side}", min_width=80) for side in ("left", "tie", "right")]
             status = gr.Textbox(label="Now", interactive=False, elem_id="status")
     outputs = [thread, talk, said, shown, vote, voting, left, right, status]
 
@@ -170,7 +170,7 @@ def _optimize(service: Service) -> None:
             start = gr.Button("Start", variant="primary", elem_id="start")
             which = gr.Dropdown(job_choices(jobs.all()), label="Job", elem_id="job", interactive=True)
             with gr.Row():
-                halts = [gr.Button(name, elem_id=f"job-{name.lower()}") for name in ("Pause", "Stop", "Resume")]
+                halts = [gr.Button(name, elem_id=f"job-{name.lower()}", min_width=80) for name in ("Pause", "Stop", "Resume")]
             export = gr.Button("Export the instruction", elem_id="export")
             preset = gr.Code(label="Preset", language="json", visible=False, elem_id="preset")
             note = gr.Textbox(label="Note", interactive=False, elem_id="note")
