@@ -5,7 +5,6 @@ Everything heavy is imported inside the command that needs it, so that --help an
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -25,6 +24,7 @@ from serve.database_commands import app as db_app
 from serve.miniature_commands import app as miniature_app
 from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
 from serve.output import console, print_json
+from serve.run_commands import app as runs_app
 from tools.diffusion.away import ImagesAway
 from tools.dpo_diff.settings import DpoSettings
 
@@ -39,7 +39,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-runs_app = typer.Typer(help="What was done.", rich_markup_mode=None)
 train_app = typer.Typer(help="Training recipes: resumable, with progress and a seed.", rich_markup_mode=None)
 app.add_typer(db_app, name="db")
 app.add_typer(miniature_app, name="miniature")
@@ -281,51 +280,6 @@ def train_miniature(
         print(text, file=sys.stderr)
 
     train(preset, out, work, seed, resume, stages=stages or STAGES, keep=keep or (), device=device, say=say)
-
-
-@runs_app.command("list")
-@takes_settings(*STORED)
-def runs_list(settings: Settings, limit: Annotated[int, typer.Option("--limit", min=1)] = 50, as_json: Json = False) -> None:
-    """List runs, newest first."""
-    from serve import stored, terminal
-
-    rows = stored.runs(settings, limit)
-    if as_json:
-        return print_json(rows)
-    terminal.print_rows(rows, ("run", "command", "status", "started", "prompt"), console())
-
-
-@runs_app.command("show")
-@takes_settings(*STORED)
-def runs_show(settings: Settings, run: str, as_json: Json = False) -> None:
-    """Show one run: its settings, its result, its candidates."""
-    from serve import stored, terminal
-
-    document = stored.run(settings, run)
-    if as_json:
-        return print_json(document)
-    terminal.print_tree(document, console())
-
-
-@runs_app.command("export")
-@takes_settings(*STORED)
-def runs_export(
-    settings: Settings,
-    run: str,
-    form: Annotated[str, typer.Option("--as", help="preset (JSON) or system-prompt (text)")] = "preset",
-    file: Annotated[Path | None, typer.Option("--file", help="write it there instead of on stdout")] = None,
-) -> None:
-    """Export the instruction that a run learned, for other tools."""
-    from serve import exported
-
-    if form not in ("preset", "system-prompt"):
-        raise BadInput(f"--as knows preset and system-prompt, not {form!r}")
-    document = exported.preset(settings, run)
-    text = exported.system_prompt(document) if form == "system-prompt" else json.dumps(document, ensure_ascii=False, indent=2)
-    if file is None:
-        print(text)
-    else:
-        exported.write(text, file)
 
 
 def main(arguments: list[str] | None = None) -> int:
