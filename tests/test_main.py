@@ -44,7 +44,7 @@ def test_the_database_is_searched_without_torch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("refine", "generate", "score", "evaluate", "doctor", "convert"),
+        *("refine", "generate", "score", "evaluate", "doctor", "convert", "serve", "mcp"),
         *("db import", "db search", "db stats", "runs list", "runs show", "train miniature"),
     ],
 )
