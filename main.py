@@ -5,7 +5,6 @@ Everything heavy is imported inside the command that needs it, so that --help an
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -25,9 +24,12 @@ from serve.database_commands import app as db_app
 from serve.miniature_commands import app as miniature_app
 from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
 from serve.output import console, print_json
+from serve.run_commands import app as runs_app
+from tools.diffusion.away import ImagesAway
 from tools.dpo_diff.settings import DpoSettings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+CHAT_BUDGET = 400
 _LEARNING = LearningSettings()
 _DPO = DpoSettings()
 
@@ -37,7 +39,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-runs_app = typer.Typer(help="What was done.", rich_markup_mode=None)
 train_app = typer.Typer(help="Training recipes: resumable, with progress and a seed.", rich_markup_mode=None)
 app.add_typer(db_app, name="db")
 app.add_typer(miniature_app, name="miniature")
@@ -137,6 +138,18 @@ def optimize(
 
 
 @app.command()
+@takes_settings(*SEARCHING, budget=CHAT_BUDGET)
+def chat(
+    settings: Settings,
+    thread: Annotated[str, typer.Option("--thread", help="go on with this conversation, or begin one of that name")] = "",
+) -> None:
+    """Talk about a picture: say what it should show, choose, change, keep, vote. --budget caps what a new conversation may draw."""
+    from serve import chatting
+
+    chatting.chat(settings, thread)
+
+
+@app.command()
 @takes_settings(*DRAWING)
 def generate(
     settings: Settings,
@@ -191,7 +204,7 @@ def score(
 @takes_settings(*SEARCHING)
 def evaluate(
     settings: Settings,
-    suite: Annotated[str, typer.Argument(help="miniature, rewrite or batch-gradient")],
+    suite: Annotated[str, typer.Argument(help="miniature, rewrite, batch-gradient, df-prompt or dpo-diff")],
     full: Annotated[bool, typer.Option("--full", help="the large version; started again, it goes on where it was")] = False,
     as_json: Json = False,
 ) -> None:
@@ -202,6 +215,35 @@ def evaluate(
     if as_json:
         return print_json(document)
     terminal.print_rows(document["rows"], ("name", "value", "ci95", "n", "target", "pass"), console())
+
+
+@app.command()
+@takes_settings(*SEARCHING)
+def serve(
+    settings: Settings,
+    host: Annotated[str, typer.Option("--host", help="the address to listen on; any but this machine's own needs a --token")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 7878,
+    token: Annotated[
+        str | None, typer.Option("--token", envvar="LIMNER_TOKEN", help="what clients must show, 16 characters or more")
+    ] = None,
+    also: Annotated[list[str] | None, typer.Option("--also", help="a checkpoint that requests may name; repeatable")] = None,
+) -> None:
+    """Serve the HTTP API, OpenAI's API and MCP, with jobs that survive a restart. The options are what holds where a request is silent."""
+    from serve.serving import serve_http
+
+    serve_http(settings, host, port, token, tuple(also or ()))
+
+
+@app.command()
+@takes_settings(*SEARCHING)
+def mcp(
+    settings: Settings,
+    also: Annotated[list[str] | None, typer.Option("--also", help="a checkpoint that requests may name; repeatable")] = None,
+) -> None:
+    """Serve assistants over MCP, on stdin and stdout. The options are what holds where a request is silent."""
+    from serve.serving import serve_mcp
+
+    serve_mcp(settings, tuple(also or ()))
 
 
 @app.command()
@@ -240,51 +282,6 @@ def train_miniature(
     train(preset, out, work, seed, resume, stages=stages or STAGES, keep=keep or (), device=device, say=say)
 
 
-@runs_app.command("list")
-@takes_settings(*STORED)
-def runs_list(settings: Settings, limit: Annotated[int, typer.Option("--limit", min=1)] = 50, as_json: Json = False) -> None:
-    """List runs, newest first."""
-    from serve import stored, terminal
-
-    rows = stored.runs(settings, limit)
-    if as_json:
-        return print_json(rows)
-    terminal.print_rows(rows, ("run", "command", "status", "started", "prompt"), console())
-
-
-@runs_app.command("show")
-@takes_settings(*STORED)
-def runs_show(settings: Settings, run: str, as_json: Json = False) -> None:
-    """Show one run: its settings, its result, its candidates."""
-    from serve import stored, terminal
-
-    document = stored.run(settings, run)
-    if as_json:
-        return print_json(document)
-    terminal.print_tree(document, console())
-
-
-@runs_app.command("export")
-@takes_settings(*STORED)
-def runs_export(
-    settings: Settings,
-    run: str,
-    form: Annotated[str, typer.Option("--as", help="preset (JSON) or system-prompt (text)")] = "preset",
-    file: Annotated[Path | None, typer.Option("--file", help="write it there instead of on stdout")] = None,
-) -> None:
-    """Export the instruction that a run learned, for other tools."""
-    from serve import exported
-
-    if form not in ("preset", "system-prompt"):
-        raise BadInput(f"--as knows preset and system-prompt, not {form!r}")
-    document = exported.preset(settings, run)
-    text = exported.system_prompt(document) if form == "system-prompt" else json.dumps(document, ensure_ascii=False, indent=2)
-    if file is None:
-        print(text)
-    else:
-        exported.write(text, file)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code. What a person can mend is one line on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -299,7 +296,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(f"{error.format_message()} See --help.", BAD_INPUT)
     except Stopped as error:
         return _complain(str(error), INTERRUPTED)
-    except ServerAway as error:
+    except (ServerAway, ImagesAway) as error:
         return _complain(str(error), FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted; everything so far is kept", INTERRUPTED)

@@ -82,6 +82,7 @@ def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
     subject = _subject(description, facts.get("pins", ()))
     told = read(facts.get("instruction", ""))
     unwanted = {word.casefold() for word in told.leave}
+    banned = facts.get("bans", ())
 
     def fits(tag: str, chosen: list[str]) -> bool:
         return _may_add(tag, ", ".join([subject, *chosen]), exemplars)
@@ -89,9 +90,11 @@ def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
     recurring = _recurring(exemplars, "positive", fits) or _recurring(
         exemplars, "positive", lambda tag, chosen: kind_of(tag.casefold()) == "quality" and fits(tag, chosen), least=1
     )
-    asked = [tag for tag in told.add if _may_add(tag, subject, ())]
+    asked = [tag for tag in told.add if _may_add(tag, subject, ()) and not _holds_any(tag, banned)]
     tags = {tag: len(exemplars) + 1 for tag in asked} | {
-        tag: votes for tag, votes in recurring.items() if tag.casefold() not in unwanted and not contradicts(tag, ", ".join(asked))
+        tag: votes
+        for tag, votes in recurring.items()
+        if tag.casefold() not in unwanted and not contradicts(tag, ", ".join(asked)) and not _holds_any(tag, banned)
     }
     negated = [tag for tag in told.negate if _may_negate(tag, ", ".join([subject, *tags]))]
     negated += [
@@ -190,6 +193,10 @@ def _may_add(tag: str, text: str, exemplars: Sequence[Mapping[str, str]]) -> boo
     """Whether a tag adds manner, not matter, to `text`: it is not there yet, opposes nothing and is nobody's subject."""
     somebodys_subject = any(guard.holds(exemplar["description"], tag) for exemplar in exemplars)
     return not (guard.holds(text, tag) or somebodys_subject or contradicts(tag, text) or adds_content(tag, text))
+
+
+def _holds_any(tag: str, words: Sequence[str]) -> bool:
+    return any(guard.holds(tag, word) for word in words)
 
 
 def _may_negate(tag: str, text: str) -> bool:

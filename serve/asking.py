@@ -9,7 +9,7 @@ from typing import Any, cast
 from promptdb.errors import BadInput
 from promptdb.records import Conditioning, RangeUnit, WeightMode
 from tools.df_prompt.located import LocatedError
-from tools.df_prompt.parse import read
+from tools.df_prompt.parse import parse, read
 from tools.df_prompt.schedule import timetable
 from tools.df_prompt.write import write, write_negative
 from tools.diffusion.timing import Timing
@@ -45,6 +45,12 @@ def asked(prompts: Sequence[str], negative: str, reading: Reading) -> list[Condi
             raise BadInput("the prompt is empty; say what the picture should show")
         found.append(replace(plain, range_unit=cast(RangeUnit, reading.ranges)))
     return list(dict.fromkeys(found))
+
+
+def spoken_by_triples(prompt: str) -> str:
+    """The words of a prompt that holds a triple; empty where it holds none."""
+    found = parse(prompt, lenient=True)
+    return found.spoken()[0] if any(piece.span for piece in found.pieces) else ""
 
 
 def schedule(conditionings: Sequence[Conditioning], timing: Timing) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from promptdb.images import provenance, write_png
 from promptdb.records import text_id
 from serve import page
 from serve.diff import word_diff
+from serve.timeline import strip, timeline
 from serve.words_report import words_view
 from tools.evaluation import Evaluation
 from tools.scoring.adversarial import Adversarial
@@ -77,6 +78,8 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
         "diff": word_diff(prompt, text),
         "negative": conditioning_of(best).negative if best else "",
         "origin": best["origin"] if best else "",
+        "timeline": timeline(conditioning_of(best)) if best else {},
+        "strip": strip(context, outcome.get("strip", [])),
         "scores": [page.difference_view(context, name, item, found.differences(name, 0, 1)) for name, item in outcome["scores"].items()],
         "path": _path_view(state),
         "exemplars": state.get("exemplars", []),

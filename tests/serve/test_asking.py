@@ -74,7 +74,7 @@ def test_a_range_of_the_noise_level_ends_earlier_than_one_of_the_steps(
 def test_bad_input_is_one_line_with_the_place(
     capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, prompt: str, message: str
 ) -> None:
-    result = command(capfd, "generate", prompt, "--checkpoint", tiny, "--steps", 1, "--out", tmp_path)
+    result = command(capfd, "generate", prompt, "--checkpoint", tiny, "--steps", 2, "--out", tmp_path)
     assert result.code == 2 and message in result.err and result.err.count("\n") == 1
     assert not list(tmp_path.glob("*generate*"))
 
@@ -88,12 +88,17 @@ def test_ten_thousand_triples_are_read_and_refused_by_their_tokens(capfd: pytest
 def test_real_prompts_with_stray_brackets_are_drawn_as_text(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
     lines = (SHARED / "diffusiondb_short_prompts.txt").read_text(encoding="utf-8").splitlines()
     bracketed = [line for line in lines if "[" in line or "]" in line]
-    assert len(bracketed) == 3
+    assert bracketed
     options = ("--checkpoint", tiny, "--steps", 1, "--out", tmp_path, "--truncate", "--json")
     assert command(capfd, "generate", bracketed[0], *options).code == 2
     found = asked(bracketed, "", Reading(lenient=True))
     assert found == [Conditioning(line) for line in bracketed]
-    assert len(command(capfd, "generate", *bracketed, "--lenient", *options).document["images"]) == 3
+    assert len(command(capfd, "generate", *bracketed, "--lenient", *options).document["images"]) == len(bracketed)
+
+
+def test_refine_takes_plain_words(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
+    result = command(capfd, "refine", PROMPT, "--checkpoint", tiny, "--out", tmp_path / "out")
+    assert result.code == 2 and "'a cat, red, blue'" in result.err and not (tmp_path / "out").exists()
 
 
 def test_unknown_weightings_and_units_are_refused() -> None:

@@ -18,6 +18,7 @@ from tools.df_prompt.assemble import Effect
 from tools.df_prompt.effects import DEFAULT, WEIGHTS, Effects
 from tools.df_prompt.phrases import Phrase, movable, with_effects
 from tools.df_prompt.search import Trials, coordinate_search
+from tools.df_prompt.sliding import PLACES
 from tools.evaluator import Evaluator
 from tools.solver import Emit, Task
 
@@ -97,7 +98,7 @@ def trials_of(ground: Ground, reference: str, seeds: Sequence[int], evaluator: E
 
 
 class _Purse:
-    """What the Evaluator's budget still holds; what is stored already costs nothing."""
+    """What the Evaluator's budget still holds, apart from a strip of pictures for the report; what is stored already costs nothing."""
 
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
@@ -110,7 +111,7 @@ class _Purse:
         missing = [drawing for key, drawing in distinct.items() if key not in stored]
         if self._drawings + len(drawings) > MOST_DRAWINGS or budget.left("seconds") == 0:
             return False
-        return len(missing) <= budget.left("images") and model.unet_rows(missing) <= budget.left("unet_rows")
+        return len(missing) <= budget.left("images") - PLACES and model.unet_rows(missing) <= budget.left("unet_rows")
 
     def pay(self, drawings: Sequence[Drawing]) -> None:
         """The Evaluator's budget is charged by the Evaluator."""

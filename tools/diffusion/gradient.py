@@ -60,7 +60,10 @@ def shortcut_pictures(
     Contexts have one row or as many as seeds. `latents`: x_t before call `done`, (seeds, channels, height, width), where it is known;
     then nothing is computed before it. Raises ValueError where the sampler has fewer calls, or keeps a history that such latents lack.
     """
+    import torch
+
     denoising = Denoising(checkpoint, settings, seeds, [settings.guidance_scale] * len(seeds))
+    denoising.latents = denoising.latents.to(torch.promote_types(denoising.latents.dtype, checkpoint.dtype))
     if shortcut.done + shortcut.graded > len(denoising.timesteps):
         raise ValueError(f"{shortcut} needs more than the sampler's {len(denoising.timesteps)} model calls")
     contexts = positive.expand(len(seeds)), negative.expand(len(seeds))

@@ -48,7 +48,7 @@ def _noise_levels(scheduler: Any) -> list[float]:
     logarithm of alpha is interpolated. A call that goes back a little, as some solvers' do, stands where the one before it stood."""
     import numpy as np
 
-    alphas = scheduler.alphas_cumprod.double().cpu().numpy().clip(LEAST_SIGNAL, 1 - LEAST_SIGNAL)
-    at = scheduler.timesteps.double().cpu().numpy()
+    alphas = scheduler.alphas_cumprod.cpu().double().numpy().clip(LEAST_SIGNAL, 1 - LEAST_SIGNAL)
+    at = scheduler.timesteps.cpu().double().numpy()
     alpha = np.exp(np.interp(at, np.arange(len(alphas)), np.log(alphas)))
     return [float(sigma) for sigma in np.minimum.accumulate(np.sqrt((1 - alpha) / alpha))]

@@ -28,9 +28,27 @@ def findings(trials: Trials, settings: DpoSettings, skipped: int) -> dict[str, A
         "images": round(trials.rows / trials.rows_per_image, 1),
         "objective": trials.evaluator.objective.name,
         "seeds": list(trials.seeds),
+        "best": trials.best.conditioning.to_json(),
+        "mean_change": _mean_change(ordered),
+        "curve": _curve(ordered),
         "trajectory": [_shown(trials, at, trial) for at, trial in _milestones(ordered)],
         "words": _words(trials),
     }
+
+
+def _mean_change(ordered: list[Trial]) -> float | None:
+    """Of all candidates against the baseline: no selection in it."""
+    changes = [trial.cost - ordered[0].cost for trial in ordered[1:]]
+    return round(sum(changes) / len(changes), DECIMALS) if changes else None
+
+
+def _curve(ordered: list[Trial]) -> list[list[float]]:
+    """(rows, cost of the best so far) wherever it fell."""
+    points: list[list[float]] = []
+    for trial in ordered:
+        if not points or trial.cost < points[-1][1]:
+            points.append([round(trial.rows, 1), round(trial.cost, DECIMALS)])
+    return points
 
 
 def _milestones(ordered: list[Trial]) -> list[tuple[int, Trial]]:

@@ -23,7 +23,7 @@ from promptdb.records import Conditioning, content_id
 from promptdb.store import PromptDB
 from tools.dpo_diff.words import Words
 from tools.evaluator import Evaluator
-from tools.lexicon.calibration import Calibration, Encode, Gate, Substitution, calibrate, labelled
+from tools.lexicon.calibration import Calibration, Encode, Gate, Substitution, calibrate, cosines, labelled
 from tools.lexicon.sense_check import keeps_sense
 from tools.lexicon.wordnet import load
 from tools.scoring.adversarial import Adversarial
@@ -31,7 +31,8 @@ from tools.scoring.base import Scorer
 from tools.scoring.clip import ClipEncoder
 
 T5_THRESHOLD = 0.9  # the paper's, of sentence-T5
-VERSION = 1
+USUAL = 0.9  # share of the substitutions that keep the meaning and agree in sense, whose cosine is still enough
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def meaning_kept(evaluator: Evaluator, reference: str) -> Callable[[Conditioning
 
 def find_encoder(scorers: Sequence[Scorer]) -> Encoder:
     """Sentence-T5, else MiniLM, else the text tower of the first CLIP among the scorers; without any, words by WordNet alone."""
-    return sentence_t5() or minilm() or _own_clip(scorers) or Encoder(f"words-{VERSION}", _words, True)
+    return sentence_t5() or minilm() or own_clip(scorers) or words_alone()
 
 
 def calibrated(encoder: Encoder, db: PromptDB | None = None) -> Calibration:
@@ -87,8 +88,9 @@ def calibrated(encoder: Encoder, db: PromptDB | None = None) -> Calibration:
         return Calibration(**json.loads(stored))
     gate: Gate = _senses_agree if encoder.with_senses else lambda row: True
     found = calibrate(encoder.encode, rows, gate=gate)
-    if encoder.threshold is not None:
-        found = _at(encoder, rows, gate, max(encoder.threshold, found.threshold))
+    least = encoder.threshold if encoder.threshold is not None else _usual(encoder, rows, gate)
+    if least > found.threshold:
+        found = _at(encoder, rows, gate, least)
     if db is not None:
         db.add_answer(key, "calibration", json.dumps(asdict(found)))
     return found
@@ -139,13 +141,19 @@ def _local_t5() -> Any:
         return None
 
 
-def _own_clip(scorers: Sequence[Scorer]) -> Encoder | None:
+def own_clip(scorers: Sequence[Scorer]) -> Encoder | None:
+    """The text tower of the first CLIP among the scorers that may take part in a search."""
     for scorer in scorers:
         inner = scorer.scorer if isinstance(scorer, Adversarial) else scorer
         encoder = getattr(inner, "encoder", None)
         if isinstance(encoder, ClipEncoder) and not inner.held_out:
             return Encoder(f"clip-text-{encoder.version}", partial(_text_features, encoder), True)
     return None
+
+
+def words_alone() -> Encoder:
+    """No network: how many words stayed, and WordNet's senses."""
+    return Encoder(f"words-{VERSION}", _words, True)
 
 
 def _text_features(encoder: ClipEncoder, texts: Sequence[str]) -> np.ndarray:
@@ -167,10 +175,15 @@ def _senses_agree(row: Substitution) -> bool:
     return keeps_sense(row.word, row.substitute, load())
 
 
+def _usual(encoder: Encoder, rows: Sequence[Substitution], gate: Gate) -> float:
+    """What nine of ten substitutions that keep the meaning reach. Where the sense check alone meets the bound, a threshold by false accepts
+    would be no threshold, and several small changes could add up."""
+    keepers = [row for row in rows if row.keep and gate(row)]
+    return float(np.quantile(cosines(encoder.encode, keepers), 1 - USUAL)) if keepers else -1.0
+
+
 def _at(encoder: Encoder, rows: Sequence[Substitution], gate: Gate, threshold: float) -> Calibration:
     """What a given threshold does on the list."""
-    from tools.lexicon.calibration import _cosines
-
-    passed = (_cosines(encoder.encode, rows) >= threshold) & np.array([gate(row) for row in rows])
+    passed = (cosines(encoder.encode, rows) >= threshold) & np.array([gate(row) for row in rows])
     keep = np.array([row.keep for row in rows])
     return Calibration(threshold, float(passed.mean()), float(passed[keep].mean()), float(passed[~keep].mean()), len(rows))

@@ -78,7 +78,7 @@ class DpoDiff:
     def solve(self, task: Task, evaluator: Evaluator, rng: np.random.Generator, emit: Emit) -> Sequence[Conditioning]:
         """The best candidates by the search seeds, best first; none where there is nothing to search. Raises BadInput only for a space that
         does not exist."""
-        given = self._start(task, evaluator, emit)
+        given = next((item for item in task.start if item.is_plain), Conditioning(task.reference))
         space = build_space(given, self.settings.space, self.source(given.text), task.pins)
         if not space.slots:
             emit(
@@ -100,19 +100,6 @@ class DpoDiff:
         if gradient and gradient.skipped:
             emit({"kind": "warning", "text": f"{gradient.skipped} gradients were not finite and were left out"})
         return [trial.conditioning for trial in trials.ranked if trial.conditioning != space.given][:PROPOSED]
-
-    def _start(self, task: Task, evaluator: Evaluator, emit: Emit) -> Conditioning:
-        """The best of what there is to start from; where that is one thing, it is that."""
-        plain = [item for item in task.start if item.is_plain] or [Conditioning(task.reference)]
-        if len(plain) == 1:
-            return plain[0]
-        name = evaluator.objective.name
-        with rows_of_images(evaluator.budget, evaluator):
-            try:
-                found = evaluator.evaluate(plain, task.reference, task.seeds, [name], emit)
-            except BudgetSpent:
-                found = evaluator.known(plain, task.reference, task.seeds, [name])
-        return plain[found.ranking(name)[0]]
 
     def _gradient(self, space: Space, evaluator: Evaluator, task: Task, latents: KeptLatents) -> SearchGradient | None:
         sampler = sampler_of(evaluator)
@@ -202,11 +189,11 @@ def watched(evaluator: Evaluator, latents: KeptLatents) -> Evaluator:
 
 @contextmanager
 def rows_of_images(budget: Budget, evaluator: Evaluator) -> Iterator[None]:
-    """Meanwhile what is left in images is also a cap in UNet rows, so that gradients are paid from the same purse as pictures."""
-    cap, left = budget.unet_rows, budget.left("images")
-    if np.isfinite(left):
-        per_image = evaluator.model.unet_rows([evaluator.drawing(Conditioning(""), 0)])
-        reach = budget.spent["unet_rows"] + left * per_image
+    """Meanwhile the cap on images is also one on UNet rows, so that gradients are paid from the same purse as pictures."""
+    cap = budget.unet_rows
+    if budget.images is not None:
+        # Of the whole run, not of what is left: so a run that goes on after a kill has the same purse.
+        reach = budget.images * evaluator.model.unet_rows([evaluator.drawing(Conditioning(""), 0)])
         budget.unet_rows = reach if cap is None else min(cap, reach)
     try:
         yield

@@ -37,7 +37,8 @@ VERSION = 1  # of what is kept: a change of the computation is taken anew
 
 
 class SearchGradient:
-    """`loss`: of pictures, lower is better. `latents`: what the drawings of candidates left behind. `decode`: a smaller decoder."""
+    """`loss`: of pictures, lower is better. `latents`: what the drawings of candidates left behind. `decode`: a smaller decoder, and `name`
+    what tells it apart from the checkpoint's own."""
 
     def __init__(
         self,
@@ -64,14 +65,15 @@ class SearchGradient:
         """Gradients that were not finite, and so were left out."""
         settings = evaluator.settings
         self.calls = len(self.checkpoint.scheduler(settings.scheduler, settings.steps).timesteps)
-        self._cost: GradientCost | None = None
         self._encoded: set[str] = set()
 
     @property
     def cost(self) -> GradientCost:
-        if self._cost is None:
-            self._cost = gradient_cost(self.checkpoint, self.evaluator.settings, self.loss, self.decode)
-        return self._cost
+        settings, objective = self.evaluator.settings, self.evaluator.objective
+        key = (self.checkpoint.fingerprint, settings, objective.name, objective.version, self.name)
+        if key not in _costs:
+            _costs[key] = gradient_cost(self.checkpoint, settings, self.loss, self.decode)
+        return _costs[key]
 
     def of_weights(self, weights: Sequence[torch.Tensor], shortcut: Shortcut) -> tuple[float, list[np.ndarray]]:
         """Mean loss over the seeds and its gradient by each slot's weights, whose graph it leaves alone.
@@ -224,6 +226,10 @@ class KeptLatents:
 
     def __call__(self, drawing: Drawing, step: int) -> torch.Tensor | None:
         return self._kept.get((drawing.id, step))
+
+
+_costs: dict[tuple[object, ...], GradientCost] = {}
+"""Counted once in a process for a checkpoint, its settings and a loss."""
 
 
 def _leaf(context: TextContext, rows: int, graded: bool) -> TextContext:
