@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import itertools
 import json
 from dataclasses import replace
@@ -274,10 +275,16 @@ def test_every_noun_has_a_picture_of_its_own_and_every_style_changes_it() -> Non
 def test_a_tinted_thing_has_the_hue_of_its_colour() -> None:
     scene = plain_scene(1)
     x, y = round(scene.things[0].x), round(scene.things[0].y)
-    for colour, (r, g, b) in words.COLOURS.items():
-        middle = picture(plain_scene(1, colour=colour))[y - 8 : y + 8, x - 8 : x + 8].mean((0, 1))
-        distances = {name: np.abs(middle - np.array(rgb) / 255).sum() for name, rgb in words.COLOURS.items()}
-        assert min(distances, key=lambda name: float(distances[name])) == colour, (colour, (r, g, b), middle)
+    middle = {name: picture(plain_scene(1, colour=name))[y - 8 : y + 8, x - 8 : x + 8].mean((0, 1)) for name in words.COLOURS}
+    hue = {name: colorsys.rgb_to_hsv(*(value / 255 for value in rgb))[0] for name, rgb in words.COLOURS.items()}
+    bright = [name for name in words.COLOURS if name not in ("brown", "white", "black")]
+    for name in bright:
+        seen = colorsys.rgb_to_hsv(*middle[name].tolist())[0]
+        assert min(bright, key=lambda other: abs((seen - hue[other] + 0.5) % 1 - 0.5)) == name
+    assert all(colorsys.rgb_to_hsv(*middle[name].tolist())[1] < 0.1 for name in ("white", "black"))
+    assert middle["black"].mean() < 0.4 < 0.7 < middle["white"].mean()
+    assert middle["brown"].mean() < 0.8 * middle["orange"].mean()
+    assert all(np.abs(middle[one] - middle[other]).sum() > 0.2 for one, other in itertools.combinations(words.COLOURS, 2))
 
 
 @pytest.mark.usefixtures("emoji_font")
