@@ -16,11 +16,12 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from agents.actions import Side
 from graph.allowance import Allowance
+from graph.auto import graph_of
 from graph.chat_draw import DECIMALS, shown_names
 from graph.chat_state import Accepted, Pair, Shown, Topic
 from graph.chat_topic import asked_for, contract_of, picture
 from graph.nodes import Emit, candidate_row, conditioning_of, missing_images
-from graph.refine import build_refine, compare, is_gain
+from graph.refine import compare, is_gain
 from graph.state import CandidateRow, Context, RefineState, ScoreRow
 from graph.tool_nodes import check_method
 from promptdb import search
@@ -53,7 +54,7 @@ def solve(context: Context, topic: Topic, method: str, images: int | None, run: 
     start: RefineState = {"run": run, "prompt": asked_for(topic), "method": method}
     if topic["base"] is not None:
         start["candidates"] = [topic["base"]]
-    graph = build_refine().compile(checkpointer=InMemorySaver())  # of its own: the conversation's keeps turns, not a search's steps
+    graph = graph_of(method).compile(checkpointer=InMemorySaver())  # of its own: the conversation's keeps turns, not a search's steps
     work = replace(context, evaluator=inner, settings=settings)
     state: dict[str, Any] = {}
     for part in graph.stream(start, context=work, stream_mode=["custom", "values"], version="v2"):

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -18,9 +19,9 @@ from langgraph.errors import GraphDrained
 from langgraph.graph import StateGraph
 from langgraph.runtime import RunControl
 
+from graph.auto import graph_of
 from graph.optimize import build_optimize
 from graph.optimize_state import OptimizeState
-from graph.refine import build_refine
 from graph.settings import Settings
 from graph.state import Context, Event, RefineState
 from graph.stopped import Stopped
@@ -84,12 +85,16 @@ def stream_refine(context: Context, run: Run, control: Control | None = None) ->
     Raises Stopped after `control.request_drain()`. Other errors leave the run marked as failed, and it may be resumed too.
     """
     method = str(run.settings.get("method", "auto"))
-    return _stream(REFINE, context, run, {"run": run.id, "prompt": run.prompt, "method": method}, method, control or Control())
+    return _stream(
+        partial(graph_of, method), context, run, {"run": run.id, "prompt": run.prompt, "method": method}, method, control or Control()
+    )
 
 
 def refine_state(context: Context, run_id: str) -> RefineState:
     """What the run knows so far, for its report."""
-    return cast(RefineState, _state(REFINE, context, run_id))
+    run = context.db.run(run_id)
+    method = str(run.settings.get("method", "auto")) if run else "auto"
+    return cast(RefineState, _state(partial(graph_of, method), context, run_id))
 
 
 def stream_optimize(context: Context, run: Run, start: OptimizeState, control: Control | None = None) -> Iterator[Event]:
@@ -105,7 +110,7 @@ def optimize_state(context: Context, run_id: str) -> OptimizeState:
     return cast(OptimizeState, _state(OPTIMIZE, context, run_id))
 
 
-REFINE, OPTIMIZE = build_refine, build_optimize
+OPTIMIZE = build_optimize
 Build = Callable[[], StateGraph[Any, Any, Any, Any]]
 
 

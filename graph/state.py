@@ -70,6 +70,17 @@ class SkippedRow(TypedDict):
     reason: str
 
 
+class SliceRow(TypedDict):
+    """A slice of the budget under `auto`: who had it, what it cost in image equivalents, how many candidates came of it, by how much it
+    raised the best on the search seeds, and that in units of the spread of all candidates."""
+
+    strategy: str
+    images: float
+    candidates: int
+    gain: float
+    reward: float
+
+
 class PathRow(TypedDict):
     """One node passed, for the report: how long it took and what came of it, in a few words."""
 
@@ -117,7 +128,8 @@ class Outcome(TypedDict):
 
 
 class RefineState(TypedDict, total=False):
-    """`search`: mean objective of each candidate on the search seeds, by conditioning id, best first; never reported as a result.
+    """`slices`, `slice`: under `auto`, who had which part of the budget, and who has it now.
+    `search`: mean objective of each candidate on the search seeds, by conditioning id, best first; never reported as a result.
     `unfaithful`: ids of those that show less of what was asked there than the user's prompt does, and so cannot win. `findings`:
     what a solver leaves for the report, by method."""
 
@@ -135,6 +147,8 @@ class RefineState(TypedDict, total=False):
     skipped: Annotated[list[SkippedRow], operator.add]
     warnings: Annotated[list[str], operator.add]
     findings: Annotated[dict[str, Any], operator.or_]
+    slices: Annotated[list[SliceRow], operator.add]
+    slice: dict[str, Any]
     path: Annotated[list[PathRow], operator.add]
 
 

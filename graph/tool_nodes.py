@@ -6,7 +6,6 @@ how a solver works.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -18,8 +17,9 @@ from langgraph.runtime import Runtime
 
 from agents.contract import Contract
 from graph.keeping import admitted
-from graph.nodes import Node, Update, candidate_row, conditioning_of, emitter, node, tell
+from graph.nodes import Emit, Node, Update, candidate_row, conditioning_of, emitter, node, tell
 from graph.plan import COMPARED
+from graph.settings import Settings
 from graph.state import CandidateRow, Context, DroppedRow, RefineState
 from promptdb.errors import BadInput
 from promptdb.records import Conditioning
@@ -78,15 +78,12 @@ def tool_node(method: str) -> Node:
             tell(runtime, {"kind": "skipped", "method": method, "reason": reason})
             return {"skipped": [{"method": method, "reason": reason}], "note": f"skipped: {reason}"}
         settings = context.settings
-        plain = Conditioning(state["prompt"])
-        start = tuple(conditioning_of(row) for row in state["candidates"])
-        task = Task(state["prompt"], start or (plain,), tuple(settings.search), settings.contract.kept)
         warnings: list[str] = []
         proposals: list[Conditioning] = []
-        keep = out_of_reach(context, state["method"], method, len(start))
         solver = context.solvers[method]()
-        with kept_back(context.evaluator.budget, keep):
+        with kept_back(context.evaluator.budget, reserve(settings)):
             try:
+                task = Task(state["prompt"], _start(state, context, emitter(runtime)), tuple(settings.search), settings.contract.kept)
                 rng = np.random.default_rng([settings.seed, crc32(method.encode())])
                 proposals = list(solver.solve(task, context.evaluator, rng, emitter(runtime)))
             except BudgetSpent as error:
@@ -104,19 +101,20 @@ def tool_node(method: str) -> Node:
     return run
 
 
-def out_of_reach(context: Context, method: str, tool: str, candidates: int) -> int:
-    """Images that the solver `tool` may not spend: what search and held-out check will need; under `auto` also the search of the
-    `candidates` that are there already, and an equal share of the rest for every solver that is still to come."""
-    settings = context.settings
-    keep = COMPARED * (settings.heldout_seeds + settings.search_seeds)
-    tools = asked_tools(method)
-    if len(tools) > 1:
-        keep += candidates * settings.search_seeds
-        later = [name for name in tools[tools.index(tool) + 1 :] if not missing(name, context.solvers, context.evaluator)]
-        rest = context.evaluator.budget.left("images") - keep
-        if later and 0 < rest < math.inf:
-            keep += int(rest * len(later) / (len(later) + 1))
-    return keep
+def reserve(settings: Settings) -> int:
+    """Images that a solver may not spend: what the search of its best candidate and the held-out check will need."""
+    return COMPARED * (settings.heldout_seeds + settings.search_seeds)
+
+
+def _start(state: RefineState, context: Context, emit: Emit) -> tuple[Conditioning, ...]:
+    """What there is to start from, best first by the search seeds, on which all of it is drawn anyway; the prompt itself among it."""
+    found = tuple(conditioning_of(row) for row in state["candidates"])
+    if not found:
+        return (Conditioning(state["prompt"]),)
+    evaluator, name = context.evaluator, context.evaluator.objective.name
+    every = list(dict.fromkeys([Conditioning(state["prompt"]), *found]))
+    drawn = evaluator.evaluate(every, state["prompt"], context.settings.search, [name], emit)
+    return tuple(every[index] for index in drawn.ranking(name))
 
 
 @contextmanager

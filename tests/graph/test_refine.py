@@ -214,7 +214,8 @@ def test_state_is_plain_data_and_small(tmp_path: Path) -> None:
 def test_the_path_tells_every_node_with_its_time(tmp_path: Path) -> None:
     state, events = refined(stage(tmp_path))
     nodes = [row["node"] for row in state["path"]]
-    assert nodes == ["retrieve", "rewrite", "adapter", "df-prompt", "dpo-diff", "gather", "search", "select", "heldout", "finish"]
+    slices = ["allot", "rewrite", "weigh", "allot"]
+    assert nodes == ["retrieve", *slices, "gather", "search", "select", "heldout", "finish"]
     assert nodes == [event["node"] for event in events if event["kind"] == "node" and event["phase"] == "end"]
     assert all(row["seconds"] >= 0 for row in state["path"])
 
