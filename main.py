@@ -5,7 +5,6 @@ Everything heavy is imported inside the command that needs it, so that --help an
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -22,12 +21,15 @@ from graph.stopped import ServerAway, Stopped
 from promptdb.errors import BadInput
 from serve.converting import convert
 from serve.database_commands import app as db_app
+from serve.miniature_commands import app as miniature_app
 from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
 from serve.output import console, print_json
+from serve.run_commands import app as runs_app
 from tools.diffusion.away import ImagesAway
 from tools.dpo_diff.settings import DpoSettings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+CHAT_BUDGET = 400
 _LEARNING = LearningSettings()
 _DPO = DpoSettings()
 
@@ -37,9 +39,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-runs_app = typer.Typer(help="What was done.", rich_markup_mode=None)
 train_app = typer.Typer(help="Training recipes: resumable, with progress and a seed.", rich_markup_mode=None)
 app.add_typer(db_app, name="db")
+app.add_typer(miniature_app, name="miniature")
 app.add_typer(runs_app, name="runs")
 app.add_typer(train_app, name="train")
 
@@ -136,6 +138,18 @@ def optimize(
 
 
 @app.command()
+@takes_settings(*SEARCHING, budget=CHAT_BUDGET)
+def chat(
+    settings: Settings,
+    thread: Annotated[str, typer.Option("--thread", help="go on with this conversation, or begin one of that name")] = "",
+) -> None:
+    """Talk about a picture: say what it should show, choose, change, keep, vote. --budget caps what a new conversation may draw."""
+    from serve import chatting
+
+    chatting.chat(settings, thread)
+
+
+@app.command()
 @takes_settings(*DRAWING)
 def generate(
     settings: Settings,
@@ -143,16 +157,28 @@ def generate(
     negative: Annotated[str, typer.Option("--negative", help="what not to draw")] = "",
     count: Annotated[int, typer.Option("--count", min=1, help="pictures of each prompt, on seeds from --seed on")] = 1,
     source: Annotated[Path | None, typer.Option("--from", help="an image that Limner wrote, to be drawn again")] = None,
+    schedule: Annotated[bool, typer.Option("--schedule", help="show which words act at which step")] = False,
+    lenient: Annotated[bool, typer.Option("--lenient", help="brackets that begin no triple are plain text")] = False,
+    weights: Annotated[str, typer.Option("--weights", help="mean_restore, none, norm_restore or lerp_from_empty")] = "mean_restore",
+    ranges: Annotated[str, typer.Option("--ranges", help="what ranges are parts of: step or sigma (the noise level)")] = "step",
     as_json: Json = False,
 ) -> None:
-    """Draw, nothing else. With --from: draw again what an image says of itself."""
+    """Draw prompts, DF-Prompts such as "a cat, [sharp focus:0-0.5:1.25]" among them, nothing else. With --from: draw again what an image
+    says of itself."""
     from serve import drawing, terminal
+    from serve.asking import Reading
 
     if source is not None and prompts:
         raise BadInput("give either prompts or --from IMAGE.png; an image brings its own prompt")
-    document = drawing.redraw(settings, source) if source is not None else drawing.generate(settings, prompts or [], negative, count)
+    reading = Reading(lenient, weights, ranges)
+    if source is not None:
+        document = drawing.redraw(settings, source)
+    else:
+        document = drawing.generate(settings, prompts or [], negative, count, reading)
     if as_json:
         return print_json(document)
+    if schedule:
+        terminal.print_schedule(document["schedule"], console())
     terminal.print_rows(document["images"], ("path", "seed", "prompt"), console())
 
 
@@ -178,7 +204,7 @@ def score(
 @takes_settings(*SEARCHING)
 def evaluate(
     settings: Settings,
-    suite: Annotated[str, typer.Argument(help="miniature, rewrite, batch-gradient or dpo-diff")],
+    suite: Annotated[str, typer.Argument(help="miniature, rewrite, batch-gradient, df-prompt or dpo-diff")],
     full: Annotated[bool, typer.Option("--full", help="the large version; started again, it goes on where it was")] = False,
     as_json: Json = False,
 ) -> None:
@@ -189,6 +215,35 @@ def evaluate(
     if as_json:
         return print_json(document)
     terminal.print_rows(document["rows"], ("name", "value", "ci95", "n", "target", "pass"), console())
+
+
+@app.command()
+@takes_settings(*SEARCHING)
+def serve(
+    settings: Settings,
+    host: Annotated[str, typer.Option("--host", help="the address to listen on; any but this machine's own needs a --token")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 7878,
+    token: Annotated[
+        str | None, typer.Option("--token", envvar="LIMNER_TOKEN", help="what clients must show, 16 characters or more")
+    ] = None,
+    also: Annotated[list[str] | None, typer.Option("--also", help="a checkpoint that requests may name; repeatable")] = None,
+) -> None:
+    """Serve the HTTP API, OpenAI's API and MCP, with jobs that survive a restart. The options are what holds where a request is silent."""
+    from serve.serving import serve_http
+
+    serve_http(settings, host, port, token, tuple(also or ()))
+
+
+@app.command()
+@takes_settings(*SEARCHING)
+def mcp(
+    settings: Settings,
+    also: Annotated[list[str] | None, typer.Option("--also", help="a checkpoint that requests may name; repeatable")] = None,
+) -> None:
+    """Serve assistants over MCP, on stdin and stdout. The options are what holds where a request is silent."""
+    from serve.serving import serve_mcp
+
+    serve_mcp(settings, tuple(also or ()))
 
 
 @app.command()
@@ -225,51 +280,6 @@ def train_miniature(
         print(text, file=sys.stderr)
 
     train(preset, out, work, seed, resume, stages=stages or STAGES, keep=keep or (), device=device, say=say)
-
-
-@runs_app.command("list")
-@takes_settings(*STORED)
-def runs_list(settings: Settings, limit: Annotated[int, typer.Option("--limit", min=1)] = 50, as_json: Json = False) -> None:
-    """List runs, newest first."""
-    from serve import stored, terminal
-
-    rows = stored.runs(settings, limit)
-    if as_json:
-        return print_json(rows)
-    terminal.print_rows(rows, ("run", "command", "status", "started", "prompt"), console())
-
-
-@runs_app.command("show")
-@takes_settings(*STORED)
-def runs_show(settings: Settings, run: str, as_json: Json = False) -> None:
-    """Show one run: its settings, its result, its candidates."""
-    from serve import stored, terminal
-
-    document = stored.run(settings, run)
-    if as_json:
-        return print_json(document)
-    terminal.print_tree(document, console())
-
-
-@runs_app.command("export")
-@takes_settings(*STORED)
-def runs_export(
-    settings: Settings,
-    run: str,
-    form: Annotated[str, typer.Option("--as", help="preset (JSON) or system-prompt (text)")] = "preset",
-    file: Annotated[Path | None, typer.Option("--file", help="write it there instead of on stdout")] = None,
-) -> None:
-    """Export the instruction that a run learned, for other tools."""
-    from serve import exported
-
-    if form not in ("preset", "system-prompt"):
-        raise BadInput(f"--as knows preset and system-prompt, not {form!r}")
-    document = exported.preset(settings, run)
-    text = exported.system_prompt(document) if form == "system-prompt" else json.dumps(document, ensure_ascii=False, indent=2)
-    if file is None:
-        print(text)
-    else:
-        exported.write(text, file)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agents.chat_model import ChatSettings, open_chat
 from graph.database import open_database
 from graph.journal import JournaledBudget, read_journal
+from graph.kept_models import opened_checkpoint, opened_scorer
 from graph.settings import Settings
 from graph.state import Context
 from graph.tool_nodes import check_method, solvers
@@ -24,7 +25,7 @@ from promptdb.records import Conditioning, Drawing, SamplerSettings, canonical_t
 from promptdb.store import PromptDB
 from tools.diffusion.base import Drawn, ImageModel, PromptTooLong
 from tools.diffusion.card import Card
-from tools.diffusion.checkpoint import Checkpoint, open_checkpoint
+from tools.diffusion.checkpoint import Checkpoint
 from tools.diffusion.denoising import Hooks
 from tools.diffusion.remote import PREFIX, RemoteImages, RemoteSettings
 from tools.diffusion.sampler import Sampler
@@ -32,7 +33,7 @@ from tools.evaluator import Evaluator
 from tools.in_flight import InFlight
 from tools.scoring.adversarial import Adversarial
 from tools.scoring.base import Scorer
-from tools.scoring.registry import open_scorer, unavailable
+from tools.scoring.registry import unavailable
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +46,7 @@ class Models:
     """What draws, and the scorers beside it: the objective first. `checkpoint`: None for a black box behind a server."""
 
     checkpoint: Checkpoint | None
-    sampler: ImageModel
+    sampler: Sampler | RemoteImages
     scorers: tuple[Scorer, ...]
     sampling: SamplerSettings
 
@@ -80,7 +81,7 @@ def open_models(
     settings name no scorer and this one is there. `attack`: it is to get worse. Raises BadInput."""
     if settings.checkpoint.startswith(PREFIX):
         return _open_remote(settings, with_scorers, stop, objective, attack)
-    checkpoint = open_checkpoint(settings.checkpoint, settings.device, settings.dtype)
+    checkpoint = opened_checkpoint(settings.checkpoint, settings.device, settings.dtype)
     sampler = StoppableSampler(checkpoint, settings.truncate, stop)
     scorers = open_scorers(settings, checkpoint, objective) if with_scorers else ()
     scorers = _turned(scorers) if attack else scorers
@@ -116,7 +117,7 @@ def open_scorers(settings: Settings, checkpoint: Checkpoint | None, objective: s
     if not names:
         raise BadInput(f"{settings.checkpoint} comes without scorers; name one with --scorer (clip, hpsv2.1, aesthetic)")
     device = checkpoint.device if checkpoint else settings.device or "cpu"
-    return tuple(open_scorer(name, checkpoint, device) for name in names)
+    return tuple(opened_scorer(name, checkpoint, device) for name in names)
 
 
 def check_objective(scorers: Sequence[Scorer]) -> None:

@@ -70,6 +70,17 @@ class SkippedRow(TypedDict):
     reason: str
 
 
+class SliceRow(TypedDict):
+    """A slice of the budget under `auto`: who had it, what it cost in image equivalents, how many candidates came of it, by how much it
+    raised the best on the search seeds, and that in units of the spread of all candidates."""
+
+    strategy: str
+    images: float
+    candidates: int
+    gain: float
+    reward: float
+
+
 class PathRow(TypedDict):
     """One node passed, for the report: how long it took and what came of it, in a few words."""
 
@@ -90,6 +101,16 @@ class ScoreRow(TypedDict, total=False):
     p: float
 
 
+class StripRow(TypedDict):
+    """One picture of the best candidate with the range of `words` moved to lo..hi of the elapsed denoising."""
+
+    words: str
+    lo: float
+    hi: float
+    seed: int
+    drawing: str
+
+
 class Outcome(TypedDict):
     """What a run found. `best`: the candidate that went into the held-out check (None: there was none). `result`: the conditioning
     to use, the user's own unless `improved`. `before`, `after`: drawing ids on the held-out seeds."""
@@ -103,11 +124,14 @@ class Outcome(TypedDict):
     before: list[str]
     after: list[str]
     warnings: list[str]
+    strip: NotRequired[list[StripRow]]
 
 
 class RefineState(TypedDict, total=False):
-    """`search`: mean objective of each candidate on the search seeds, by conditioning id, best first; never reported as a result.
-    `findings`: what a solver leaves for the report, by method."""
+    """`slices`, `slice`: under `auto`, who had which part of the budget, and who has it now.
+    `search`: mean objective of each candidate on the search seeds, by conditioning id, best first; never reported as a result.
+    `unfaithful`: ids of those that show less of what was asked there than the user's prompt does, and so cannot win. `findings`:
+    what a solver leaves for the report, by method."""
 
     run: str
     prompt: str
@@ -116,12 +140,15 @@ class RefineState(TypedDict, total=False):
     candidates: Annotated[list[CandidateRow], operator.add]
     population: list[CandidateRow]
     search: dict[str, float | None]
+    unfaithful: list[str]
     best: str | None
     outcome: Outcome
     dropped: Annotated[list[DroppedRow], operator.add]
     skipped: Annotated[list[SkippedRow], operator.add]
     warnings: Annotated[list[str], operator.add]
     findings: Annotated[dict[str, Any], operator.or_]
+    slices: Annotated[list[SliceRow], operator.add]
+    slice: dict[str, Any]
     path: Annotated[list[PathRow], operator.add]
 
 

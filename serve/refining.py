@@ -21,9 +21,11 @@ from graph.state import Context, Event, RefineState
 from graph.tool_nodes import check_method, solvers
 from promptdb.errors import BadInput
 from promptdb.records import Run, canonical_text
+from serve.asking import spoken_by_triples
 from serve.report import ReportFiles, write_refine
 from serve.resuming import reopened
 from serve.rows import rounded
+from tools.df_prompt.write import write, write_negative
 
 COMMAND = "refine"
 ATTACK = "attack"
@@ -66,6 +68,8 @@ def _start(
 ) -> dict[str, Any]:
     if not canonical_text(prompt):
         raise BadInput("the prompt is empty; say what the picture should show")
+    if words := spoken_by_triples(prompt):
+        raise BadInput(f"refine takes plain words and finds ranges and weights itself: give it {words!r}, or use generate")
     plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     kept = {**settings.to_json(), "method": method, "dpo_diff": options.to_json()}
     return _run(settings, Run(new_run_id(command), command, canonical_text(prompt), kept), show, control or Control())
@@ -80,6 +84,7 @@ def _run(settings: Settings, run: Run, show: Show, control: Control) -> dict[str
     models = open_models(settings, stop=stop_check(control), objective=objective, attack=options.attack)
     check_objective(models.scorers)
     check_prompt(run.prompt, models.sampler, settings.truncate)
+    settings.contract.check_prompt(run.prompt)
     with open_context(settings, models, run.id, "auto", settings.budget) as opened:
         context = with_solver(opened, options)
         check_method(method, context.solvers, context.evaluator)
@@ -103,7 +108,12 @@ def _document(context: Context, state: RefineState, files: ReportFiles) -> dict[
         "method": state["method"],
         "checkpoint": context.evaluator.model.name,
         "chat_model": context.chat.name,
-        "result": {"text": result.text, "negative": result.negative, "df_prompt": None, "conditioning_id": result.id},
+        "result": {
+            "text": result.text,
+            "negative": write_negative(result),
+            "df_prompt": write(result) if result.spans else None,
+            "conditioning_id": result.id,
+        },
         "improved": outcome["improved"],
         "scores": {name: rounded(row) for name, row in outcome["scores"].items()},
         "used": context.evaluator.budget.used(),

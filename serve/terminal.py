@@ -33,6 +33,8 @@ INTERRUPTED = 130
 WHOLE = ("run", "command", "status", "path")
 """Columns that are copied and typed again, so that no line break may fall into them."""
 
+BAR_CELLS = 20
+
 PATIENCE = 8.0
 """Seconds between a request to stop and leaving by force; everything stored by then is kept either way."""
 
@@ -110,7 +112,7 @@ def print_refined(document: Mapping[str, Any], console: Console | None = None, a
     if document["improved"]:
         said = ("Led astray. ", "This means the same, and is drawn worse:") if attack else ("Improved. ", "Use this prompt:")
         console.print(Text.assemble((said[0], "bold green"), said[1]))
-        console.print(plain(f"  {result['text']}"), style="bold")
+        console.print(plain(f"  {result['df_prompt'] or result['text']}"), style="bold")
         if result["negative"]:
             console.print(plain(f"  negative: {result['negative']}"))
     else:
@@ -172,6 +174,21 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], consol
     for row in rows:
         table.add_row(*(plain(_cell(row.get(column))) for column in columns))
     console.print(table)
+
+
+def print_schedule(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Each prompt's words as bars over the model calls, with their weight; words of the negative prompt are marked "not"."""
+    console = console or Console(highlight=False)
+    for row in rows:
+        calls = row["calls"]
+        console.print(plain(row["prompt"]), style="bold", soft_wrap=True)
+        table = Table("", Column("words", overflow="fold"), "weight", f"of {calls} calls", "", box=None, pad_edge=False, header_style="dim")
+        for words in row["words"]:
+            start, stop = words["start"], words["stop"]
+            when = "never" if start == stop else f"{start} to {stop - 1}"
+            bar = "".join("█" if start <= place * calls / BAR_CELLS < stop else "·" for place in range(BAR_CELLS))
+            table.add_row("not" if words["negative"] else "", plain(words["words"]), f"{words['weight']:g}", when, bar)
+        console.print(table)
 
 
 def print_hits(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:

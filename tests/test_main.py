@@ -44,7 +44,7 @@ def test_the_database_is_searched_without_torch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("refine", "generate", "score", "evaluate", "doctor", "convert"),
+        *("refine", "generate", "score", "evaluate", "doctor", "convert", "serve", "mcp"),
         *("db import", "db search", "db stats", "runs list", "runs show", "train miniature"),
     ],
 )
@@ -95,7 +95,7 @@ def test_refine_as_json_is_one_document_with_exactly_the_promised_keys(
         assert list(row) == ["before", "after", "delta", "ci95", "n"] and row["n"] == 3
     assert document["prompt"] == "a red cat" and document["chat_model"] == "offline"
     assert document["used"]["images"] <= 20
-    assert document["used"]["unet_rows"] == document["used"]["images"] * 2 * STEPS
+    assert 0 < document["used"]["unet_rows"] <= document["used"]["images"] * 2 * STEPS  # what candidates share is counted once
     assert [len(document["images"][side]) for side in ("before", "after")] == [3, 3]
     assert all(Path(path).is_file() for side in document["images"].values() for path in side)
     assert Path(document["report"]).is_file()

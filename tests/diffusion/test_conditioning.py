@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from promptdb.errors import BadInput
-from promptdb.records import AdapterSetting, Conditioning, EffectSpan
+from promptdb.records import Conditioning, EffectSpan
 from tools.diffusion.base import PromptTooLong
 from tools.diffusion.checkpoint import Checkpoint
 from tools.diffusion.conditioning import TextEncoding
@@ -121,14 +120,6 @@ def test_allowed_to_truncate_it_reads_the_first_75_tokens(sd1: Checkpoint) -> No
     assert torch.equal(known[LONG], known["cat " * 75])
 
 
-@pytest.mark.parametrize(
-    ("conditioning", "what"),
-    [
-        (Conditioning("a red cat", spans=(EffectSpan(2, 5, hi=Fraction(1, 2)),)), "effect spans"),
-        (Conditioning("a cat", "red", negative_spans=(EffectSpan(0, 3, weight=Fraction(3, 2)),)), "effect spans"),
-        (Conditioning("a cat", adapter=AdapterSetting("f00")), "an adapter"),
-    ],
-)
-def test_what_is_not_supported_yet_is_refused_not_ignored(sd1: Checkpoint, conditioning: Conditioning, what: str) -> None:
-    with pytest.raises(BadInput, match=f"{what} is not supported yet"):
-        TextEncoding(sd1).check(conditioning, guided=True)
+def test_words_that_come_and_go_are_not_said_to_be_the_same_at_every_step(sd1: Checkpoint) -> None:
+    with pytest.raises(ValueError, match="the same at every step"):
+        TextEncoding(sd1).prompts([Conditioning("a red cat", spans=(EffectSpan(2, 5, hi=Fraction(1, 2)),))], guided=True)

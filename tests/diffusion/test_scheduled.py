@@ -10,11 +10,11 @@ import torch
 from promptdb.errors import BadInput
 from promptdb.records import AdapterSetting, Conditioning, WeightMode
 from tools.df_prompt.parse import read
-from tools.df_prompt.schedule import elapsed_by_step
 from tools.diffusion.base import PromptTooLong
 from tools.diffusion.checkpoint import Checkpoint
 from tools.diffusion.conditioning import StepEmbeddings, TextEncoding
-from tools.diffusion.scheduled import step_embeddings
+from tools.diffusion.scheduled import Scripts, step_embeddings
+from tools.diffusion.timing import Timing, timing
 from tools.diffusion.weighting import apply_weights
 
 STEPS = 10
@@ -36,8 +36,12 @@ def encoded(sd1: Checkpoint) -> Iterator[list[int]]:
     hook.remove()
 
 
+def places(checkpoint: Checkpoint, steps: int = STEPS) -> Timing:
+    return timing(checkpoint, "DDIMScheduler", steps)
+
+
 def positive(checkpoint: Checkpoint, prompt: str, mode: WeightMode = "mean_restore") -> StepEmbeddings:
-    [found], _ = step_embeddings(TextEncoding(checkpoint), [read(prompt, weight_mode=mode)], elapsed_by_step(STEPS), guided=True)
+    [found], _ = step_embeddings(Scripts(TextEncoding(checkpoint)), [read(prompt, weight_mode=mode)], places(checkpoint), guided=True)
     return found
 
 
@@ -51,7 +55,7 @@ def rows(checkpoint: Checkpoint, prompt: str, step: int) -> list[int]:
     unweighted = Conditioning(
         conditioning.text, spans=tuple(type(span)(span.start, span.end, span.lo, span.hi) for span in conditioning.spans)
     )
-    pair, _ = step_embeddings(TextEncoding(checkpoint), [conditioning, unweighted], elapsed_by_step(STEPS), guided=False)
+    pair, _ = step_embeddings(Scripts(TextEncoding(checkpoint)), [conditioning, unweighted], places(checkpoint), guided=False)
     return [int(row) for row in (pair[0].at(step) != pair[1].at(step)).any(dim=-1).nonzero()]
 
 
@@ -118,26 +122,25 @@ def test_weights_are_applied_in_fp32_and_given_back_in_the_model_s_dtype() -> No
 
 def test_each_distinct_set_of_words_is_encoded_once_whatever_the_number_of_steps(sd1: Checkpoint, encoded: list[int]) -> None:
     prompt = read("a [red:0-0.5:1.5] cat [blue:0.5-1:0.75] [dog:0-1:1.25]")
-    encoding = TextEncoding(sd1)
+    scripts = Scripts(TextEncoding(sd1))
     for steps in (10, 50):
-        step_embeddings(encoding, [prompt] * 4, elapsed_by_step(steps), guided=True)
-        assert sum(encoded) == 3  # two sets, and the empty negative, which weighting needs too
+        step_embeddings(scripts, [prompt] * 4, places(sd1, steps), guided=True)
+        assert sum(encoded) == 3  # two sets, and the empty negative
 
 
 def test_neighbours_in_a_batch_change_nothing(sd1: Checkpoint) -> None:
     prompts = [read("a [red:0-0.5:1.5] cat"), read("dog", "[blue:0.5-1:2]"), read("a [cat:0.2-0.9:0.5]")]
-    places = elapsed_by_step(STEPS)
-    together = step_embeddings(TextEncoding(sd1), prompts, places, guided=True)
+    together = step_embeddings(Scripts(TextEncoding(sd1)), prompts, places(sd1), guided=True)
     for number, prompt in enumerate(prompts):
-        alone = step_embeddings(TextEncoding(sd1), [prompt], places, guided=True)
+        alone = step_embeddings(Scripts(TextEncoding(sd1)), [prompt], places(sd1), guided=True)
         for step in range(STEPS):
             assert all(torch.equal(side[number].at(step), own[0].at(step)) for side, own in zip(together, alone, strict=True))
 
 
 def test_the_negative_prompt_has_ranges_and_weights_too(sd1: Checkpoint) -> None:
-    _, [found] = step_embeddings(TextEncoding(sd1), [read("a cat", "dog [blue:0.5-1:1]")], elapsed_by_step(STEPS), guided=True)
+    _, [found] = step_embeddings(Scripts(TextEncoding(sd1)), [read("a cat", "dog [blue:0.5-1:1]")], places(sd1), guided=True)
     assert torch.equal(found.at(4), plain(sd1, "dog blue")) and torch.equal(found.at(5), plain(sd1, "dog"))
-    assert step_embeddings(TextEncoding(sd1), [read("a cat", "dog")], elapsed_by_step(STEPS), guided=False)[1] == []
+    assert step_embeddings(Scripts(TextEncoding(sd1)), [read("a cat", "dog")], places(sd1), guided=False)[1] == []
 
 
 def test_fragments_of_a_word_that_act_alike_are_that_word(sd1: Checkpoint) -> None:
@@ -160,4 +163,4 @@ def test_the_limit_holds_for_what_acts_together_and_not_for_the_whole(sd1: Check
 
 def test_an_adapter_is_refused(sd1: Checkpoint) -> None:
     with pytest.raises(BadInput, match="adapter"):
-        step_embeddings(TextEncoding(sd1), [Conditioning("a", adapter=AdapterSetting("w"))], elapsed_by_step(1), guided=False)
+        step_embeddings(Scripts(TextEncoding(sd1)), [Conditioning("a", adapter=AdapterSetting("w"))], places(sd1), guided=False)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agents.messages import Answer, Message
-from graph.evaluate import miniature, rewrite
+from graph.evaluate import df_prompt, miniature, rewrite
 from graph.evaluate.base import run_suite
+from graph.evaluate.crowded import crowded_prompts
 from graph.evaluate.heldout import REPORT_FROM, heldout_prompts, report_seeds
 from graph.settings import HELDOUT_FROM, MOST_SEEDS
 from graph.state import Context
 from promptdb.errors import BadInput
-from tests.doubles import FakeImageModel
+from promptdb.records import Drawing
+from tests.df_prompt.test_solver import likes_late_sharpness
+from tests.doubles import FakeImageModel, hashed_value
 from tests.graph.stage import ScriptedChat, likes, stage
 from tools.diffusion.card import Card
 from tools.scoring.judge import Verdict
@@ -71,6 +74,43 @@ def test_what_was_drawn_before_costs_nothing_when_a_suite_is_started_again(tmp_p
     again = context_for(tmp_path, "sharp")
     assert rows_of(again) == rows
     assert again.evaluator.budget.used()["images"] == 0
+
+
+CROWDED = [f"a red apple, number {place}, sharp focus, golden hour, oil painting" for place in range(6)]
+
+
+def crowded_context(folder: Path, value: Callable[[Drawing], float]) -> Context:
+    (folder / "crowded.jsonl").write_text("".join(json.dumps({"prompt": text}) + "\n" for text in CROWDED))
+    context = stage(folder, FakeImageModel(value))
+    context.evaluator.budget.images = None
+    return replace(context, card=Card(folder=folder, judge="truth", document={"prompts": {"crowded.heldout": "crowded.jsonl"}}))
+
+
+def test_a_search_over_triples_passes_where_late_words_help_and_fails_where_they_do_not(tmp_path: Path) -> None:
+    for name, value in (("helps", likes_late_sharpness), ("chance", hashed_value)):
+        (tmp_path / name).mkdir()
+        rows = {row["name"]: row for row in run_suite(df_prompt.SUITE, crowded_context(tmp_path / name, value))["rows"]}
+        aimed = rows["coordinate search over default triples: liking"]
+        assert aimed["pass"] is (name == "helps") and aimed["n"] == len(CROWDED)
+        assert [row["name"] for row in rows.values() if row["target"]] == [aimed["name"]]
+        spent = [rows[f"{rival}: UNet rows a prompt"]["value"] for rival in ("coordinate search", "random triples")]
+        assert all(0.9 * 40 * 8 <= each <= 40 * 8 for each in spent)
+        if name == "helps":
+            assert rows["quality words, second half, over none: liking"]["ci95"][0] > 0.4
+            assert abs(rows["quality words, first half, over none: liking"]["value"]) < 0.1
+
+
+def test_a_df_prompt_suite_that_is_started_again_draws_nothing_and_says_the_same(tmp_path: Path) -> None:
+    first = run_suite(df_prompt.SUITE, crowded_context(tmp_path, likes_late_sharpness))
+    again = run_suite(df_prompt.SUITE, crowded_context(tmp_path, likes_late_sharpness))
+    assert again["rows"] == first["rows"] and again["used"]["images"] == 0
+
+
+def test_crowded_prompts_are_made_of_the_card_s_tags_where_it_brings_none(tmp_path: Path) -> None:
+    found = crowded_prompts(context_for(tmp_path, "sharp"), 8)
+    assert [text.split(", ")[0] for text in found] == ["a red apple"] * 8
+    assert all("vivid colors" in text and text.count(",") >= 6 for text in found)
+    assert crowded_prompts(context_for(tmp_path, "sharp"), 8) == found
 
 
 def test_seeds_of_reports_are_seeds_of_no_run(tmp_path: Path) -> None:

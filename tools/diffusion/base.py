@@ -14,7 +14,8 @@ from promptdb.records import Conditioning, Drawing, SamplerSettings
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A picture and how it came about. `image` is RGB, or None where the model gave NaN twice. `bucket` is the padded batch size."""
+    """A picture and how it came about. `image` is RGB, or None where the model gave NaN twice. `bucket` is the padded batch size of the
+    last steps; where earlier steps were shared with other drawings, theirs may have been smaller."""
 
     drawing: Drawing
     image: Image.Image | None

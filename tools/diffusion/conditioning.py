@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from promptdb.errors import BadInput
 from promptdb.records import Conditioning
 from tools.diffusion.base import PromptTooLong
 
@@ -55,22 +54,20 @@ class TextEncoding:
         self.truncate = truncate
         self.capacity = capacity
         self._known: OrderedDict[tuple[str, str, TokenIds], torch.Tensor] = OrderedDict()
-        self._reading = threading.Lock()  # a fast tokenizer breaks when two threads set its padding and truncation
+        self.reading = threading.Lock()
+        """Held while a tokenizer works: a fast one breaks when two threads set its padding and truncation."""
 
     def token_count(self, text: str) -> tuple[int, int]:
         """Tokens of `text` without start and end marks, and how many are read: the tightest of the encoders decides."""
         counts = []
         for tokenizer, limit in zip(self.checkpoint.tokenizers, self._limits(), strict=True):
-            with self._reading:
+            with self.reading:
                 ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
             counts.append((len(ids), limit - 2))
         return max(counts, key=lambda pair: pair[0] - pair[1])
 
     def check(self, conditioning: Conditioning, guided: bool) -> None:
-        """Whether it can be drawn. Raises PromptTooLong, and BadInput for what only later methods add. Unguided, negatives are not read."""
-        if not conditioning.is_plain:
-            what = "an adapter" if conditioning.adapter else "effect spans"
-            raise BadInput(f"drawing with {what} is not supported yet: pass the plain text {conditioning.text[:60]!r}")
+        """Whether all of it can be read at once. Raises PromptTooLong. Unguided, negatives are not read."""
         if self.truncate:
             return
         for text in (conditioning.text, conditioning.negative) if guided else (conditioning.text,):
@@ -81,39 +78,55 @@ class TextEncoding:
     def encode(self, texts: Iterable[str]) -> dict[str, torch.Tensor]:
         """Embedding of each distinct text, (tokens, dim) on the checkpoint's device and in its dtype. Texts over the limit are cut."""
         distinct = list(dict.fromkeys(texts))
-        keys = dict(zip(distinct, self._keys(distinct), strict=True)) if distinct else {}
-        found = {key: self._known[key] for key in set(keys.values()) if key in self._known}
-        missing = list(dict.fromkeys(key for key in keys.values() if key not in found))
+        ids = dict(zip(distinct, self.token_ids(distinct), strict=True))
+        known = self.embed(ids.values())
+        return {text: known[each] for text, each in ids.items()}
+
+    def embed(self, texts: Iterable[TokenIds]) -> dict[TokenIds, torch.Tensor]:
+        """As `encode`, by token ids: each distinct sequence is encoded once."""
+        owner = (self.checkpoint.fingerprint, str(self.checkpoint.unet.dtype))
+        found: dict[TokenIds, torch.Tensor] = {}
+        missing = []
+        for ids in dict.fromkeys(texts):
+            if (*owner, ids) in self._known:
+                found[ids] = self._known[*owner, ids]
+            else:
+                missing.append(ids)
         rows = TEXT_ROWS.get(self.checkpoint.device.type, TEXT_ROWS_ELSEWHERE)
         for start in range(0, len(missing), rows):
             chunk = missing[start : start + rows]
-            found.update(zip(chunk, self._run([key[2] for key in chunk], rows), strict=True))
-        for key in keys.values():
-            self._known[key] = found[key]
-            self._known.move_to_end(key)
+            found.update(zip(chunk, self._run(chunk, rows), strict=True))
+        for ids, embedding in found.items():
+            self._known[*owner, ids] = embedding
+            self._known.move_to_end((*owner, ids))
         while len(self._known) > self.capacity:
             self._known.popitem(last=False)
-        return {text: found[key] for text, key in keys.items()}
+        return found
 
     def prompts(self, conditionings: Sequence[Conditioning], guided: bool) -> tuple[list[StepEmbeddings], list[StepEmbeddings]]:
-        """Positive and negative embeddings, a pair for each conditioning; no negatives where guidance is off."""
+        """Positive and negative embeddings of plain prompts, a pair for each; no negatives where guidance is off. Raises ValueError for
+        words that come and go or weigh: those are `scheduled.step_embeddings`'."""
+        if any(item.spans or item.negative_spans for item in conditionings):
+            raise ValueError("a prompt with effect spans does not say the same at every step")
         negatives = [item.negative for item in conditionings] if guided else []
         known = self.encode([*(item.text for item in conditionings), *negatives])
         return [SameEveryStep(known[item.text]) for item in conditionings], [SameEveryStep(known[text]) for text in negatives]
+
+    def token_ids(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Padded token ids of each text. Texts over the limit are cut."""
+        if not texts:
+            return []
+        columns = []
+        for tokenizer, limit in zip(self.checkpoint.tokenizers, self._limits(), strict=True):
+            with self.reading:
+                padded = tokenizer(list(texts), padding="max_length", max_length=limit, truncation=True)
+            columns.append([tuple(ids) for ids in padded.input_ids])
+        return list(zip(*columns, strict=True))
 
     def _limits(self) -> list[int]:
         """Positions that each encoder reads, both marks included."""
         pairs = zip(self.checkpoint.tokenizers, self.checkpoint.text_encoders, strict=True)
         return [min(int(tokenizer.model_max_length), encoder.config.max_position_embeddings) for tokenizer, encoder in pairs]
-
-    def _keys(self, texts: list[str]) -> list[tuple[str, str, TokenIds]]:
-        columns = []
-        for tokenizer, limit in zip(self.checkpoint.tokenizers, self._limits(), strict=True):
-            with self._reading:
-                padded = tokenizer(texts, padding="max_length", max_length=limit, truncation=True)
-            columns.append([tuple(ids) for ids in padded.input_ids])
-        owner = (self.checkpoint.fingerprint, str(self.checkpoint.unet.dtype))
-        return [(*owner, ids) for ids in zip(*columns, strict=True)]
 
     def _run(self, ids: list[TokenIds], rows: int) -> list[torch.Tensor]:
         """Run all encoders on up to `rows` texts, padded to `rows`; their features side by side (as SDXL's are)."""

@@ -7,6 +7,7 @@ nothing of texts, buckets or pictures.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptdb.records import Drawing, SamplerSettings
 from tools.diffusion.conditioning import StepEmbeddings
-from tools.diffusion.noise import initial_noise, noise_streams
+from tools.diffusion.noise import copies, initial_noise, noise_streams
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,7 @@ class Hooks:
     `embeddings(step, embeddings)`: what the UNet shall attend to instead, of the same shape: (2 rows, tokens, dim), all negatives
     before all positives; without guidance (rows, tokens, dim).
     `on_batch(drawings)`: a batch begins; its rows are these drawings, in this order. It begins again, smaller, where memory ran out.
+    With one of the last two, every drawing has a row of its own from the first call on; else drawings that agree so far share one.
     """
 
     on_step: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None
@@ -82,11 +84,13 @@ class Denoising:
         negatives: Sequence[StepEmbeddings],
         hooks: Hooks | None = None,
         real_rows: int | None = None,
+        steps: range | None = None,
     ) -> torch.Tensor:
-        """All steps; returns x_0. Hooks see the first `real_rows` rows, the others being padding."""
+        """Model calls `steps`, by default all; returns the latents then, x_0 at the end. Hooks see the first `real_rows` rows, the others
+        being padding."""
         real = real_rows or len(positives)
         stack = _Stack([*negatives, *positives] if self.guidance is not None else list(positives))
-        for step in range(len(self.timesteps)):
+        for step in range(len(self.timesteps)) if steps is None else steps:
             embeddings = stack.at(step)
             if hooks and hooks.on_step:
                 hooks.on_step(step, self.timesteps[step], self.latents[:real])
@@ -95,10 +99,41 @@ class Denoising:
             self.advance(step, self.predict(step, embeddings))
         return self.latents
 
+    def fork(self, rows: Sequence[int]) -> Denoising:
+        """The same denoising with row `rows[n]` as its row n, to go on by itself: latents, solver history and noise streams are its own,
+        and this one stays as it is. A row may be taken several times, or not at all."""
+        import torch
+
+        fork = copy.copy(self)
+        index = torch.tensor(rows, device=self.latents.device)
+        fork.latents = self.latents[index]
+        fork.guidance = None if self.guidance is None else self.guidance[index]
+        fork.streams = copies([self.streams[row] for row in rows])
+        fork.scheduler = _of_rows(self.scheduler, index, self.latents.shape)
+        fork._extra = fork._step_arguments()
+        return fork
+
     def _step_arguments(self) -> dict[str, Any]:
         accepted = inspect.signature(self.scheduler.step).parameters
         arguments: dict[str, Any] = {"eta": 0.0, "generator": self.streams}
         return {name: value for name, value in arguments.items() if name in accepted}
+
+
+def _of_rows(scheduler: Any, index: torch.Tensor, shape: torch.Size) -> Any:
+    """A copy of a scheduler whose history is that of the rows `index`: whatever it keeps in the shape of the latents, in lists too.
+    Schedules, which all rows share, have one dimension and stay."""
+    import torch
+
+    def taken(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value[index] if value.shape == shape else value
+        if isinstance(value, list):  # a scheduler puts into its lists, so the copy needs lists of its own
+            return [taken(item) for item in value]
+        return value
+
+    chosen = copy.copy(scheduler)
+    vars(chosen).update({name: taken(value) for name, value in vars(scheduler).items()})
+    return chosen
 
 
 class _Stack:

@@ -23,6 +23,14 @@ def noise_streams(seeds: Sequence[int]) -> list[torch.Generator]:
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
 
 
+def copies(streams: Sequence[torch.Generator]) -> list[torch.Generator]:
+    """Streams that will give the same numbers as these, and leave them where they are."""
+    import torch
+
+    made = [torch.Generator("cpu") for _ in streams]
+    return [copy.set_state(stream.get_state()) for copy, stream in zip(made, streams, strict=True)]
+
+
 def initial_noise(streams: Sequence[torch.Generator], shape: tuple[int, int, int]) -> torch.Tensor:
     """Standard normal x_T, one row a stream: (rows, channels, height, width), fp32, CPU. Takes the first numbers of each stream."""
     import torch

@@ -104,8 +104,16 @@ class RemoteImages:
     def unet_rows(self, drawings: Sequence[Drawing]) -> int:
         return sum(drawing.settings.unet_rows for drawing in {drawing.id: drawing for drawing in drawings}.values())
 
+    def check(self, drawings: Sequence[Drawing]) -> None:
+        """Whether all can be asked for. Raises BadInput for the first with ranges, weights or an adapter: an endpoint takes plain words."""
+        for drawing in drawings:
+            asked = drawing.conditioning
+            if asked.spans or asked.negative_spans or asked.adapter:
+                raise BadInput(f"{self.name} takes plain words alone, without ranges, weights or adapters: {asked.text[:60]!r}")
+
     def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None) -> list[Drawn]:
         """One request a picture. Raises ImagesAway, and BadInput for what only a person can mend (key, name, address)."""
+        self.check(drawings)
         done: dict[str, Drawn] = {}
         for drawing in drawings:
             if drawing.id not in done:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +19,11 @@ from promptdb.records import Drawing, SamplerSettings
 from tools.diffusion.base import Drawn
 from tools.diffusion.checkpoint import Checkpoint
 from tools.diffusion.conditioning import TextEncoding
-from tools.diffusion.denoising import Denoising, Hooks
+from tools.diffusion.denoising import Hooks
 from tools.diffusion.noise import MAX_SEED
+from tools.diffusion.population import Batch, Population, Sizes, shared_calls
+from tools.diffusion.scheduled import Scripts
+from tools.diffusion.timing import Timing, timing
 
 if TYPE_CHECKING:
     import torch
@@ -49,9 +53,11 @@ class Sampler:
             raise BadInput(f"the batch size must be at least 1, not {max_bucket}")
         self.checkpoint = checkpoint
         self.texts = TextEncoding(checkpoint, truncate)
+        self.scripts = Scripts(self.texts)
         self.rows_drawn = 0
         """UNet rows spent so far, redrawing included and padding not."""
         self._cap = max_bucket or MAX_BUCKET_ELSEWHERE
+        self._timings: dict[tuple[str, int], Timing] = {}
 
     @property
     def name(self) -> str:
@@ -70,12 +76,14 @@ class Sampler:
         return self.texts.token_count(text)
 
     def unet_rows(self, drawings: Sequence[Drawing]) -> int:
-        """UNet rows of drawing them all; equal drawings count once. Solvers of second order make more calls than steps."""
-        distinct = {drawing.id: drawing.settings for drawing in drawings}
-        calls = {(item.scheduler, item.steps): 0 for item in distinct.values()}
-        for scheduler, steps in calls:
-            calls[scheduler, steps] = len(self.checkpoint.scheduler(scheduler, steps).timesteps)
-        return sum(calls[item.scheduler, item.steps] * (2 if item.guidance_scale > 1 else 1) for item in distinct.values())
+        """UNet rows of drawing them all at once: a row that several share counts once. Solvers of second order make more calls than steps.
+        Raises as `check` does for what a drawing says."""
+        rows = 0
+        for group in _groups(drawings):
+            guided, timing = group[0].settings.guidance_scale > 1, self.timing(group[0].settings)
+            said = [((item.seed, item.settings.guidance_scale), self.scripts.script(item.conditioning, timing, guided)) for item in group]
+            rows += shared_calls(said, timing.calls) * (2 if guided else 1)
+        return rows
 
     def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None, hooks: Hooks | None = None) -> list[Drawn]:
         """Draw, in order. Equal drawings are drawn once; `on_drawn` hears of each distinct one as soon as its batch is decoded.
@@ -91,22 +99,16 @@ class Sampler:
 
     def stream(self, drawings: Sequence[Drawing], hooks: Hooks | None = None) -> Iterator[Drawn]:
         """As `draw`, but yields each distinct drawing when it is ready and keeps none."""
-        import torch
-
         self.check(drawings)
         for group in _groups(drawings):
-            while group:
-                bucket = self.bucket(len(group), group[0].settings)
-                batch = group[:bucket]
-                try:
-                    pictures = self.render(batch, bucket, hooks)
-                except torch.OutOfMemoryError:
-                    if bucket == 1:
-                        raise
-                    self._cap = bucket // 2
-                    continue
-                group = group[bucket:]
-                yield from self._finished(batch, pictures, bucket, hooks)
+            settings = group[0].settings
+            population = self._population(group, hooks)
+            sizes = Sizes(partial(self.bucket, settings=settings), self._smaller)
+            before = 0
+            for batch in population.batches(sizes, partial(self._decode, settings=settings), hooks):
+                self.rows_drawn += population.rows - before
+                before = population.rows
+                yield from self._finished(batch, hooks)
 
     def check(self, drawings: Sequence[Drawing]) -> None:
         """Whether all can be drawn here. Raises BadInput or PromptTooLong for the first that cannot."""
@@ -117,8 +119,8 @@ class Sampler:
                 raise BadInput(f"the drawing was made for checkpoint {drawing.checkpoint}, and {self.name} is {self.fingerprint}")
             if not 0 <= drawing.seed <= MAX_SEED:
                 raise BadInput(f"a seed must lie between 0 and {MAX_SEED}, not {drawing.seed}")
-        for conditioning, guided in dict.fromkeys((item.conditioning, item.settings.guidance_scale > 1) for item in drawings):
-            self.texts.check(conditioning, guided)
+        for drawing in drawings:
+            self.scripts.script(drawing.conditioning, self.timing(drawing.settings), drawing.settings.guidance_scale > 1)
 
     def bucket(self, count: int, settings: SamplerSettings) -> int:
         """Batch size for the next of `count` drawings: a power of two, the same for the same count, settings and kind of device."""
@@ -132,31 +134,45 @@ class Sampler:
 
     def render(self, batch: Sequence[Drawing], bucket: int, hooks: Hooks | None = None) -> torch.Tensor:
         """Pictures of one batch as floats: (drawings, 3, height, width), fp32, not clamped. The batch shares all settings but the
-        guidance scale, and is padded to `bucket` rows by its last drawing."""
+        guidance scale, and is padded to `bucket` rows by its last drawing; every drawing has a row of its own."""
+        population = Population(self.checkpoint, self.scripts, self.timing(batch[0].settings), batch, shared=False)
+        sizes = Sizes(lambda count: bucket, lambda size: False)
+        [whole] = population.batches(sizes, partial(self._decode, settings=batch[0].settings), hooks)
+        self.rows_drawn += population.rows
+        return whole.pictures
+
+    def _population(self, group: Sequence[Drawing], hooks: Hooks | None) -> Population:
+        """A method that takes part sees drawings, each with a row of its own."""
+        taking_part = hooks is not None and (hooks.on_batch is not None or hooks.embeddings is not None)
+        return Population(self.checkpoint, self.scripts, self.timing(group[0].settings), group, shared=not taking_part)
+
+    def timing(self, settings: SamplerSettings) -> Timing:
+        """Where each model call of these settings stands in the denoising. Raises BadInput where they cannot be served."""
+        key = settings.scheduler, settings.steps
+        if key not in self._timings:
+            self._timings[key] = timing(self.checkpoint, *key)
+        return self._timings[key]
+
+    def _smaller(self, bucket: int) -> bool:
+        self._cap = max(1, bucket // 2)
+        return bucket > 1
+
+    def _decode(self, latents: torch.Tensor, count: int, settings: SamplerSettings) -> torch.Tensor:
+        """Pictures of the first `count` latents. Padding is decoded where it falls into a chunk, whose shape is thus always the same."""
         import torch
 
-        padded = [*batch, *[batch[-1]] * (bucket - len(batch))]
-        settings = batch[0].settings
-        guided = settings.guidance_scale > 1
-        if hooks and hooks.on_batch:
-            hooks.on_batch(batch)
-        positives, negatives = self.texts.prompts([drawing.conditioning for drawing in padded], guided)
-        with torch.inference_mode():
-            scales = [drawing.settings.guidance_scale for drawing in padded]
-            denoising = Denoising(self.checkpoint, settings, [drawing.seed for drawing in padded], scales)
-            latents = denoising.run(positives, negatives, hooks, len(batch))
-            self.rows_drawn += len(batch) * len(denoising.timesteps) * (2 if guided else 1)
-            chunk = min(bucket, 2 ** int(math.log2(max(1, DECODE_PIXELS // (settings.width * settings.height)))))
-            pictures = [self.checkpoint.decode(latents[start : start + chunk]) for start in range(0, len(batch), chunk)]
-        return torch.cat(pictures)[: len(batch)]
+        chunk = min(len(latents), 2 ** int(math.log2(max(1, DECODE_PIXELS // (settings.width * settings.height)))))
+        pictures = [self.checkpoint.decode(latents[start : start + chunk]) for start in range(0, count, chunk)]
+        return torch.cat(pictures)[:count]
 
-    def _finished(self, batch: Sequence[Drawing], pictures: torch.Tensor, bucket: int, hooks: Hooks | None) -> Iterator[Drawn]:
-        for drawing, picture in zip(batch, pictures, strict=True):
-            size, image = bucket, _to_image(picture)
+    def _finished(self, batch: Batch, hooks: Hooks | None) -> Iterator[Drawn]:
+        for drawings, picture in zip(batch.drawings, batch.pictures, strict=True):
+            size, image = batch.bucket, _to_image(picture)
             if image is None and self.checkpoint.dtype.itemsize < 4:
                 with self.checkpoint.in_float32():
-                    size, image = 1, _to_image(self.render([drawing], 1, hooks)[0])
-            yield Drawn(drawing, image, size, self.checkpoint.device_name)
+                    size, image = 1, _to_image(self.render(drawings[:1], 1, hooks)[0])
+            for drawing in drawings:
+                yield Drawn(drawing, image, size, self.checkpoint.device_name)
 
     def _roomy(self, settings: SamplerSettings) -> int:
         """How many drawings fit in a batch, by the machine's whole memory, so that batch sizes do not change from run to run."""

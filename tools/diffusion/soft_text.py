@@ -94,7 +94,7 @@ class SoftText:
     def _layout(self, column: int, text: str, pieces: Pieces) -> tuple[list[int], list[tuple[Mixture, list[int]]]]:
         """Padded token ids of the text, and the rows of each mixed stretch, found by their characters."""
         tokenizer, limit = self.encoding.checkpoint.tokenizers[column], self.encoding._limits()[column]
-        with self.encoding._reading:
+        with self.encoding.reading:
             offsets = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True).offset_mapping
             padded = tokenizer(text, padding="max_length", max_length=limit, truncation=True).input_ids
         places, start = [], 0
@@ -135,7 +135,7 @@ class SoftText:
         import torch
 
         tokenizer = self.encoding.checkpoint.tokenizers[column]
-        with self.encoding._reading:
+        with self.encoding.reading:
             ids = [tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids for text in candidates]
         return [table[torch.tensor(row, dtype=torch.long, device=table.device)] for row in ids]
 

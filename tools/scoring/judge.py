@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is right in one picture. None where the prompt asks for nothing of the kind; colours and relation are judged only on
-    things that are there. `score` is the share of what was asked that is right, things that are missing counting against
-    their colour and relation too."""
+    """What is right in one picture. None where the prompt asks for nothing of the kind; colours, numbers and relation are judged only
+    on things that are there. `score` is the share of what was asked that is right, things that are missing counting against
+    their colour, number and relation too."""
 
     objects: tuple[bool, ...]
     colours: tuple[bool | None, ...]
@@ -36,6 +36,7 @@ class Verdict:
     style: bool | None
     defects: tuple[str, ...]
     score: float
+    counts: tuple[bool | None, ...] = ()
 
 
 class Judge:
@@ -102,6 +103,10 @@ class Judge:
             bool(int(seen.colour[row, place].argmax()) == colours.index(thing.colour)) if thing.colour and there else None
             for thing, place, there in zip(asked.things, places, objects, strict=True)
         )
+        counts = tuple(
+            int(seen.count[row].argmax()) + 1 == thing.count if thing.count and there and seen.count is not None else None
+            for thing, there in zip(asked.things, objects, strict=True)
+        )
         relation = None
         if asked.relation and len(places) == 2 and all(objects):
             dx, dy = (seen.centre[row, places[0]] - seen.centre[row, places[1]]).tolist()
@@ -109,8 +114,9 @@ class Judge:
         background = _is(world.names("backgrounds"), seen.background[row], asked.background)
         style = _is(world.names("styles"), seen.style[row], asked.style)
         defects = tuple(name for name, logit in zip(world.defects, seen.defects[row].tolist(), strict=True) if logit > 0)
-        right = sum(objects) + sum(bool(ok) for ok in colour_right) + bool(relation) + bool(background) + bool(style)
-        return Verdict(objects, colour_right, relation, background, style, defects, right / asked.attributes if asked.attributes else 1.0)
+        right = sum(objects) + sum(bool(ok) for ok in (*colour_right, *counts)) + bool(relation) + bool(background) + bool(style)
+        score = right / asked.attributes if asked.attributes else 1.0
+        return Verdict(objects, colour_right, relation, background, style, defects, score, counts)
 
 
 def relation_of(dx: float, dy: float) -> str:

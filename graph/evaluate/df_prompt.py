@@ -1,0 +1,152 @@
+"""What ranges and weights are worth on crowded prompts (Mo et al., CVPR 2024): the paper's first experiments with quality words, and a
+coordinate search against the default triples, a rule by hand and chance, at equal UNet rows. All on seeds that no search has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import ClassVar
+
+import numpy as np
+
+from graph.evaluate.base import Emit, Row, Target
+from graph.evaluate.crowded import crowded_prompts
+from graph.evaluate.heldout import report_seeds
+from graph.state import Context
+from promptdb.records import Conditioning, Drawing
+from tools.df_prompt.assemble import Effect
+from tools.df_prompt.effects import DEFAULT, EARLY, FULL, LATE, Effects, hand_rule
+from tools.df_prompt.search import Trials, coordinate_search, random_search
+from tools.df_prompt.solver import Ground, ground, trials_of
+from tools.evaluation import Evaluation
+from tools.evaluator import Evaluator
+from tools.stats import paired_bootstrap
+
+SEEDS = 4
+PROMPTS, PROMPTS_FULL = 40, 160
+SEARCH_SEEDS = 2
+IMAGES = 40
+"""What a search may spend on a prompt, in image equivalents of UNet rows."""
+
+NEVER = Effect(Fraction(1), Fraction(1))
+QUALITY: Mapping[str, Effect] = {
+    "first half": Effect(*EARLY, Fraction(1)),
+    "second half": Effect(*LATE, Fraction(1)),
+    "full range": DEFAULT,
+    "weight 0.5": Effect(*FULL, Fraction(1, 2)),
+    "weight 1.5": Effect(*FULL, Fraction(3, 2)),
+}
+"""Full range is weight 1."""
+
+
+class DfPromptSuite:
+    """Rows: what quality words gain over the prompt without them, by range and weight; what each chooser of triples gains over the default
+    ones, by every scorer; what the search gains over its rivals; what each cost."""
+
+    name: ClassVar[str] = "df-prompt"
+    summary: ClassVar[str] = "do ranges and weights draw better pictures of crowded prompts, and does searching for them pay?"
+
+    def pictures(self, context: Context, full: bool) -> int:
+        return (PROMPTS_FULL if full else PROMPTS) * (2 * 2 * IMAGES + SEEDS * (len(QUALITY) + 1 + 3))
+
+    def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
+        prompts = crowded_prompts(context, PROMPTS_FULL if full else PROMPTS)
+        grounds = [ground(Conditioning(prompt), prompt, context.evaluator) for prompt in prompts]
+        measured = _Measured(context, prompts, emit)
+        rows = _quality_words(context, grounds, measured)
+        default = measured([item.at((DEFAULT,) * len(item.phrases)) for item in grounds])
+        chosen, spent = _choose(context, grounds, emit)
+        after = {name: measured(conditionings) for name, conditionings in chosen.items()}
+        for name, found in after.items():
+            rows += [_gain(context, f"{name} over default triples: {scorer}", default, found, scorer) for scorer in found.values]
+        objective = context.evaluator.objective.name
+        for name in ("hand rule", "random triples"):
+            rows.append(_gain(context, f"coordinate search over {name}: {objective}", after[name], after["coordinate search"], objective))
+        higher = context.evaluator.objective.higher_is_better
+        aimed = f"coordinate search over default triples: {objective}"
+        rows = [_aimed(row, Target(">", 0, "lo") if higher else Target("<", 0, "hi")) if row.name == aimed else row for row in rows]
+        return [*rows, *(Row(f"{name}: UNet rows a prompt", float(np.mean(each)), None, len(each)) for name, each in spent.items())]
+
+
+SUITE = DfPromptSuite()
+
+
+class _Ledger:
+    """The same rows for everybody, whatever is stored already: a suite that is started again must not search further than before."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+        self.left = IMAGES * evaluator.settings.unet_rows
+        self.spent = 0
+
+    def fits(self, drawings: Sequence[Drawing]) -> bool:
+        return self._evaluator.model.unet_rows(drawings) <= self.left - self.spent
+
+    def pay(self, drawings: Sequence[Drawing]) -> None:
+        self.spent += self._evaluator.model.unet_rows(drawings)
+
+
+class _Measured:
+    """The report's seeds and every scorer, for all prompts at once."""
+
+    def __init__(self, context: Context, prompts: Sequence[str], emit: Emit) -> None:
+        self._context, self._prompts, self._emit = context, prompts, emit
+        self._seeds = report_seeds(context, SEEDS)
+
+    def __call__(self, conditionings: Sequence[Conditioning]) -> Evaluation:
+        return self._context.evaluator.evaluate(conditionings, self._prompts, self._seeds, emit=self._emit)
+
+    def together(self, table: Sequence[Sequence[Conditioning]]) -> None:
+        """Draw several versions of each prompt, a prompt at a time, so that they share what they agree in."""
+        for row in table:
+            self._context.evaluator.draw(row, self._seeds, self._emit)
+
+
+def _quality_words(context: Context, grounds: Sequence[Ground], measured: _Measured) -> list[Row]:
+    def version(item: Ground, effect: Effect) -> Conditioning:
+        return item.at(tuple(effect if phrase.kind == "quality" else DEFAULT for phrase in item.phrases))
+
+    effects = {"none": NEVER, **QUALITY}
+    measured.together([[version(item, effect) for effect in effects.values()] for item in grounds])
+    found = {name: measured([version(item, effect) for item in grounds]) for name, effect in effects.items()}
+    return [
+        _gain(context, f"quality words, {name}, over none: {scorer}", found["none"], found[name], scorer)
+        for name in QUALITY
+        for scorer in found[name].values
+    ]
+
+
+def _choose(context: Context, grounds: Sequence[Ground], emit: Emit) -> tuple[dict[str, list[Conditioning]], dict[str, list[int]]]:
+    """Each rival's triples for each prompt, and the UNet rows that the searches took."""
+    evaluator = context.evaluator
+    seeds = [context.settings.seed + place for place in range(SEARCH_SEEDS)]
+    rivals: dict[str, Callable[[Ground, Trials, int], None]] = {
+        "coordinate search": lambda item, trials, place: coordinate_search(item.phrases, trials),
+        "random triples": lambda item, trials, place: random_search(item.phrases, trials, np.random.default_rng([1902, place])),
+    }
+    chosen: dict[str, list[Conditioning]] = {"hand rule": [item.at(hand_rule(item.phrases)) for item in grounds]}
+    spent: dict[str, list[int]] = {}
+    for name, search in rivals.items():
+        best: list[Effects] = []
+        spent[name] = []
+        for place, item in enumerate(grounds):
+            ledger = _Ledger(evaluator)
+            trials = trials_of(item, item.base.text, seeds, evaluator, emit, ledger)
+            search(item, trials, place)
+            best.append(trials.best if trials.ranking() else (DEFAULT,) * len(item.phrases))
+            spent[name].append(ledger.spent)
+        chosen[name] = [item.at(effects) for item, effects in zip(grounds, best, strict=True)]
+    return chosen, spent
+
+
+def _gain(context: Context, name: str, before: Evaluation, after: Evaluation, scorer: str) -> Row:
+    """Paired by prompt and seed, resampling whole prompts."""
+    delta = after.values[scorer] - before.values[scorer]
+    clusters = np.repeat(np.arange(len(delta)), delta.shape[1])
+    interval = paired_bootstrap(delta.ravel(), clusters, context.settings.seed)
+    return Row(name, interval.mean, (interval.lo, interval.hi), interval.n)
+
+
+def _aimed(row: Row, target: Target) -> Row:
+    return Row(row.name, row.value, row.ci95, row.n, target)
