@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+SERVING := $(VENV)/.installed-serve
 PROMPT ?= a red car on a beach
 
 .DEFAULT_GOAL := help
@@ -14,13 +15,13 @@ help:  ## this list
 demo: $(STAMP)  ## refine one prompt on the embedded checkpoint; pictures and report.html go to runs/demo
 	$(BIN)/python main.py refine "$(PROMPT)" --out runs/demo
 
-test: $(STAMP) lint  ## lint, types and every test that is not slow
+test: $(SERVING) lint  ## lint, types and every test that is not slow
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
-test-all: $(STAMP)  ## the slow tests too
+test-all: $(SERVING)  ## the slow tests too
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)  ## ruff and mypy
+lint: $(SERVING)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
@@ -31,6 +32,11 @@ hpsv2: $(STAMP)  ## hpsv2 1.2.0, without its dependencies: it pins pytest==7.2.0
 	$(BIN)/pip install --no-deps hpsv2==1.2.0
 
 install: $(STAMP)  ## the virtual environment alone
+
+# What serves over HTTP and MCP is an extra of its own: a demo needs none of it.
+$(SERVING): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,serve-test,test]'
+	touch $@
 
 # The stamp is as old as the last install: a change of either list installs again, anything else does not.
 $(STAMP): pyproject.toml constraints.txt

@@ -5,7 +5,6 @@ Everything heavy is imported inside the command that needs it, so that --help an
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -22,11 +21,17 @@ from graph.stopped import ServerAway, Stopped
 from promptdb.errors import BadInput
 from serve.converting import convert
 from serve.database_commands import app as db_app
+from serve.miniature_commands import app as miniature_app
 from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
 from serve.output import console, print_json
+from serve.run_commands import app as runs_app
+from tools.diffusion.away import ImagesAway
+from tools.dpo_diff.settings import DpoSettings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+CHAT_BUDGET = 400
 _LEARNING = LearningSettings()
+_DPO = DpoSettings()
 
 app = typer.Typer(
     help="Limner: give it a prompt and a diffusion checkpoint, and it returns a prompt that makes better images, with the evidence.",
@@ -34,9 +39,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-runs_app = typer.Typer(help="What was done.", rich_markup_mode=None)
 train_app = typer.Typer(help="Training recipes: resumable, with progress and a seed.", rich_markup_mode=None)
 app.add_typer(db_app, name="db")
+app.add_typer(miniature_app, name="miniature")
 app.add_typer(runs_app, name="runs")
 app.add_typer(train_app, name="train")
 
@@ -47,10 +52,13 @@ def refine(
     settings: Settings,
     prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
     method: Annotated[str, typer.Option("--method", help="auto, rewrite, adapter, df-prompt or dpo-diff")] = "auto",
+    space: Annotated[str, typer.Option("--space", help="of dpo-diff: synonym, antonym, library, joined by +")] = _DPO.space,
+    search: Annotated[str, typer.Option("--search", help="of dpo-diff: limner, hybrid, gradient, evolution or random")] = _DPO.search,
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
     as_json: Json = False,
 ) -> None:
     """Refine one prompt: rewrite it, search, and check the best candidate on seeds that no search has seen."""
+    from graph.dpo_diff import DpoOptions
     from graph.sessions import Control
     from serve import refining, terminal
 
@@ -61,11 +69,38 @@ def refine(
         if resume:
             document = refining.resume(settings, resume, terminal.show_events, control)
         else:
-            document = refining.refine(settings, prompt, method, terminal.show_events, control)
+            document = refining.refine(settings, prompt, method, terminal.show_events, control, DpoOptions(space, search))
     if as_json:
         print_json(document)
     else:
         terminal.print_refined(document, console())
+
+
+@app.command()
+@takes_settings(*SEARCHING)
+def attack(
+    settings: Settings,
+    prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
+    search: Annotated[str, typer.Option("--search", help="limner, hybrid, gradient, evolution or random")] = _DPO.search,
+    resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find a prompt that means the same and that the model draws worse, and check it on seeds that no search has seen."""
+    from graph.sessions import Control
+    from serve import refining, terminal
+
+    if resume and prompt:
+        raise BadInput("give either a prompt or --resume RUN; a resumed run keeps its prompt")
+    control = Control()
+    with terminal.stop_on_signals(control):
+        if resume:
+            document = refining.resume(settings, resume, terminal.show_events, control, refining.ATTACK)
+        else:
+            document = refining.attack(settings, prompt, search, terminal.show_events, control)
+    if as_json:
+        print_json(document)
+    else:
+        terminal.print_refined(document, console(), attack=True)
 
 
 @app.command()
@@ -100,6 +135,18 @@ def optimize(
     if as_json:
         return print_json(document)
     terminal.print_optimized(document, console())
+
+
+@app.command()
+@takes_settings(*SEARCHING, budget=CHAT_BUDGET)
+def chat(
+    settings: Settings,
+    thread: Annotated[str, typer.Option("--thread", help="go on with this conversation, or begin one of that name")] = "",
+) -> None:
+    """Talk about a picture: say what it should show, choose, change, keep, vote. --budget caps what a new conversation may draw."""
+    from serve import chatting
+
+    chatting.chat(settings, thread)
 
 
 @app.command()
@@ -157,7 +204,7 @@ def score(
 @takes_settings(*SEARCHING)
 def evaluate(
     settings: Settings,
-    suite: Annotated[str, typer.Argument(help="miniature, rewrite, batch-gradient or df-prompt")],
+    suite: Annotated[str, typer.Argument(help="miniature, rewrite, batch-gradient, df-prompt or dpo-diff")],
     full: Annotated[bool, typer.Option("--full", help="the large version; started again, it goes on where it was")] = False,
     as_json: Json = False,
 ) -> None:
@@ -168,6 +215,35 @@ def evaluate(
     if as_json:
         return print_json(document)
     terminal.print_rows(document["rows"], ("name", "value", "ci95", "n", "target", "pass"), console())
+
+
+@app.command()
+@takes_settings(*SEARCHING)
+def serve(
+    settings: Settings,
+    host: Annotated[str, typer.Option("--host", help="the address to listen on; any but this machine's own needs a --token")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 7878,
+    token: Annotated[
+        str | None, typer.Option("--token", envvar="LIMNER_TOKEN", help="what clients must show, 16 characters or more")
+    ] = None,
+    also: Annotated[list[str] | None, typer.Option("--also", help="a checkpoint that requests may name; repeatable")] = None,
+) -> None:
+    """Serve the HTTP API, OpenAI's API and MCP, with jobs that survive a restart. The options are what holds where a request is silent."""
+    from serve.serving import serve_http
+
+    serve_http(settings, host, port, token, tuple(also or ()))
+
+
+@app.command()
+@takes_settings(*SEARCHING)
+def mcp(
+    settings: Settings,
+    also: Annotated[list[str] | None, typer.Option("--also", help="a checkpoint that requests may name; repeatable")] = None,
+) -> None:
+    """Serve assistants over MCP, on stdin and stdout. The options are what holds where a request is silent."""
+    from serve.serving import serve_mcp
+
+    serve_mcp(settings, tuple(also or ()))
 
 
 @app.command()
@@ -206,51 +282,6 @@ def train_miniature(
     train(preset, out, work, seed, resume, stages=stages or STAGES, keep=keep or (), device=device, say=say)
 
 
-@runs_app.command("list")
-@takes_settings(*STORED)
-def runs_list(settings: Settings, limit: Annotated[int, typer.Option("--limit", min=1)] = 50, as_json: Json = False) -> None:
-    """List runs, newest first."""
-    from serve import stored, terminal
-
-    rows = stored.runs(settings, limit)
-    if as_json:
-        return print_json(rows)
-    terminal.print_rows(rows, ("run", "command", "status", "started", "prompt"), console())
-
-
-@runs_app.command("show")
-@takes_settings(*STORED)
-def runs_show(settings: Settings, run: str, as_json: Json = False) -> None:
-    """Show one run: its settings, its result, its candidates."""
-    from serve import stored, terminal
-
-    document = stored.run(settings, run)
-    if as_json:
-        return print_json(document)
-    terminal.print_tree(document, console())
-
-
-@runs_app.command("export")
-@takes_settings(*STORED)
-def runs_export(
-    settings: Settings,
-    run: str,
-    form: Annotated[str, typer.Option("--as", help="preset (JSON) or system-prompt (text)")] = "preset",
-    file: Annotated[Path | None, typer.Option("--file", help="write it there instead of on stdout")] = None,
-) -> None:
-    """Export the instruction that a run learned, for other tools."""
-    from serve import exported
-
-    if form not in ("preset", "system-prompt"):
-        raise BadInput(f"--as knows preset and system-prompt, not {form!r}")
-    document = exported.preset(settings, run)
-    text = exported.system_prompt(document) if form == "system-prompt" else json.dumps(document, ensure_ascii=False, indent=2)
-    if file is None:
-        print(text)
-    else:
-        exported.write(text, file)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code. What a person can mend is one line on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -265,7 +296,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(f"{error.format_message()} See --help.", BAD_INPUT)
     except Stopped as error:
         return _complain(str(error), INTERRUPTED)
-    except ServerAway as error:
+    except (ServerAway, ImagesAway) as error:
         return _complain(str(error), FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted; everything so far is kept", INTERRUPTED)

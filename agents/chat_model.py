@@ -59,6 +59,7 @@ class _Reply:
     text: str = ""
     refusal: str = ""
     problem: str = ""
+    raw: Any = None
 
 
 class ServerChat:
@@ -123,7 +124,8 @@ class ServerChat:
 
         Raises NoAnswer for a refusal: arguing costs calls and rarely helps.
         """
-        reply = self._request(turns, schema, temperature, seed)
+        runnable = self._structured(schema, temperature, seed)
+        reply = self._request(lambda: self._read(runnable.invoke(turns)["raw"]))
         problem = reply.problem or ("it was empty" if not reply.text.strip() else "")
         if not problem and len(reply.text) > self._settings.max_answer_chars:
             problem = f"it was longer than {self._settings.max_answer_chars} characters"
@@ -137,18 +139,28 @@ class ServerChat:
             raise NoAnswer(self._discreet(f"{self.name} refused: {guard.shown(reply.refusal or reply.text)}"))
         return None, reply, problem
 
-    def _request(self, turns: list[tuple[str, str]], schema: type[BaseModel], temperature: float, seed: int | None) -> _Reply:
+    def consult(self, messages: Sequence[Any], tools: Sequence[Any]) -> Any:
+        """One turn of a conversation with tools: langchain messages and tools in, its AIMessage out, unexecuted and untrusted.
+
+        Raises NoAnswer where none came or it was too long, BudgetSpent, BadInput.
+        """
+        model = self._chat_openai(0.0).bind_tools(tools)
+        reply = self._request(lambda: self._read(model.invoke(messages)))
+        if reply.raw is None or len(reply.text) > self._settings.max_answer_chars:
+            raise NoAnswer(self._discreet(f"{self.name} gave no usable turn: {reply.problem or 'it was too long'}"))
+        return reply.raw
+
+    def _request(self, send: Callable[[], _Reply]) -> _Reply:
         """One reply; repeats what a server may do better a moment later."""
         import openai
 
-        runnable = self._structured(schema, temperature, seed)
         requests = self._settings.retries + 1
         for number in range(1, requests + 1):
             self._budget.spend(llm_calls=1)
             self._count(calls=1, retried=int(number > 1))
             try:
                 with self._mending():
-                    return self._read(runnable.invoke(turns)["raw"])
+                    return send()
             except BadInput:
                 raise
             except openai.LengthFinishReasonError as error:
@@ -241,7 +253,7 @@ class ServerChat:
             text = json.dumps(raw.tool_calls[0]["args"])
         elif raw.invalid_tool_calls:
             text = raw.invalid_tool_calls[0]["args"] or ""
-        return _Reply(text, refusal=str(raw.additional_kwargs.get("refusal") or ""))
+        return _Reply(text, refusal=str(raw.additional_kwargs.get("refusal") or ""), raw=raw)
 
     def _count(self, **amounts: int) -> None:
         with self._lock:

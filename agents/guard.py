@@ -1,4 +1,4 @@
-"""Refuses what must not become a prompt: refusals, preambles, empties, duplicates, over-long texts, lost pins, markup.
+"""Refuses what must not become a prompt: refusals, preambles, empties, duplicates, over-long texts, lost pins, banned words, markup.
 
 `clean` repairs what is harmless and `check` judges the rest; both are pure and know nothing of chat models or databases. The
 user's own words are the yardstick throughout: a phrase that the original already holds is never held against a rewrite of it.
@@ -14,7 +14,7 @@ from typing import Literal
 
 from promptdb.records import canonical_text
 
-Kind = Literal["refusal", "preamble", "empty", "duplicate", "over-long", "lost pin", "markup", "one subject"]
+Kind = Literal["refusal", "preamble", "empty", "duplicate", "over-long", "lost pin", "banned word", "markup", "one subject"]
 TokenLimit = Callable[[str], tuple[int, int]]
 """Tokens of a text and the encoder's limit: `ImageModel.token_count`."""
 
@@ -115,10 +115,12 @@ def check(
     seen: Collection[str] = (),
     *,
     negative: str = "",
+    bans: Iterable[str] = (),
 ) -> Verdict:
     """Whether `text` may stand as a rewrite of `original`.
 
-    `pins`: words that must not get lost. `token_limit`: the encoder's count; without it only the length in characters is judged.
+    `pins`: words that must not get lost; `bans`: words that must not come in. `token_limit`: the encoder's count; without it only the
+    length in characters is judged.
     `seen`: `key`s of what is already there; with `negative` two prompts are duplicates only where the negatives agree too.
     """
     if not any(unicodedata.category(char)[0] in "LNS" for char in text):
@@ -141,6 +143,9 @@ def check(
     for pin in pins:
         if not holds(text, pin):
             return _no("lost pin", f"lost the pinned words {pin!r}")
+    for ban in bans:
+        if ban.strip() and holds(text, ban):
+            return _no("banned word", f"holds the banned words {ban!r}")
     if key(text, negative) in seen:
         return _no("duplicate", f"already there: {shown(text)}")
     return Verdict(ok=True)

@@ -63,6 +63,14 @@ class ChatModel(Protocol):
         ...
 
 
+class Consultant(ChatModel, Protocol):
+    """A chat model that can hold a conversation with tools; the offline stand-in is none."""
+
+    def consult(self, messages: Sequence[Any], tools: Sequence[Any]) -> Any:
+        """langchain messages and tools in, its AIMessage out: unexecuted and untrusted. Raises NoAnswer, BudgetSpent, BadInput."""
+        ...
+
+
 class NoAnswer(Exception):
     """The chat model gave nothing usable: the candidate is dropped and counted, the run goes on. `reason` is one line."""
 

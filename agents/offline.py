@@ -19,6 +19,7 @@ from agents.directives import read
 from agents.keywords import keywords
 from agents.messages import Answer, Message, NoAnswer, Usage
 from agents.opposites import adds_content, agrees, contradicts
+from promptdb.modifier_kinds import kind_of
 from promptdb.records import content_id
 
 Facts = Mapping[str, Any]
@@ -28,7 +29,7 @@ Rule = Callable[[Facts, random.Random], Mapping[str, Any]]
 RULES: dict[str, Rule] = {}
 """Schema class name -> the rule that fulfils it."""
 
-TAG_COUNTS = (6, 3, 10)  # how many tags the first variants add
+TAG_COUNTS = (3, 1, 6)  # how many tags the first variants add; more crowd out what the prompt asks for
 LONGEST_TAG = 5  # words; longer segments are sentences about one picture
 LEAST_VOTES = 2  # exemplars that must share a tag (AP-Adapter's stand-in without a language model)
 
@@ -72,7 +73,7 @@ def rule_for(schema_name: str) -> Callable[[Rule], Rule]:
 @rule_for("Rewrites")
 def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
     """Keeps the description and adds what the instruction's directives ask for, then what the exemplars agree on: tags that recur across
-    different subjects, most voted first.
+    different subjects, most voted first; where none recurs, single words of quality, which fit any subject.
 
     The first variants add the best voted tags in several numbers, then without a negative, then with the tags in front; further
     ones draw tags by vote. No two add the same tags in the same way; there are fewer than asked for where little recurs.
@@ -81,10 +82,19 @@ def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
     subject = _subject(description, facts.get("pins", ()))
     told = read(facts.get("instruction", ""))
     unwanted = {word.casefold() for word in told.leave}
-    recurring = _recurring(exemplars, "positive", lambda tag, chosen: _may_add(tag, ", ".join([subject, *chosen]), exemplars))
-    asked = [tag for tag in told.add if _may_add(tag, subject, ())]
+    banned = facts.get("bans", ())
+
+    def fits(tag: str, chosen: list[str]) -> bool:
+        return _may_add(tag, ", ".join([subject, *chosen]), exemplars)
+
+    recurring = _recurring(exemplars, "positive", fits) or _recurring(
+        exemplars, "positive", lambda tag, chosen: kind_of(tag.casefold()) == "quality" and fits(tag, chosen), least=1
+    )
+    asked = [tag for tag in told.add if _may_add(tag, subject, ()) and not _holds_any(tag, banned)]
     tags = {tag: len(exemplars) + 1 for tag in asked} | {
-        tag: votes for tag, votes in recurring.items() if tag.casefold() not in unwanted and not contradicts(tag, ", ".join(asked))
+        tag: votes
+        for tag, votes in recurring.items()
+        if tag.casefold() not in unwanted and not contradicts(tag, ", ".join(asked)) and not _holds_any(tag, banned)
     }
     negated = [tag for tag in told.negate if _may_negate(tag, ", ".join([subject, *tags]))]
     negated += [
@@ -149,8 +159,10 @@ def _subject(description: str, pins: Sequence[str]) -> str:
     return ", ".join([text, *(pin for pin in pins if not guard.holds(text, pin))])
 
 
-def _recurring(exemplars: Sequence[Mapping[str, str]], part: str, allowed: Callable[[str, list[str]], bool]) -> dict[str, int]:
-    """Tags of `part` that exemplars with different subjects share, with their votes, most voted first, then as the exemplars rank.
+def _recurring(
+    exemplars: Sequence[Mapping[str, str]], part: str, allowed: Callable[[str, list[str]], bool], least: int = LEAST_VOTES
+) -> dict[str, int]:
+    """Tags of `part` that `least` exemplars with different subjects share, with their votes, most voted first, then as the exemplars rank.
 
     An exemplar has no vote for a tag that its own description explains, and exemplars of one subject have one vote together.
     `allowed` is asked about each tag and those chosen so far.
@@ -164,7 +176,7 @@ def _recurring(exemplars: Sequence[Mapping[str, str]], part: str, allowed: Calla
             if len(tag.split()) <= LONGEST_TAG and not _explained(tag, own):
                 voters.setdefault(name, set()).add(own)
                 spelling.setdefault(name, tag)
-    ranked = sorted((name for name in voters if len(voters[name]) >= LEAST_VOTES), key=lambda name: -len(voters[name]))
+    ranked = sorted((name for name in voters if len(voters[name]) >= least), key=lambda name: -len(voters[name]))
     chosen: dict[str, int] = {}
     for name in ranked:
         if allowed(spelling[name], list(chosen)):
@@ -181,6 +193,10 @@ def _may_add(tag: str, text: str, exemplars: Sequence[Mapping[str, str]]) -> boo
     """Whether a tag adds manner, not matter, to `text`: it is not there yet, opposes nothing and is nobody's subject."""
     somebodys_subject = any(guard.holds(exemplar["description"], tag) for exemplar in exemplars)
     return not (guard.holds(text, tag) or somebodys_subject or contradicts(tag, text) or adds_content(tag, text))
+
+
+def _holds_any(tag: str, words: Sequence[str]) -> bool:
+    return any(guard.holds(tag, word) for word in words)
 
 
 def _may_negate(tag: str, text: str) -> bool:

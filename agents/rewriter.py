@@ -100,16 +100,18 @@ def rewrite(
     token_limit: TokenLimit | None = None,
     temperature: float = 0.7,
     seed: int | None = None,
+    bans: Sequence[str] = (),
 ) -> Rewritten:
     """Up to `n` distinct rewrites of `prompt`, each through the guard; the prompt itself, marked as fallback, where none is left.
 
-    `exemplars`: most similar first, as retrieval gives them. `pins`: words that every rewrite must hold. `token_limit`: the text
+    `exemplars`: most similar first, as retrieval gives them. `pins`: words that every rewrite must hold; `bans`: words that
+    none may hold. `token_limit`: the text
     encoder's count and limit; keywords beyond it are left out from the end, and the rewrite's notes say how many.
 
     Raises BudgetSpent, and BadInput where the chat server refuses the key or model.
     """
     try:
-        answer = chat.ask(messages(prompt, exemplars, n, instruction, pins), Rewrites, temperature=temperature, seed=seed)
+        answer = chat.ask(messages(prompt, exemplars, n, instruction, pins, bans), Rewrites, temperature=temperature, seed=seed)
     except NoAnswer as error:
         return Rewritten((Rewrite(Conditioning(prompt), fallback=True, notes=(error.reason,)),), {"no answer": 1})
     kept: list[Rewrite] = []
@@ -119,7 +121,7 @@ def rewrite(
     for variant in answer.variants:
         if len(kept) == n:
             break
-        candidate, verdict = _candidate(variant, prompt, pins, token_limit, seen)
+        candidate, verdict = _candidate(variant, prompt, pins, bans, token_limit, seen)
         if not verdict.ok:
             dropped[verdict.kind or "unknown"] += 1
             reasons.append(verdict.reason)
@@ -132,12 +134,16 @@ def rewrite(
     return Rewritten(tuple(kept), dict(+dropped))
 
 
-def messages(prompt: str, exemplars: Sequence[Exemplar], n: int, instruction: str, pins: Sequence[str]) -> list[Message]:
+def messages(
+    prompt: str, exemplars: Sequence[Exemplar], n: int, instruction: str, pins: Sequence[str], bans: Sequence[str] = ()
+) -> list[Message]:
     """What the chat model is sent. The most similar exemplar stands last, nearest to the description."""
     shown = [Exemplar(*(_one_line(plain(text)) for text in (item.description, item.positive, item.negative))) for item in exemplars]
     parts = [instruction.strip() or DEFAULT_INSTRUCTION, KEEP_CONTENT]
     if pins:
         parts.append("Every positive list must hold these words unchanged: " + "; ".join(f'"{_one_line(pin)}"' for pin in pins))
+    if bans:
+        parts.append("No positive list may hold any of these words: " + "; ".join(f'"{_one_line(ban)}"' for ban in bans))
     if shown:
         parts.append("Follow the manner of these examples, not their subjects:")
         parts.extend(_example(item) for item in reversed(shown))
@@ -151,6 +157,8 @@ def messages(prompt: str, exemplars: Sequence[Exemplar], n: int, instruction: st
         "instruction": instruction,
         "pins": list(pins),
     }
+    if bans:
+        facts["bans"] = list(bans)
     return [Message("system", ROLE), Message("user", "\n\n".join(parts), facts)]
 
 
@@ -166,12 +174,12 @@ def _one_line(text: str) -> str:
 
 
 def _candidate(
-    variant: KeywordPrompt, prompt: str, pins: Sequence[str], token_limit: TokenLimit | None, seen: set[str]
+    variant: KeywordPrompt, prompt: str, pins: Sequence[str], bans: Sequence[str], token_limit: TokenLimit | None, seen: set[str]
 ) -> tuple[Rewrite, guard.Verdict]:
     notes: list[str] = []
     positive = _listed(guard.clean(variant.positive), prompt)
     text = ", ".join(positive)
-    verdict = guard.check(text, prompt, pins)
+    verdict = guard.check(text, prompt, pins, bans=bans)
     if not verdict.ok:
         return Rewrite(Conditioning(prompt)), verdict
     text = _fitted(positive, pins, token_limit, "prompt", notes)

@@ -63,14 +63,16 @@ def write(context: Context, arms: Mapping[str, str], prompts: Sequence[BatchProm
             exemplars[prompt],
             1,
             instruction,
-            (*context.settings.pins, *prompt.pins),
+            (*context.settings.contract.kept, *prompt.pins),
             token_limit=context.evaluator.model.token_count,
             seed=context.settings.seed,
+            bans=context.settings.bans,
         )
 
     pairs = [(prompt, arm) for prompt in prompts for arm in arms]
     written: list[Written] = []
     dropped: dict[str, int] = {}
+    contract = context.settings.contract
     cut = silent = 0
     answers = all_at_once(rewritten, [(prompt, arms[arm]) for prompt, arm in pairs], context.chat.parallel)
     for (prompt, arm), answer in zip(pairs, answers, strict=True):
@@ -78,7 +80,12 @@ def write(context: Context, arms: Mapping[str, str], prompts: Sequence[BatchProm
             dropped[kind] = dropped.get(kind, 0) + count
         silent += "no answer" in answer.dropped
         cut += any("cut to the text encoder's limit" in note for note in answer[0].notes)
-        written.append(Written(arm, prompt, answer[0].conditioning))
+        chosen = answer[0].conditioning
+        fault = contract.breach(chosen.text, chosen.negative)
+        if fault and not answer.fallback:
+            dropped[fault[0]] = dropped.get(fault[0], 0) + 1
+            chosen = Conditioning(prompt.text)
+        written.append(Written(arm, prompt, chosen))
     if written and silent == len(written):
         away = f"{context.chat.name} answered none of {len(written)} requests"
         raise ServerAway(f"{away}; everything so far is kept: go on with --resume {context.evaluator.run}")
@@ -96,7 +103,9 @@ def professionals(context: Context, prompts: Sequence[BatchPrompt]) -> list[Writ
         rows = exemplars_of(context, prompt.text)
         for place, (positive, negative) in enumerate(rows[:PROFESSIONALS]):
             found.append(Written(f"{PROFESSIONAL}{place}", prompt, Conditioning(positive, negative)))
-    return [row for row in found if _fits(context, row.conditioning)]
+    contract = context.settings.contract
+    kept = [row for row in found if contract.breach(row.conditioning.text, row.conditioning.negative) is None]
+    return [row for row in kept if _fits(context, row.conditioning)]
 
 
 def exemplars_of(context: Context, text: str) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agents.chat_model import ChatSettings, open_chat
 from graph.database import open_database
 from graph.journal import JournaledBudget, read_journal
+from graph.kept_models import opened_checkpoint, opened_scorer
 from graph.settings import Settings
 from graph.state import Context
 from graph.tool_nodes import check_method, solvers
@@ -22,14 +23,17 @@ from promptdb.errors import BadInput
 from promptdb.images import ImageStore
 from promptdb.records import Conditioning, Drawing, SamplerSettings, canonical_text
 from promptdb.store import PromptDB
-from tools.diffusion.base import Drawn, PromptTooLong
-from tools.diffusion.checkpoint import Checkpoint, open_checkpoint
+from tools.diffusion.base import Drawn, ImageModel, PromptTooLong
+from tools.diffusion.card import Card
+from tools.diffusion.checkpoint import Checkpoint
 from tools.diffusion.denoising import Hooks
+from tools.diffusion.remote import PREFIX, RemoteImages, RemoteSettings
 from tools.diffusion.sampler import Sampler
 from tools.evaluator import Evaluator
 from tools.in_flight import InFlight
+from tools.scoring.adversarial import Adversarial
 from tools.scoring.base import Scorer
-from tools.scoring.registry import open_scorer
+from tools.scoring.registry import unavailable
 
 if TYPE_CHECKING:
     import torch
@@ -39,12 +43,17 @@ JOURNAL = "spent.json"
 
 @dataclass(frozen=True)
 class Models:
-    """A checkpoint opened for drawing, and the scorers beside it: the objective first."""
+    """What draws, and the scorers beside it: the objective first. `checkpoint`: None for a black box behind a server."""
 
-    checkpoint: Checkpoint
-    sampler: Sampler
+    checkpoint: Checkpoint | None
+    sampler: Sampler | RemoteImages
     scorers: tuple[Scorer, ...]
     sampling: SamplerSettings
+
+    @property
+    def card(self) -> Card:
+        """The checkpoint's; an empty one for a black box."""
+        return self.checkpoint.card if self.checkpoint else Card()
 
 
 class StoppableSampler(Sampler):
@@ -65,28 +74,50 @@ class StoppableSampler(Sampler):
         return super().draw(drawings, on_drawn, replace(own, on_step=on_step))
 
 
-def open_models(settings: Settings, with_scorers: bool = True, stop: Callable[[], None] = lambda: None) -> Models:
-    """Load the checkpoint and its scorers. `stop` is called before every denoising step and may raise. Raises BadInput."""
-    checkpoint = open_checkpoint(settings.checkpoint, settings.device, settings.dtype)
+def open_models(
+    settings: Settings, with_scorers: bool = True, stop: Callable[[], None] = lambda: None, objective: str = "", attack: bool = False
+) -> Models:
+    """Load the checkpoint and its scorers. `stop` is called before every denoising step and may raise. `objective`: what leads where the
+    settings name no scorer and this one is there. `attack`: it is to get worse. Raises BadInput."""
+    if settings.checkpoint.startswith(PREFIX):
+        return _open_remote(settings, with_scorers, stop, objective, attack)
+    checkpoint = opened_checkpoint(settings.checkpoint, settings.device, settings.dtype)
     sampler = StoppableSampler(checkpoint, settings.truncate, stop)
-    scorers = open_scorers(settings, checkpoint) if with_scorers else ()
+    scorers = open_scorers(settings, checkpoint, objective) if with_scorers else ()
+    scorers = _turned(scorers) if attack else scorers
     changes: dict[str, Any] = {"steps": settings.steps, "guidance_scale": settings.guidance_scale}
     sampling = replace(sampler.default_settings, **{name: value for name, value in changes.items() if value is not None})
     checkpoint.scheduler(sampling.scheduler, sampling.steps)  # refuses what it cannot serve, before anything is written
     return Models(checkpoint, sampler, scorers, sampling)
 
 
-def open_scorers(settings: Settings, checkpoint: Checkpoint) -> tuple[Scorer, ...]:
+def _open_remote(settings: Settings, with_scorers: bool, stop: Callable[[], None], objective: str, attack: bool) -> Models:
+    """A black box: the published scorers alone, and the server's own way of sampling."""
+    if settings.steps is not None or settings.guidance_scale is not None:
+        raise BadInput(f"{settings.checkpoint} samples as its server has it; leave out --steps and --guidance-scale")
+    model = RemoteImages(RemoteSettings.from_env(settings.checkpoint.removeprefix(PREFIX), os.environ), stop)
+    scorers = open_scorers(settings, None, objective) if with_scorers else ()
+    return Models(None, model, _turned(scorers) if attack else scorers, model.default_settings)
+
+
+def _turned(scorers: tuple[Scorer, ...]) -> tuple[Scorer, ...]:
+    """The objective reversed, as an attack wants it."""
+    return (Adversarial(scorers[0]), *scorers[1:]) if scorers else scorers
+
+
+def open_scorers(settings: Settings, checkpoint: Checkpoint | None, objective: str = "") -> tuple[Scorer, ...]:
     """Those asked for, then the card's others, the judge last, so that something beside the objective is always reported.
 
     Raises BadInput where nothing could be an objective.
     """
-    card = checkpoint.card
+    card = checkpoint.card if checkpoint else Card()
     own = sorted(card.scorers, key=lambda name: (name == card.judge, name != card.objective, list(card.scorers).index(name)))
-    names = list(dict.fromkeys([*settings.scorers, *own]))
+    asked = settings.scorers or ((objective,) if objective and not unavailable(objective, checkpoint) else ())
+    names = list(dict.fromkeys([*asked, *own]))
     if not names:
-        raise BadInput(f"{checkpoint.name} comes without scorers; name one with --scorer (clip, hpsv2.1, aesthetic)")
-    return tuple(open_scorer(name, checkpoint, checkpoint.device) for name in names)
+        raise BadInput(f"{settings.checkpoint} comes without scorers; name one with --scorer (clip, hpsv2.1, aesthetic)")
+    device = checkpoint.device if checkpoint else settings.device or "cpu"
+    return tuple(opened_scorer(name, checkpoint, device) for name in names)
 
 
 def check_objective(scorers: Sequence[Scorer]) -> None:
@@ -95,7 +126,7 @@ def check_objective(scorers: Sequence[Scorer]) -> None:
         raise BadInput(f"{scorers[0].name} is kept out of every search, so it cannot be the objective; name another --scorer first")
 
 
-def check_prompt(prompt: str, sampler: Sampler, truncate: bool) -> str:
+def check_prompt(prompt: str, sampler: ImageModel, truncate: bool) -> str:
     """The prompt in canonical form. Raises BadInput where it is empty or over the encoder's limit."""
     text = canonical_text(prompt)
     if not text:
@@ -135,7 +166,7 @@ def open_context(
         chat = open_chat(chat_settings, budget, db)
         chat.usage.add(budget.usage)
         budget.usage = chat.usage
-        context = Context(chat, evaluator, db, images, settings, solvers(), models.checkpoint.card)
+        context = Context(chat, evaluator, db, images, settings, solvers(), models.card)
         check_method(method, context.solvers, evaluator)
         yield context
     finally:

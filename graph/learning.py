@@ -20,7 +20,7 @@ CHECKED = 4
 DEVELOPMENT_MOST = 64
 """Prompts to learn on; of a longer file a sample is drawn."""
 
-DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS = 1000, 2
+DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS = 1400, 2
 
 
 @dataclass(frozen=True)

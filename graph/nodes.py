@@ -13,12 +13,12 @@ from typing import Any, cast
 from langgraph.errors import GraphDrained
 from langgraph.runtime import Runtime
 
-from graph.state import CandidateRow, Context, Event
+from graph.state import CandidateRow, Event
 from promptdb.records import Conditioning
 from tools.evaluator import Evaluator
 
 Update = dict[str, Any]
-Node = Callable[[Any, Runtime[Context]], Update]
+Node = Callable[[Any, Runtime[Any]], Update]
 Emit = Callable[[dict[str, Any]], None]
 
 
@@ -30,7 +30,7 @@ def node(name: str) -> Callable[[Node], Node]:
 
     def decorate(function: Node) -> Node:
         @wraps(function)
-        def run(state: Any, runtime: Runtime[Context]) -> Update:
+        def run(state: Any, runtime: Runtime[Any]) -> Update:
             tell(runtime, {"kind": "node", "node": name, "phase": "start"})
             started = time.monotonic()
             update = function(state, runtime)
@@ -44,11 +44,11 @@ def node(name: str) -> Callable[[Node], Node]:
     return decorate
 
 
-def tell(runtime: Runtime[Context], event: Event) -> None:
+def tell(runtime: Runtime[Any], event: Event) -> None:
     runtime.stream_writer(event)
 
 
-def emitter(runtime: Runtime[Context]) -> Emit:
+def emitter(runtime: Runtime[Any]) -> Emit:
     """For the Evaluator and the solvers: passes their events on. Where the run was asked to stop, the next score ends the node
     (pictures do not: the rest of their batch is drawn already, and would be lost)."""
 
@@ -60,7 +60,7 @@ def emitter(runtime: Runtime[Context]) -> Emit:
     return emit
 
 
-def stop_if_asked(runtime: Runtime[Context]) -> None:
+def stop_if_asked(runtime: Runtime[Any]) -> None:
     """Raises GraphDrained where the run was asked to stop. Of this node only what is in promptdb is kept; it runs again on resuming."""
     if runtime.drain_requested:
         raise GraphDrained(runtime.drain_reason or "stopped")

@@ -17,12 +17,16 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
 from agents import rewriter
+from graph.intent import shows_less, witness
+from graph.keeping import admitted
 from graph.nodes import Update, candidate_row, conditioning_of, emitter, missing_images, node, stop_if_asked, tell
 from graph.plan import plan_images
 from graph.retrieval import exemplar, exemplars_for, origins
 from graph.state import CandidateRow, Context, DroppedRow, Outcome, RefineState, ScoreRow
 from graph.strip import draw_strip, strip_images
 from graph.tool_nodes import TOOLS, tool_node
+from graph.traits import lost_traits
+from graph.world import outside_world
 from promptdb.records import Candidate, Conditioning
 from tools.budget import BudgetSpent
 from tools.evaluation import Evaluation
@@ -57,12 +61,23 @@ def retrieve(state: RefineState, runtime: Runtime[Context]) -> Update:
 def rewrite(state: RefineState, runtime: Runtime[Context]) -> Update:
     """Ask the chat model for variants; what must not become a prompt is dropped, with a reason."""
     context, settings, prompt = runtime.context, runtime.context.settings, state["prompt"]
+    if state["method"] == "dpo-diff":  # searches the words of the prompt as it was typed
+        return {"candidates": [], "note": "not asked for"}
     plan = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     exemplars = [exemplar(row) for row in state["exemplars"]]
     wanted = min(settings.variants, plan.population - 1)
     tokens = context.evaluator.model.token_count
     try:
-        answer = rewriter.rewrite(context.chat, prompt, exemplars, wanted, pins=settings.pins, token_limit=tokens, seed=settings.seed)
+        answer = rewriter.rewrite(
+            context.chat,
+            prompt,
+            exemplars,
+            wanted,
+            pins=settings.contract.kept,
+            token_limit=tokens,
+            seed=settings.seed,
+            bans=settings.bans,
+        )
     except BudgetSpent as error:
         return _no_rewrites(runtime, str(error))
     stop_if_asked(runtime)
@@ -93,49 +108,76 @@ def gather(state: RefineState, runtime: Runtime[Context]) -> Update:
     reserve = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds).heldout + strip_images(state["candidates"])
     left = evaluator.budget.left("images") - reserve
     plain = candidate_row(Conditioning(state["prompt"]), "user")
-    distinct = {row["id"]: row for row in [plain, *state["candidates"]]}
+    kept, dropped = admitted(settings.contract, state["candidates"])
+    for lost in dropped:
+        tell(runtime, {"kind": "dropped", **lost})
+    distinct = {row["id"]: row for row in [plain, *kept]}
     population: list[CandidateRow] = []
     for row in distinct.values():
         cost = missing_images(evaluator, [conditioning_of(row)], settings.search)
         if cost > left:
-            break
+            continue  # what a solver has drawn already still costs nothing
         left -= cost
         population.append(row)
     for row in population:
         context.db.add_candidate(Candidate(state["run"], conditioning_of(row), row["origin"], row["parent"], row["note"]))
     left_out = len(distinct) - len(population)
     warnings = [f"{left_out} candidates were not searched: the budget of {settings.budget} images does not reach"] if left_out else []
-    return {"population": population, "warnings": warnings, "note": f"{len(population)} candidates, the user's prompt among them"}
+    for warning in (outside := outside_world(context.card, state["prompt"])):
+        tell(runtime, {"kind": "warning", "text": warning})
+    warnings += outside
+    note = f"{len(population)} candidates, the user's prompt among them"
+    if refused := sum(row["count"] for row in dropped):
+        note += f"; {refused} refused by the contract"
+    return {"population": population, "dropped": dropped, "warnings": warnings, "note": note}
 
 
 @node("search")
 def search(state: RefineState, runtime: Runtime[Context]) -> Update:
-    """Draw and score the whole population on the search seeds, in one batch."""
+    """Draw and score the whole population on the search seeds, in one batch; who shows less than the user's prompt is marked."""
     evaluator, seeds = runtime.context.evaluator, runtime.context.settings.search
     name = evaluator.objective.name
+    guard = witness(runtime.context)
+    names = [name, guard.name] if guard else [name]
     conditionings = [conditioning_of(row) for row in state["population"]]
     warnings: list[str] = []
     fresh = missing_images(evaluator, conditionings, seeds)
     tell(runtime, {"kind": "draw", "images": fresh})
     try:
-        found = evaluator.evaluate(conditionings, state["prompt"], seeds, [name], emitter(runtime))
+        found = evaluator.evaluate(conditionings, state["prompt"], seeds, names, emitter(runtime))
     except BudgetSpent as error:
         warnings.append(f"the search ended early: {error}")
-        found = evaluator.known(conditionings, state["prompt"], seeds, [name])
+        found = evaluator.known(conditionings, state["prompt"], seeds, names)
     means = found.mean(name)
     order = [index for index in found.ranking(name) if not math.isnan(means[index])]
     scores = {conditionings[index].id: round(float(means[index]), SHOWN_DECIMALS) for index in order}
-    return {"search": scores, "warnings": warnings, "note": f"{len(conditionings)} x {len(seeds)} seeds, {fresh} new pictures"}
+    unfaithful = shows_less(found, guard.name) if guard else []
+    contract = runtime.context.settings.contract
+    lost, dropped = lost_traits(runtime.context, contract, state["prompt"], conditionings, seeds)
+    for row in dropped:
+        tell(runtime, {"kind": "dropped", **row})
+    unfaithful += [key for key in (conditionings[place].id for place in sorted(lost)) if key not in unfaithful]
+    return {
+        "search": scores,
+        "unfaithful": unfaithful,
+        "dropped": dropped,
+        "warnings": warnings,
+        "note": f"{len(conditionings)} x {len(seeds)} seeds, {fresh} new pictures"
+        + (f"; {len(unfaithful)} show less of what was asked, by {guard.name}" if guard else ""),
+    }
 
 
 @node("select")
 def select(state: RefineState, runtime: Runtime[Context]) -> Update:
-    """The best candidate that is not the user's prompt goes into the held-out check, even where the user's did better on the few
-    search seeds: that check decides, and its images were kept back for it."""
-    plain = Conditioning(state["prompt"]).id
-    best = next((key for key in state["search"] if key != plain), None)
-    rank = list(state["search"]).index(best) + 1 if best else 0
-    return {"best": best, "note": f"number {rank} of {len(state['search'])} on the search seeds" if best else "no candidate"}
+    """The best candidate that is not the user's prompt, and shows no less of it, goes into the held-out check, even where the user's
+    did better on the few search seeds: that check decides, and its images were kept back for it."""
+    out = {Conditioning(state["prompt"]).id, *state.get("unfaithful", [])}
+    best = next((key for key in state["search"] if key not in out), None)
+    if best is None:
+        lost = len(out & state["search"].keys()) - 1
+        return {"best": None, "note": f"none of {lost} candidates shows what was asked as well" if lost > 0 else "no candidate"}
+    rank = list(state["search"]).index(best) + 1
+    return {"best": best, "note": f"number {rank} of {len(state['search'])} on the search seeds"}
 
 
 @node("heldout")

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -18,9 +19,9 @@ from langgraph.errors import GraphDrained
 from langgraph.graph import StateGraph
 from langgraph.runtime import RunControl
 
+from graph.auto import graph_of
 from graph.optimize import build_optimize
 from graph.optimize_state import OptimizeState
-from graph.refine import build_refine
 from graph.settings import Settings
 from graph.state import Context, Event, RefineState
 from graph.stopped import Stopped
@@ -31,6 +32,8 @@ from promptdb.store import PromptDB
 __all__ = [
     "Control",
     "Stopped",
+    "ending",
+    "kept_graph",
     "new_run_id",
     "optimize_state",
     "refine_state",
@@ -82,12 +85,16 @@ def stream_refine(context: Context, run: Run, control: Control | None = None) ->
     Raises Stopped after `control.request_drain()`. Other errors leave the run marked as failed, and it may be resumed too.
     """
     method = str(run.settings.get("method", "auto"))
-    return _stream(REFINE, context, run, {"run": run.id, "prompt": run.prompt, "method": method}, method, control or Control())
+    return _stream(
+        partial(graph_of, method), context, run, {"run": run.id, "prompt": run.prompt, "method": method}, method, control or Control()
+    )
 
 
 def refine_state(context: Context, run_id: str) -> RefineState:
     """What the run knows so far, for its report."""
-    return cast(RefineState, _state(REFINE, context, run_id))
+    run = context.db.run(run_id)
+    method = str(run.settings.get("method", "auto")) if run else "auto"
+    return cast(RefineState, _state(partial(graph_of, method), context, run_id))
 
 
 def stream_optimize(context: Context, run: Run, start: OptimizeState, control: Control | None = None) -> Iterator[Event]:
@@ -103,14 +110,14 @@ def optimize_state(context: Context, run_id: str) -> OptimizeState:
     return cast(OptimizeState, _state(OPTIMIZE, context, run_id))
 
 
-REFINE, OPTIMIZE = build_refine, build_optimize
-Build = Callable[[], StateGraph[Any, Context, Any, Any]]
+OPTIMIZE = build_optimize
+Build = Callable[[], StateGraph[Any, Any, Any, Any]]
 
 
 def _stream(build: Build, context: Context, run: Run, start: Any, method: str, control: Control) -> Iterator[Event]:
     control.last_words = lambda: context.db.finish_run(run.id, "interrupted", {"used": context.evaluator.budget.used()})
     context.db.start_run(Run(run.id, run.command, run.prompt, run.settings, "running", run.started))
-    with _compiled(build, context) as graph:
+    with kept_graph(build, context.db) as graph:
         config: RunnableConfig = {"configurable": {"thread_id": run.id}, "recursion_limit": MOST_STEPS}
         kept = graph.get_state(config)
         begun = bool(kept.values)
@@ -134,7 +141,7 @@ def _stream(build: Build, context: Context, run: Run, start: Any, method: str, c
                     control=control,
                     version="v2",
                 )
-                with _ending(parts, control):
+                with ending(parts, control):
                     for part in parts:
                         yield cast(Event, part["data"])
         except GraphDrained as error:
@@ -150,12 +157,12 @@ def _stream(build: Build, context: Context, run: Run, start: Any, method: str, c
 
 
 def _state(build: Build, context: Context, run_id: str) -> Any:
-    with _compiled(build, context) as graph:
+    with kept_graph(build, context.db) as graph:
         return graph.get_state({"configurable": {"thread_id": run_id}}).values
 
 
 @contextmanager
-def _ending(parts: Any, control: Control) -> Iterator[None]:
+def ending(parts: Any, control: Control) -> Iterator[None]:
     """Whatever ends the run, its threads are done before the connection under them is closed: SQLite crashes the process otherwise."""
     try:
         yield
@@ -167,8 +174,8 @@ def _ending(parts: Any, control: Control) -> Iterator[None]:
 
 
 @contextmanager
-def _compiled(build: Build, context: Context) -> Iterator[Any]:
+def kept_graph(build: Build, db: PromptDB) -> Iterator[Any]:
     """The graph with its state kept in a file beside the database. A file of its own: LangGraph owns its tables."""
-    path = context.db.path.with_suffix(".threads.db")
+    path = db.path.with_suffix(".threads.db")
     with closing(sqlite3.connect(path, timeout=30, check_same_thread=False)) as connection:
         yield build().compile(checkpointer=SqliteSaver(connection))

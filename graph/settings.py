@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.contract import Contract
 from promptdb.errors import BadInput
 
 HELDOUT_FROM = 2**31
@@ -20,7 +21,8 @@ class Settings:
 
     `steps`, `guidance_scale`: None means what the checkpoint's card recommends. `scorers`: the first is the objective; empty means
     the card's. `budget`: images drawn, search and held-out check together. `search_seeds`, `heldout_seeds`: how many.
-    `variants`: rewritten prompts asked for, fewer where the budget is small. `db`: None means a file beside the runs.
+    `variants`: rewritten prompts asked for, fewer where the budget is small. `pins`, `triggers`,
+    `bans`, `traits`: the intent contract. `db`: None means a file beside the runs.
     """
 
     checkpoint: str = "miniature"
@@ -35,6 +37,9 @@ class Settings:
     heldout_seeds: int = 8
     variants: int = 12
     pins: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+    bans: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
     truncate: bool = False
     out: str = "runs"
     db: str | None = None
@@ -51,6 +56,13 @@ class Settings:
                 raise BadInput(f"--{name.replace('_', '-')} must be at most {bound}, not {getattr(self, name)}")
         if self.seed + self.search_seeds > HELDOUT_FROM:
             raise BadInput(f"--seed must be at most {HELDOUT_FROM - self.search_seeds}, not {self.seed}")
+
+        self.contract.check()
+
+    @property
+    def contract(self) -> Contract:
+        """What no candidate may lose or bring in."""
+        return Contract(self.pins, self.triggers, self.bans, self.traits)
 
     @property
     def folder(self) -> Path:
@@ -78,10 +90,12 @@ class Settings:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Settings:
         known = {name: value for name, value in document.items() if name in cls.__dataclass_fields__}
-        return cls(**{**known, "scorers": tuple(known.get("scorers", ())), "pins": tuple(known.get("pins", ()))})
+        return cls(**{**known, **{name: tuple(known.get(name, ())) for name in _TUPLES}})
 
 
 MOST_SEEDS = 10_000
+
+_TUPLES = ("scorers", "pins", "triggers", "bans", "traits")
 
 _AT_LEAST: dict[str, float] = {
     "steps": 1,

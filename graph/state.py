@@ -70,6 +70,17 @@ class SkippedRow(TypedDict):
     reason: str
 
 
+class SliceRow(TypedDict):
+    """A slice of the budget under `auto`: who had it, what it cost in image equivalents, how many candidates came of it, by how much it
+    raised the best on the search seeds, and that in units of the spread of all candidates."""
+
+    strategy: str
+    images: float
+    candidates: int
+    gain: float
+    reward: float
+
+
 class PathRow(TypedDict):
     """One node passed, for the report: how long it took and what came of it, in a few words."""
 
@@ -117,7 +128,10 @@ class Outcome(TypedDict):
 
 
 class RefineState(TypedDict, total=False):
-    """`search`: mean objective of each candidate on the search seeds, by conditioning id, best first; never reported as a result."""
+    """`slices`, `slice`: under `auto`, who had which part of the budget, and who has it now.
+    `search`: mean objective of each candidate on the search seeds, by conditioning id, best first; never reported as a result.
+    `unfaithful`: ids of those that show less of what was asked there than the user's prompt does, and so cannot win. `findings`:
+    what a solver leaves for the report, by method."""
 
     run: str
     prompt: str
@@ -126,11 +140,15 @@ class RefineState(TypedDict, total=False):
     candidates: Annotated[list[CandidateRow], operator.add]
     population: list[CandidateRow]
     search: dict[str, float | None]
+    unfaithful: list[str]
     best: str | None
     outcome: Outcome
     dropped: Annotated[list[DroppedRow], operator.add]
     skipped: Annotated[list[SkippedRow], operator.add]
     warnings: Annotated[list[str], operator.add]
+    findings: Annotated[dict[str, Any], operator.or_]
+    slices: Annotated[list[SliceRow], operator.add]
+    slice: dict[str, Any]
     path: Annotated[list[PathRow], operator.add]
 
 
@@ -140,10 +158,26 @@ class Event(TypedDict, total=False):
     started: run, prompt, method, checkpoint, chat_model, resumed. node: node, phase, and at its end seconds and note.
     draw: images (about to be asked for, cached ones included). drawn, scored: as the Evaluator tells them, one for each new picture
     and score. candidate: text, negative, origin. dropped: origin, reason, count. skipped: method, reason. warning: text.
-    iteration: iteration, the leading instruction as text, count of arms. finished: outcome.
+    iteration: iteration, the leading instruction as text, count of arms. best: a search has a new best candidate: text, negative, its value
+    on the search seeds, count of candidates and UNet rows by then. learned: iteration of a gradient search, its loss as value, rows.
+    finished: outcome.
     """
 
-    kind: Literal["started", "node", "draw", "drawn", "scored", "candidate", "dropped", "skipped", "warning", "iteration", "finished"]
+    kind: Literal[
+        "started",
+        "node",
+        "draw",
+        "drawn",
+        "scored",
+        "candidate",
+        "dropped",
+        "skipped",
+        "warning",
+        "iteration",
+        "best",
+        "learned",
+        "finished",
+    ]  # fmt: skip
     run: str
     prompt: str
     method: str
@@ -168,4 +202,5 @@ class Event(TypedDict, total=False):
     reason: str
     count: int
     iteration: int
+    rows: float
     outcome: Any

@@ -13,3 +13,7 @@ class Stopped(Exception):
 
 class ServerAway(Exception):
     """The chat server answered no request of a whole batch, after all its retries: the run is suspended and may be resumed."""
+
+
+class Cancelled(Exception):
+    """Whoever asked for pictures has left before they were drawn; what was drawn is kept."""

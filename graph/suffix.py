@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from agents.contract import Contract
 from graph.arms import PROFESSIONAL, manner
 from graph.nodes import Emit
 from graph.optimize_state import SuffixRow
@@ -83,6 +84,8 @@ def _candidates(context: Context, prompts: Sequence[BatchPrompt], trials: Trials
 
     def fits(suffix: Suffix) -> bool:
         both = with_suffix(longest, suffix)
+        if Contract(bans=context.settings.bans).breach(suffix[0]):
+            return False
         return any(suffix) and all(tokens <= limit for tokens, limit in (count(both.text), count(both.negative)))
 
     return [suffix for suffix, _ in sorted(votes.items(), key=lambda item: (-item[1], item[0])) if fits(suffix)]

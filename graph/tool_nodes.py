@@ -6,7 +6,6 @@ how a solver works.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -16,9 +15,11 @@ from zlib import crc32
 import numpy as np
 from langgraph.runtime import Runtime
 
-from agents import guard
-from graph.nodes import Node, Update, candidate_row, conditioning_of, emitter, node, tell
+from agents.contract import Contract
+from graph.keeping import admitted
+from graph.nodes import Emit, Node, Update, candidate_row, conditioning_of, emitter, node, tell
 from graph.plan import COMPARED
+from graph.settings import Settings
 from graph.state import CandidateRow, Context, DroppedRow, RefineState
 from promptdb.errors import BadInput
 from promptdb.records import Conditioning
@@ -29,7 +30,7 @@ from tools.solver import Solver, Task
 METHODS = ("auto", "rewrite", "adapter", "df-prompt", "dpo-diff")
 TOOLS = METHODS[2:]
 
-SOLVERS: Mapping[str, str] = {"df-prompt": "tools.df_prompt.solver:DfPrompt"}
+SOLVERS: Mapping[str, str] = {"df-prompt": "tools.df_prompt.solver:DfPrompt", "dpo-diff": "tools.dpo_diff.solver:DpoDiff"}
 """Method name -> "module:factory" of its solver."""
 
 Factories = Mapping[str, Callable[[], Solver]]
@@ -77,40 +78,43 @@ def tool_node(method: str) -> Node:
             tell(runtime, {"kind": "skipped", "method": method, "reason": reason})
             return {"skipped": [{"method": method, "reason": reason}], "note": f"skipped: {reason}"}
         settings = context.settings
-        plain = Conditioning(state["prompt"])
-        start = tuple(conditioning_of(row) for row in state["candidates"])
-        task = Task(state["prompt"], start or (plain,), tuple(settings.search), settings.pins)
         warnings: list[str] = []
         proposals: list[Conditioning] = []
-        keep = out_of_reach(context, state["method"], method, len(start))
-        with kept_back(context.evaluator.budget, keep):
+        solver = context.solvers[method]()
+        with kept_back(context.evaluator.budget, reserve(settings)):
             try:
+                task = Task(state["prompt"], _start(state, context, emitter(runtime)), tuple(settings.search), settings.contract.kept)
                 rng = np.random.default_rng([settings.seed, crc32(method.encode())])
-                proposals = list(context.solvers[method]().solve(task, context.evaluator, rng, emitter(runtime)))
+                proposals = list(solver.solve(task, context.evaluator, rng, emitter(runtime)))
             except BudgetSpent as error:
                 warnings.append(f"{method} ended early: {error}")
-        found, lost = _accept(method, proposals, state, settings.pins)
+        found, dropped = _accept(method, proposals, state, settings.contract)
         for row in found:
             tell(runtime, {"kind": "candidate", "text": row["conditioning"]["text"], "origin": method})
-        dropped: list[DroppedRow] = [{"origin": method, "reason": "lost pin", "count": lost}] if lost else []
-        return {"candidates": found, "dropped": dropped, "warnings": warnings, "note": f"{len(found)} candidates"}
+        for lost in dropped:
+            tell(runtime, {"kind": "dropped", **lost})
+        update: Update = {"candidates": found, "dropped": dropped, "warnings": warnings, "note": f"{len(found)} candidates"}
+        if findings := getattr(solver, "findings", None):
+            update["findings"] = {method: findings}
+        return update
 
     return run
 
 
-def out_of_reach(context: Context, method: str, tool: str, candidates: int) -> int:
-    """Images that the solver `tool` may not spend: what search and held-out check will need; under `auto` also the search of the
-    `candidates` that are there already, and an equal share of the rest for every solver that is still to come."""
-    settings = context.settings
-    keep = COMPARED * (settings.heldout_seeds + settings.search_seeds)
-    tools = asked_tools(method)
-    if len(tools) > 1:
-        keep += candidates * settings.search_seeds
-        later = [name for name in tools[tools.index(tool) + 1 :] if not missing(name, context.solvers, context.evaluator)]
-        rest = context.evaluator.budget.left("images") - keep
-        if later and 0 < rest < math.inf:
-            keep += int(rest * len(later) / (len(later) + 1))
-    return keep
+def reserve(settings: Settings) -> int:
+    """Images that a solver may not spend: what the search of its best candidate and the held-out check will need."""
+    return COMPARED * (settings.heldout_seeds + settings.search_seeds)
+
+
+def _start(state: RefineState, context: Context, emit: Emit) -> tuple[Conditioning, ...]:
+    """What there is to start from, best first by the search seeds, on which all of it is drawn anyway; the prompt itself among it."""
+    found = tuple(conditioning_of(row) for row in state["candidates"])
+    if not found:
+        return (Conditioning(state["prompt"]),)
+    evaluator, name = context.evaluator, context.evaluator.objective.name
+    every = list(dict.fromkeys([Conditioning(state["prompt"]), *found]))
+    drawn = evaluator.evaluate(every, state["prompt"], context.settings.search, [name], emit)
+    return tuple(every[index] for index in drawn.ranking(name))
 
 
 @contextmanager
@@ -125,10 +129,11 @@ def kept_back(budget: Budget, images: int) -> Iterator[None]:
         budget.images = cap
 
 
-def _accept(method: str, proposals: list[Conditioning], state: RefineState, pins: tuple[str, ...]) -> tuple[list[CandidateRow], int]:
-    """The new ones among a solver's proposals, and how many were refused because they lost a pin."""
-    kept = [item for item in proposals if all(guard.holds(item.text, pin) for pin in pins)]
+def _accept(
+    method: str, proposals: list[Conditioning], state: RefineState, contract: Contract
+) -> tuple[list[CandidateRow], list[DroppedRow]]:
+    """The new ones among a solver's proposals, and those refused because they break the contract."""
     known = {row["id"] for row in state["candidates"]}
-    fresh = {item.id: item for item in kept if item.id not in known}
     start = Conditioning(state["prompt"]).id
-    return [candidate_row(item, method, parent=start) for item in fresh.values()], len(proposals) - len(kept)
+    rows = [candidate_row(item, method, parent=start) for item in {item.id: item for item in proposals}.values() if item.id not in known]
+    return admitted(contract, rows)

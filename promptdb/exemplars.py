@@ -11,6 +11,7 @@ from promptdb.filters import Filters
 from promptdb.fusion import diverse, fused
 from promptdb.likeness import vectors
 from promptdb.merit import SOURCE, merits
+from promptdb.modifier_kinds import kind_of
 from promptdb.modifiers import modifiers_of
 from promptdb.records import Prompt, text_id
 from promptdb.search import Hit, idf_of, keyword, similar
@@ -18,6 +19,7 @@ from promptdb.store import PromptDB
 
 POOL = 8  # times as many hits are looked at as exemplars are wanted
 LONGEST = 77  # words; no encoder of Stable Diffusion reads more
+MANNER = 2  # words of style, light, quality and the like from which on a prompt shows how professionals write
 DISPROVED = 2  # runs whose mean gain is a loss, after which a prompt teaches no more
 
 SAFE = Filters(max_words=LONGEST)
@@ -35,7 +37,8 @@ def exemplars(db: PromptDB, prompt: str, count: int, filters: Filters = SAFE) ->
     """Up to `count` exemplars for `prompt`, the best first.
 
     Rankings by words, by likeness and by merit are fused. Prompts that add nothing to what they depict are passed by, as is what earlier
-    runs made of this very prompt: it would be an answer, not an example. Of several forms of one subject only the best is taken. They
+    runs made of this very prompt: it would be an answer, not an example. Those with little to show of manner are taken only
+    where there are too few others. Of several forms of one subject only the best is taken. They
     shall differ in what they depict, not in manner: what recurs beside different things is what is to be learned.
     """
     if count <= 0:
@@ -49,8 +52,15 @@ def exemplars(db: PromptDB, prompt: str, count: int, filters: Filters = SAFE) ->
     scores = fused([*ids, proven])
     ranked = sorted(found.values(), key=lambda item: (-scores[item.prompt.id], item.prompt.id))
     distinct = list({item.description.lower(): item for item in reversed(ranked)}.values())[::-1]
+    shown = [item for item in distinct if _shows_manner(item)]
+    distinct = shown if len(shown) >= count else [*shown, *(item for item in distinct if item not in shown)][:count]
     rows = vectors([item.description for item in distinct], idf_of(db))
     return [distinct[place] for place in diverse(rows, [scores[item.prompt.id] for item in distinct], count)]
+
+
+def _shows_manner(item: Exemplar) -> bool:
+    phrases = modifiers_of(item.prompt.text, item.description)
+    return sum(kind_of(phrase) != "other" for phrase in phrases) >= MANNER
 
 
 def _teaching(hits: Sequence[Hit], prompt: str) -> list[Exemplar]:

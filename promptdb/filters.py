@@ -38,6 +38,8 @@ class Filters:
 
     def accepts(self, text: str) -> bool:
         """Whether a text passes by its words alone."""
+        if not self.contains and not self.excludes and self.min_words is None and self.max_words is None:
+            return True
         words = _WORD.findall(text.casefold())
         if not (self.min_words or 0) <= len(words) <= (len(words) if self.max_words is None else self.max_words):
             return False
@@ -48,10 +50,10 @@ class Filters:
 def passed(db: PromptDB, numbers: Iterable[int], filters: Filters) -> Iterator[tuple[int, Prompt]]:
     """(number, prompt) of those that the filters let through, in no order."""
     where, parameters = _conditions(filters)
-    sql = f"SELECT p.number, p.text, p.source, p.subject, p.negative, p.nsfw FROM prompt p WHERE {where} p.number IN"
-    for number, *columns in db.query_for(sql, numbers, parameters):
+    sql = f"SELECT p.number, p.id, p.text, p.source, p.subject, p.negative, p.nsfw FROM prompt p WHERE {where} p.number IN"
+    for number, id, *columns in db.query_for(sql, numbers, parameters):
         if filters.accepts(columns[0]):
-            yield number, Prompt(*columns)
+            yield number, Prompt.stored(id, *columns)
 
 
 def _conditions(filters: Filters) -> tuple[str, list[Any]]:

@@ -15,6 +15,8 @@ from promptdb.errors import BadInput
 from promptdb.lines import Malformed, decoded, lines, usable
 from promptdb.records import canonical_text, text_id
 
+LOOKED_AT = 8192  # bytes in which a binary file shows itself, as for git and grep
+
 Parse = Callable[[str], "BatchPrompt | None"]
 
 
@@ -69,6 +71,10 @@ def _rows(path: Path) -> Iterator[tuple[int, BatchPrompt | str]]:
     if suffix in (".csv", ".tsv"):
         parse = _Table("\t" if suffix == ".tsv" else ",")
     with path.open("rb") as file:
+        head = file.read(LOOKED_AT)
+        if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise BadInput(f"{path} is no text file (it has zero bytes); give one prompt a line, JSONL or CSV with a header, in UTF-8")
+        file.seek(0)
         for number, line in lines(file):
             try:
                 if line is None:

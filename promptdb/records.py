@@ -234,6 +234,13 @@ class Prompt:
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", canonical_text(self.text))
 
+    @classmethod
+    def stored(cls, id: str, text: str, source: str, subject: str, negative: str, nsfw: float | None) -> Prompt:
+        """One whose id is known: a search looks at hundreds, and hashing every text would take longer than finding them."""
+        prompt = cls(text, source, subject, negative, nsfw)
+        prompt.__dict__["id"] = id
+        return prompt
+
     @cached_property
     def id(self) -> str:
         return text_id(self.text)

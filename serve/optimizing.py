@@ -44,16 +44,24 @@ def optimize(
     show: Show,
     control: Control | None = None,
     instruction: str = "",
+    run_id: str = "",
 ) -> dict[str, Any]:
-    """Learn on the prompts of `file`; returns the document of `optimize --json`.
+    """Learn on the prompts of `file`; returns the document of `optimize --json`. `run_id`: chosen by whoever must know it beforehand.
 
     Raises BadInput before anything is written, Stopped after `control.request_drain()`, ServerAway where the chat server is silent.
     """
     open_selector(learning.selector)
     read = read_prompts(file, limit)
     facts = {"file": str(file), "limit": limit, "instruction": instruction.strip() or DEFAULT_INSTRUCTION}
-    run = Run(new_run_id(COMMAND), COMMAND, file.name, {**settings.to_json(), "learning": learning.to_json(), **facts})
+    run = Run(run_id or new_run_id(COMMAND), COMMAND, file.name, {**settings.to_json(), "learning": learning.to_json(), **facts})
     return _run(settings, learning, run, read, show, control or Control())
+
+
+def check(settings: Settings, learning: LearningSettings, prompts: int) -> None:
+    """Raises BadInput for what can be told to be wrong from the numbers alone, before a run is begun."""
+    open_selector(learning.selector)
+    heldout = max(1, min(learning.heldout_prompts, prompts // 2))
+    plan_learning(settings.budget, learning, heldout, settings.search_seeds, settings.heldout_seeds)
 
 
 def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None) -> dict[str, Any]:
@@ -103,10 +111,10 @@ def _short_enough(prompts: Sequence[BatchPrompt], models: Models) -> tuple[list[
 
 def _coverage(prompts: Sequence[BatchPrompt], models: Models) -> tuple[float, int] | None:
     """Mean share of the prompts' words that the checkpoint's vocabulary knows, and how many prompts have others; None without one."""
-    name = models.checkpoint.card.document.get("vocabulary")
+    name = models.card.document.get("vocabulary")
     if not name:
         return None
-    world = World.read(models.checkpoint.card.path(name))
+    world = World.read(models.card.path(name))
     shares = [world.coverage(prompt.text)[0] for prompt in prompts]
     return float(np.mean(shares)), sum(share < 1 for share in shares)
 

@@ -31,13 +31,13 @@ def _option(name: str, kind: Any, help: str, default: Any = None) -> inspect.Par
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
 
 
-_FIELDS = {"scorer": "scorers", "pin": "pins"}
+_FIELDS = {"scorer": "scorers", "pin": "pins", "trigger": "triggers", "ban": "bans", "trait": "traits"}
 """Repeatable options carry a singular name; all others are called as the field of Settings."""
 
 OPTIONS = {
     parameter.name: parameter
     for parameter in (
-        _option("checkpoint", str, "miniature, a folder in diffusers' format, or a hub id"),
+        _option("checkpoint", str, "miniature, a folder in diffusers' format, a hub id, or openai:NAME"),
         _option("device", str | None, "cpu, cuda, cuda:1...; by default the first GPU, else the CPU"),
         _option("dtype", str | None, "float32, float16 or bfloat16"),
         _option("steps", int | None, "denoising steps; by default what the checkpoint recommends"),
@@ -49,6 +49,9 @@ OPTIONS = {
         _option("heldout_seeds", int, "seeds, never searched, on which the result is measured"),
         _option("variants", int, "rewritten prompts to ask for"),
         _option("pin", list[str], "words that no candidate may lose; repeatable"),
+        _option("trigger", list[str], "trigger token of a LoRA or embedding, kept letter by letter; repeatable"),
+        _option("ban", list[str], "words that no candidate may bring in; repeatable"),
+        _option("trait", list[str], "what must still be seen in the pictures, by the alignment scorer; repeatable"),
         _option("truncate", bool, "cut prompts over the text encoder's limit instead of refusing them"),
         _option("out", str, "folder for runs, reports and pictures"),
         _option("db", str | None, "prompt database; by default limner.db in the folder given by --out"),

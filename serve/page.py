@@ -156,7 +156,9 @@ def drawing_facts(context: Context) -> list[Fact]:
         ("Pictures", f"{sampling.width} x {sampling.height} pixels, {sampling.dtype}"),
         ("Search seeds", _range(settings.search)),
         ("Held-out seeds", _range(settings.heldout)),
-        ("Pinned words", ", ".join(settings.pins) or "none"),
+        ("Pinned words", ", ".join(settings.contract.kept) or "none"),
+        ("Banned words", ", ".join(settings.bans) or "none"),
+        ("Traits to be seen", ", ".join(settings.traits) or "none"),
     ]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from graph.context import check_folder, check_objective, check_prompt, open_context, open_models
+from graph.dpo_diff import METHOD, OBJECTIVE, DpoOptions, with_solver
 from graph.feedback import learn_from_refine
 from graph.nodes import conditioning_of
 from graph.plan import plan_images
@@ -27,46 +28,71 @@ from serve.rows import rounded
 from tools.df_prompt.write import write, write_negative
 
 COMMAND = "refine"
+ATTACK = "attack"
 
 Show = Callable[[Iterable[Event]], None]
 
 
-def refine(settings: Settings, prompt: str, method: str, show: Show, control: Control | None = None) -> dict[str, Any]:
-    """Refine `prompt`; returns the document of `refine --json`.
+def refine(
+    settings: Settings,
+    prompt: str,
+    method: str,
+    show: Show,
+    control: Control | None = None,
+    options: DpoOptions | None = None,
+) -> dict[str, Any]:
+    """Refine `prompt`; returns the document of `refine --json`. `options`: of the method dpo-diff.
 
     Raises BadInput before anything is written, Stopped after `control.request_drain()`.
     """
     check_method(method, solvers())
+    return _start(COMMAND, settings, prompt, method, options or DpoOptions(), show, control)
+
+
+def attack(settings: Settings, prompt: str, search: str, show: Show, control: Control | None = None) -> dict[str, Any]:
+    """Find a prompt of the same meaning that the model draws worse; the document of `attack --json`. Raises as `refine` does."""
+    return _start(ATTACK, settings, prompt, METHOD, DpoOptions("synonym", search, attack=True), show, control)
+
+
+def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None, command: str = COMMAND) -> dict[str, Any]:
+    """Go on with a run that was stopped or killed, with the settings that it was started with; of `settings` only the places of
+    files count. A run that is done is told again."""
+    run, before, done = reopened(settings, run_id, command)
+    if done is not None:
+        return done
+    return _run(before, run, show, control or Control())
+
+
+def _start(
+    command: str, settings: Settings, prompt: str, method: str, options: DpoOptions, show: Show, control: Control | None
+) -> dict[str, Any]:
     if not canonical_text(prompt):
         raise BadInput("the prompt is empty; say what the picture should show")
     if words := spoken_by_triples(prompt):
         raise BadInput(f"refine takes plain words and finds ranges and weights itself: give it {words!r}, or use generate")
     plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
-    run = Run(new_run_id(COMMAND), COMMAND, canonical_text(prompt), {**settings.to_json(), "method": method})
-    return _run(settings, run, method, show, control or Control())
+    kept = {**settings.to_json(), "method": method, "dpo_diff": options.to_json()}
+    return _run(settings, Run(new_run_id(command), command, canonical_text(prompt), kept), show, control or Control())
 
 
-def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None) -> dict[str, Any]:
-    """Go on with a run that was stopped or killed, with the settings that it was started with; of `settings` only the places of
-    files count. A run that is done is told again."""
-    run, before, done = reopened(settings, run_id, COMMAND)
-    if done is not None:
-        return done
+def _run(settings: Settings, run: Run, show: Show, control: Control) -> dict[str, Any]:
     method = str(run.settings.get("method", "auto"))
-    return _run(before, run, method, show, control or Control())
-
-
-def _run(settings: Settings, run: Run, method: str, show: Show, control: Control) -> dict[str, Any]:
+    options = DpoOptions.from_json(run.settings.get("dpo_diff", {}))
     check_folder(settings.folder)
     check_folder(settings.database.parent)
-    models = open_models(settings, stop=stop_check(control))
+    objective = OBJECTIVE if method == METHOD else ""
+    models = open_models(settings, stop=stop_check(control), objective=objective, attack=options.attack)
     check_objective(models.scorers)
     check_prompt(run.prompt, models.sampler, settings.truncate)
-    with open_context(settings, models, run.id, method, settings.budget) as context:
+    settings.contract.check_prompt(run.prompt)
+    with open_context(settings, models, run.id, "auto", settings.budget) as opened:
+        context = with_solver(opened, options)
+        check_method(method, context.solvers, context.evaluator)
         show(stream_refine(context, run, control))
         state = refine_state(context, run.id)
         document = _document(context, state, write_refine(context, state, settings.folder / run.id))
-        learn_from_refine(context, state)
+        if not options.attack:  # a prompt that leads the model astray is no example to anybody
+            learn_from_refine(context, state)
         context.db.finish_run(run.id, "done", document)
     return document
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graph.intent import witness
 from graph.nodes import conditioning_of
 from graph.state import Context, RefineState, ScoreRow
 from promptdb.images import provenance, write_png
@@ -19,7 +20,9 @@ from promptdb.records import text_id
 from serve import page
 from serve.diff import word_diff
 from serve.timeline import strip, timeline
+from serve.words_report import words_view
 from tools.evaluation import Evaluation
+from tools.scoring.adversarial import Adversarial
 
 
 @dataclass(frozen=True)
@@ -54,17 +57,21 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
     best = outcome["best"]
     text = conditioning_of(best).text if best else prompt
     row = outcome["scores"][objective]
+    attack = isinstance(context.evaluator.objective, Adversarial)
     return {
+        "attack": attack,
+        "words": words_view(context, state),
         "prompt": prompt,
         "run": state["run"],
         "method": state["method"],
         "checkpoint": context.evaluator.model.name,
         "improved": outcome["improved"],
-        "verdict": "Improved" if outcome["improved"] else "No improvement found",
-        "summary": _summary(objective, row, higher[objective], outcome["improved"], best is not None),
+        "verdict": _verdict(outcome["improved"], attack),
+        "summary": _summary(objective, row, higher[objective], outcome["improved"], best is not None, bool(state.get("unfaithful"))),
         "warnings": outcome["warnings"],
         "notes": _notes(context, state),
         "compared": best is not None,
+        "witness": guard.name if (guard := witness(context)) else "",
         "objective": objective,
         "pairs": _pairs(context, state, found),
         "aspect": page.aspect(context),
@@ -81,6 +88,12 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
     }
 
 
+def _verdict(improved: bool, attack: bool) -> str:
+    if attack:
+        return "Led astray" if improved else "No prompt found that leads it astray"
+    return "Improved" if improved else "No improvement found"
+
+
 def _found(context: Context, state: RefineState) -> Evaluation:
     outcome = state["outcome"]
     rows = [state["population"][0], outcome["best"] or state["population"][0]]
@@ -88,8 +101,10 @@ def _found(context: Context, state: RefineState) -> Evaluation:
     return context.evaluator.known(conditionings, state["prompt"], context.settings.heldout, list(outcome["scores"]))
 
 
-def _summary(objective: str, row: ScoreRow, higher: bool, improved: bool, compared: bool) -> str:
+def _summary(objective: str, row: ScoreRow, higher: bool, improved: bool, compared: bool, faithless: bool) -> str:
     if not compared:
+        if faithless:
+            return "Every candidate showed less of what you asked for on the search seeds; your prompt is returned unchanged."
         return "No candidate could be compared with your prompt; it is returned unchanged."
     if row["delta"] is None or row["ci95"] is None:
         return "The held-out check has too few pictures to say anything; your prompt is returned unchanged."
@@ -157,6 +172,7 @@ def _candidates_view(state: RefineState) -> list[dict[str, Any]]:
             "text": conditioning_of(rows[key]).text,
             "negative": conditioning_of(rows[key]).negative,
             "origin": rows[key]["origin"],
+            "unfaithful": key in state.get("unfaithful", []),
         }
         for key, score in state["search"].items()
     ]

@@ -14,7 +14,12 @@ def runs(settings: Settings, limit: int) -> list[dict[str, Any]]:
     if not settings.database.exists():
         return []
     with PromptDB.open(settings.database) as db:
-        found = db.runs(limit)
+        return runs_in(db, limit)
+
+
+def runs_in(db: PromptDB, limit: int) -> list[dict[str, Any]]:
+    """As `runs`, in a database that is open."""
+    found = db.runs(limit)
     return [{"run": run.id, "command": run.command, "status": run.status, "started": run.started, "prompt": run.prompt} for run in found]
 
 
@@ -23,20 +28,28 @@ def run(settings: Settings, run_id: str) -> dict[str, Any]:
     if not settings.database.exists():
         raise BadInput(f"there is no database {settings.database} with runs; name it with --db, or its folder with --out")
     with PromptDB.open(settings.database) as db:
-        found = db.run(run_id)
+        found = run_in(db, run_id)
         if found is None:
             raise BadInput(f"there is no run {run_id!r} in {db.path}; see `runs list`")
-        candidates = [
-            {"conditioning_id": item.conditioning.id, **item.conditioning.to_json(), "origin": item.origin, "parent": item.parent}
-            for item in db.candidates(run_id)
-        ]
-        return {
-            "run": found.id,
-            "command": found.command,
-            "status": found.status,
-            "started": found.started,
-            "prompt": found.prompt,
-            "settings": dict(found.settings),
-            "candidates": candidates,
-            "result": db.run_result(run_id),
-        }
+        return found
+
+
+def run_in(db: PromptDB, run_id: str) -> dict[str, Any] | None:
+    """As `run`, in a database that is open; None where there is no such run."""
+    found = db.run(run_id)
+    if found is None:
+        return None
+    candidates = [
+        {"conditioning_id": item.conditioning.id, **item.conditioning.to_json(), "origin": item.origin, "parent": item.parent}
+        for item in db.candidates(run_id)
+    ]
+    return {
+        "run": found.id,
+        "command": found.command,
+        "status": found.status,
+        "started": found.started,
+        "prompt": found.prompt,
+        "settings": dict(found.settings),
+        "candidates": candidates,
+        "result": db.run_result(run_id),
+    }

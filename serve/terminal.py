@@ -95,22 +95,29 @@ def show_events(events: Iterable[Mapping[str, Any]], console: Console | None = N
                 console.print(plain(f"  {event['node']:<9} {event['note']}  ({event['seconds']:.1f} s)"), soft_wrap=True)
             elif kind == "iteration":
                 console.print(plain(f"  leading    {event['text']}"), soft_wrap=True)
+            elif kind == "best":
+                said = f" / negative: {event['negative']}" if event["negative"] else ""
+                console.print(
+                    plain(f"  best       {event['value']:.4g}  {event['text']}{said}  (candidate {event['count']})"), soft_wrap=True
+                )
             elif kind == "warning":
                 console.print(Text.assemble(("  mind      ", "yellow"), plain(event["text"])), soft_wrap=True)
 
 
-def print_refined(document: Mapping[str, Any], console: Console | None = None) -> None:
-    """The result of a refined prompt."""
+def print_refined(document: Mapping[str, Any], console: Console | None = None, attack: bool = False) -> None:
+    """The result of a refined prompt, or of an attack."""
     console = console or Console(highlight=False)
     result = document["result"]
     console.print()
     if document["improved"]:
-        console.print(Text.assemble(("Improved. ", "bold green"), "Use this prompt:"))
+        said = ("Led astray. ", "This means the same, and is drawn worse:") if attack else ("Improved. ", "Use this prompt:")
+        console.print(Text.assemble((said[0], "bold green"), said[1]))
         console.print(plain(f"  {result['df_prompt'] or result['text']}"), style="bold")
         if result["negative"]:
             console.print(plain(f"  negative: {result['negative']}"))
     else:
-        console.print(Text.assemble(("No improvement found. ", "bold yellow"), "Your prompt stays as it is."))
+        said = ("No such prompt found. ", "The model held out.") if attack else ("No improvement found. ", "Your prompt stays as it is.")
+        console.print(Text.assemble((said[0], "bold yellow"), said[1]))
     console.print()
     console.print(_scores(document["scores"], "seeds"))
     _print_cost(document, console)

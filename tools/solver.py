@@ -30,7 +30,8 @@ class Task:
 
 class Solver(Protocol):
     """Duties: every number comes from the Evaluator; stop when BudgetSpent is raised and return what is known by then;
-    randomness only from `rng`; never propose a conditioning that lost a pin."""
+    randomness only from `rng`; never propose a conditioning that lost a pin.
+    A solver may leave `findings` for the report, JSON values only."""
 
     name: str
 

@@ -22,6 +22,8 @@ SUITES = {
     "rewrite": "graph.evaluate.rewrite:SUITE",
     "batch-gradient": "graph.evaluate.batch_gradient:SUITE",
     "df-prompt": "graph.evaluate.df_prompt:SUITE",
+    "dpo-diff": "graph.evaluate.dpo_diff:SUITE",
+    "auto": "graph.evaluate.auto:SUITE",
 }
 """Name -> "module:object" of a suite; imported when it is asked for."""
 

@@ -29,7 +29,7 @@ from tools.stats import paired_bootstrap, prompts_needed
 
 SELECTORS = ("ucb", "greedy", "epsilon")
 BATCHES = (1, 3, 5)
-RUNS, RUNS_FULL = 1, 3
+RUNS, RUNS_FULL = 3, 6
 PROMPTS, PROMPTS_FULL = 30, 60
 SEEDS = 2
 DEVELOPMENT = 40

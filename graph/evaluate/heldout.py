@@ -23,9 +23,14 @@ Emit = Callable[[dict[str, Any]], None]
 
 def heldout_prompts(context: Context, count: int) -> list[str]:
     """The first `count` prompts of the card's held-out set. Raises BadInput where the checkpoint brings none."""
-    name = context.card.document.get("prompts", {}).get("heldout")
+    return card_prompts(context, "heldout", count)
+
+
+def card_prompts(context: Context, key: str, count: int) -> list[str]:
+    """The first `count` prompts of the set that the card calls `key`. Raises BadInput where the checkpoint brings none."""
+    name = context.card.document.get("prompts", {}).get(key)
     if not name:
-        raise BadInput(f"{context.evaluator.model.name} brings no held-out prompts (card.json, prompts.heldout)")
+        raise BadInput(f"{context.evaluator.model.name} brings no {key.replace('heldout', 'held-out')} prompts (card.json, prompts.{key})")
     rows = context.card.path(name).read_text(encoding="utf-8").splitlines()
     return [str(json.loads(row)["prompt"]) for row in rows if row.strip()][:count]
 

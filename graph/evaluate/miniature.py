@@ -1,6 +1,7 @@
-"""How faithful a checkpoint is to plain prompts, by its judge, and what good modifiers do against its defects.
+"""How faithful a checkpoint is to plain prompts, by its judge, what good modifiers do against its defects, and what is to be won on it.
 
-Works on any checkpoint whose card brings a judge, held-out prompts and a list of good and bad tags.
+Works on any checkpoint whose card brings a judge, held-out prompts and a list of good and bad tags; rows of numbers,
+styles and headroom where it brings their prompts too.
 """
 
 from __future__ import annotations
@@ -8,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
+
+from graph.evaluate import headroom, style_rows
 from graph.evaluate.base import Emit, Row, Target
-from graph.evaluate.heldout import heldout_prompts, interval_of_rows, report_seeds, verdicts
+from graph.evaluate.heldout import card_prompts, heldout_prompts, interval_of_rows, report_seeds, verdicts
 from graph.state import Context
 from promptdb.errors import BadInput
 from promptdb.records import Conditioning
@@ -18,26 +22,34 @@ from tools.stats import Interval
 
 SEEDS = 4
 PROMPTS, PROMPTS_FULL = 100, 200
+LARGE = 160  # things that a checkpoint draws, from which on more is asked of it
+COUNTED, COUNTED_FULL = 40, 200  # prompts that ask for a number
 
-FAITHFUL: dict[str, Target | None] = {
-    "single object right": Target(">=", 0.5),
-    "both objects right": None,
-    "colour right, given the object": None,
-    "relation right, given both objects": None,
-    "background right": Target(">=", 0.8),
-    "style right": Target(">=", 0.8),
+# What is asked of a small world's checkpoint, and of a large one's.
+FAITHFUL: dict[str, tuple[float, float]] = {
+    "single object right": (0.80, 0.95),
+    "both objects right": (0.55, 0.85),
+    "colour right, given the object": (0.75, 0.93),
+    "relation right, given both objects": (0.75, 0.92),
+    "background right": (0.90, 0.97),
+    "style right": (0.90, 0.97),
 }
+DEFECTS_LOWERED = (0.40, 0.60)
+STYLES_RECOGNISED = (0.80, 0.95)
+JUDGE_HEAD = 0.97
+PREFERENCE_RIGHT, VARIANTS_RIGHT = 0.90, 0.85
 
 
 class MiniatureSuite:
-    """Rows: share right per attribute on plain prompts; change of the defect rate by good tags, and by bad tags as the negative prompt;
-    the judge's own accuracy on renders, as measured when it was trained."""
+    """Rows: share right per attribute on plain prompts and on those of a number; the defect rate and by how much good tags, and bad tags as
+    the negative prompt, lower it; styles; headroom; and from the card what scorers and judge reached on renders when they were trained."""
 
     name: ClassVar[str] = "miniature"
-    summary: ClassVar[str] = "is what is asked for in the picture, and do modifiers act?"
+    summary: ClassVar[str] = "is what is asked for in the picture, do modifiers act, and is there anything to be won?"
 
     def pictures(self, context: Context, full: bool) -> int:
-        return 3 * SEEDS * len(heldout_prompts(context, PROMPTS_FULL if full else PROMPTS))
+        sets = 3 * SEEDS * len(heldout_prompts(context, PROMPTS_FULL if full else PROMPTS)) + SEEDS * (COUNTED_FULL if full else COUNTED)
+        return sets + style_rows.pictures(context, full) + headroom.pictures(context, full)
 
     def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
         prompts = heldout_prompts(context, PROMPTS_FULL if full else PROMPTS)
@@ -45,23 +57,29 @@ class MiniatureSuite:
         tags = context.card.document.get("tags")
         if not tags:
             raise BadInput(f"{context.evaluator.model.name} says nothing of good and bad tags (card.json, tags)")
+        large = len(context.card.document.get("nouns", ())) >= LARGE
         plain = verdicts(context, prompts, [Conditioning(text) for text in prompts], seeds, emit)
         good = verdicts(context, prompts, [Conditioning(f"{text}, {tags['positive']}") for text in prompts], seeds, emit)
         without = verdicts(context, prompts, [Conditioning(text, tags["negative"]) for text in prompts], seeds, emit)
-        rows = faithfulness(plain, seed)
+        rows = faithfulness(plain, seed, large)
+        rows += _counting(context, full, emit)
         rows.append(_row("defect rate of plain prompts", interval_of_rows(_defects(plain), seed)))
+        rows.append(_lowered("defect rate: lowered by good tags, share", plain, good, seed, Target(">=", DEFECTS_LOWERED[large])))
         rows.append(_row("defect rate: change by good tags", interval_of_rows(_change(plain, good), seed), Target("<", 0, "hi")))
         rows.append(
             _row("defect rate: change by bad tags as negative", interval_of_rows(_change(plain, without), seed), Target("<", 0, "hi"))
         )
-        return [*rows, *_judge_rows(context)]
+        rows += style_rows.style_rows(context, full, emit, STYLES_RECOGNISED[large])
+        if "crowded.heldout" in context.card.document.get("prompts", {}):
+            rows += headroom.headroom_rows(context, full, emit)
+        return [*rows, *_card_rows(context)]
 
 
 SUITE = MiniatureSuite()
 
 
-def faithfulness(plain: Sequence[Sequence[Verdict]], seed: int) -> list[Row]:
-    """One row an attribute; pictures whose prompt does not ask for it are left out."""
+def faithfulness(plain: Sequence[Sequence[Verdict]], seed: int, large: bool = False) -> list[Row]:
+    """One row an attribute, with the target of a small or a `large` world; pictures whose prompt does not ask for it are left out."""
     single, both, colour, relation, background, style = (list[list[float]]() for _ in range(6))
     for row in plain:
         single.append([float(item.objects[0]) for item in row if len(item.objects) == 1])
@@ -71,18 +89,56 @@ def faithfulness(plain: Sequence[Sequence[Verdict]], seed: int) -> list[Row]:
         background.append([float(item.background) for item in row if item.background is not None])
         style.append([float(item.style) for item in row if item.style is not None])
     columns = (single, both, colour, relation, background, style)
-    return [_row(name, interval_of_rows(rows, seed), target) for (name, target), rows in zip(FAITHFUL.items(), columns, strict=True)]
+    return [
+        _row(name, interval_of_rows(rows, seed), Target(">=", bounds[large]))
+        for (name, bounds), rows in zip(FAITHFUL.items(), columns, strict=True)
+    ]
 
 
-def _judge_rows(context: Context) -> list[Row]:
+def _counting(context: Context, full: bool, emit: Emit) -> list[Row]:
+    """Prompts that ask for two or three of a kind, where the checkpoint brings such prompts."""
+    if "counting.heldout" not in context.card.document.get("prompts", {}):
+        return []
+    prompts = card_prompts(context, "counting.heldout", COUNTED_FULL if full else COUNTED)
+    found = verdicts(context, prompts, [Conditioning(text) for text in prompts], report_seeds(context, SEEDS), emit)
+    right = [[float(ok) for item in row for ok in item.counts if ok is not None] for row in found]
+    return [_row("number right, given the object", interval_of_rows(right, context.settings.seed))]
+
+
+def _lowered(
+    name: str, before: Sequence[Sequence[Verdict]], after: Sequence[Sequence[Verdict]], seed: int, target: Target, resamples: int = 2000
+) -> Row:
+    """By which share of itself the defect rate fell; the interval resamples whole prompts and takes the ratio each time."""
+    pairs = [
+        (np.mean(early), np.mean(late))
+        for early, late in zip(_defects(before), _defects(after), strict=True)
+        if early and len(early) == len(late)
+    ]
+    rates = np.array(pairs, np.float64).reshape(-1, 2)
+    if not len(rates) or not rates[:, 0].sum():
+        return Row(name, float("nan"), None, len(rates), target)
+    picks = np.random.default_rng(seed).integers(len(rates), size=(resamples, len(rates)))
+    resampled = rates[picks].sum(1)
+    ratios = 1 - resampled[:, 1] / np.maximum(resampled[:, 0], 1e-9)
+    lo, hi = np.quantile(ratios, [0.025, 0.975]).tolist()
+    return Row(name, float(1 - rates[:, 1].sum() / rates[:, 0].sum()), (lo, hi), len(rates), target)
+
+
+def _card_rows(context: Context) -> list[Row]:
     """From the card: what the recipe measured on fresh renders, which need the emoji font. `object_exact` (every one of all nouns right at
     once) is no question that anybody asks, so it is told without a target."""
     measured = context.card.document.get("measured", {})
     heads, count = measured.get("judge_on_renders", {}), int(measured.get("fresh_scenes", 0))
-    return [
-        Row(f"judge on fresh renders: {head}", float(value), None, count, None if head == "object_exact" else Target(">=", 0.95))
+    rows = [
+        Row(f"judge on fresh renders: {head}", float(value), None, count, None if head == "object_exact" else Target(">=", JUDGE_HEAD))
         for head, value in heads.items()
     ]
+    if "alignment_variants" in measured:
+        name = "alignment on fresh renders: right one of 16 that differ in one attribute"
+        rows.append(Row(name, float(measured["alignment_variants"]), None, count, Target(">=", VARIANTS_RIGHT)))
+    if pairs := measured.get("preference_pairs_right"):
+        rows.append(Row("preference on fresh renders: pairs right", float(pairs["pairs"]), None, count, Target(">=", PREFERENCE_RIGHT)))
+    return rows
 
 
 def _defects(rows: Sequence[Sequence[Verdict]]) -> list[list[float]]:

@@ -52,7 +52,7 @@ def added(given_facts: dict[str, Any]) -> set[str]:
 
 def test_the_description_stays_and_shared_tags_follow_most_voted_first():
     positive, negative = variants(facts())[0]
-    assert positive == "a red cat on a chair, best quality, masterpiece, sharp focus, warm light, oil painting"
+    assert positive == "a red cat on a chair, best quality, masterpiece, sharp focus"
     assert negative == "low quality, text"
 
 
@@ -62,6 +62,11 @@ def test_a_tag_needs_two_exemplars_of_different_subjects():
     assert added(facts(exemplars=same)) == set()
     other = [*same, exemplar("a pig", "pig, fluffy fur style")]
     assert added(facts(exemplars=other)) == {"fluffy fur style"}
+
+
+def test_where_nothing_recurs_single_words_of_quality_are_taken_and_nothing_else():
+    lone = [exemplar("a fox", "a fox, intricate, soft light"), exemplar("a hen", "a hen, highly detailed, oil painting, red roof")]
+    assert added(facts(exemplars=lone)) == {"intricate", "highly detailed"}
 
 
 def test_without_a_description_the_first_keyword_is_an_exemplars_subject():

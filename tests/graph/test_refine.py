@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,13 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from graph.intent import witness
 from graph.plan import plan_images
 from graph.sessions import stream_refine
 from graph.settings import HELDOUT_FROM, Settings
 from promptdb.errors import BadInput
-from promptdb.records import Conditioning
+from promptdb.records import Conditioning, Drawing
 from tests.doubles import FakeImageModel, FakeScorer, hashed_value, value_of
 from tests.graph.stage import PROMPT, VARIANTS, likes, refined, run_of, stage
+from tools.diffusion.card import Card
 
 
 def test_a_better_prompt_is_found_and_returned_with_an_interval_above_zero(tmp_path: Path) -> None:
@@ -75,6 +79,40 @@ def test_scorers_that_took_no_part_and_the_judge_are_always_reported(tmp_path: P
     state, _ = refined(stage(tmp_path, scorers=scorers))
     assert list(state["outcome"]["scores"]) == ["liking", "likeness", "truth"]
     assert calls["truth"] == 16  # the held-out pictures, and none of the search
+
+
+def shows(word: str) -> Callable[[Drawing], float]:
+    """Drawings that please by any word and show what was asked unless the prompt has `word`."""
+    return lambda drawing: (0.2 if word in drawing.conditioning.text else 0.7) + 0.01 * hashed_value(drawing)
+
+
+def test_a_candidate_that_shows_less_of_what_was_asked_cannot_win(tmp_path: Path) -> None:
+    def liking(image, text):
+        return 1 - value_of(image)  # the prettier, the less it shows
+
+    scorers = [FakeScorer("liking", liking), FakeScorer("clip"), FakeScorer("truth", held_out=True)]
+    state, _ = refined(stage(tmp_path, FakeImageModel(shows("sharp")), scorers=scorers))
+    sharp = Conditioning("a red apple, sharp focus", "blurry").id
+    assert next(iter(state["search"])) == sharp and sharp in state["unfaithful"]
+    assert state["best"] != sharp
+
+
+def test_where_every_candidate_shows_less_the_users_prompt_is_returned(tmp_path: Path) -> None:
+    def liking(image, text):
+        return 1 - value_of(image)
+
+    scorers = [FakeScorer("liking", liking), FakeScorer("clip")]
+    state, _ = refined(stage(tmp_path, FakeImageModel(shows(",")), scorers=scorers))
+    assert len(state["unfaithful"]) == 3 and state["best"] is None
+    assert not state["outcome"]["improved"] and state["outcome"]["result"]["conditioning"] == {"text": PROMPT}
+
+
+def test_the_card_names_the_witness_and_the_objective_never_is_it(tmp_path: Path) -> None:
+    scorers = [FakeScorer("clip"), FakeScorer("likeness"), FakeScorer("truth", held_out=True)]
+    context = stage(tmp_path, scorers=scorers)
+    assert witness(context) is None
+    assert witness(replace(context, card=Card(intent="likeness"))).name == "likeness"
+    assert witness(replace(context, card=Card(intent="truth"))) is None
 
 
 def test_where_lower_is_better_a_fall_is_the_gain(tmp_path: Path) -> None:
@@ -176,7 +214,8 @@ def test_state_is_plain_data_and_small(tmp_path: Path) -> None:
 def test_the_path_tells_every_node_with_its_time(tmp_path: Path) -> None:
     state, events = refined(stage(tmp_path))
     nodes = [row["node"] for row in state["path"]]
-    assert nodes == ["retrieve", "rewrite", "adapter", "df-prompt", "dpo-diff", "gather", "search", "select", "heldout", "finish"]
+    slices = ["allot", "rewrite", "weigh", "allot"]
+    assert nodes == ["retrieve", *slices, "gather", "search", "select", "heldout", "finish"]
     assert nodes == [event["node"] for event in events if event["kind"] == "node" and event["phase"] == "end"]
     assert all(row["seconds"] >= 0 for row in state["path"])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graph.tool_nodes import METHODS, TOOLS, asked_tools, check_method, out_of_reach
+from graph.tool_nodes import METHODS, TOOLS, asked_tools, check_method
 from promptdb.errors import BadInput
 from promptdb.records import Conditioning
 from tests.doubles import FakeImageModel
@@ -45,9 +45,12 @@ def test_auto_calls_every_solver_and_the_others_only_themselves() -> None:
 def test_a_solver_starts_from_the_rewrites_and_its_candidate_can_win(tmp_path: Path) -> None:
     painter = Painter(["a red apple, painted by hand"])
     state, _ = refined(stage(tmp_path, FakeImageModel(likes("painted")), solvers={"adapter": lambda: painter}))
-    (task,) = painter.tasks
+    task = painter.tasks[0]
     assert task.reference == PROMPT and task.seeds == (0, 1)
-    assert task.start[0].text == "a red apple, sharp focus"
+    texts = {item.text for item in task.start}
+    assert {PROMPT, "a red apple, sharp focus"} <= texts
+    scores = state["search"]
+    assert [item.id for item in task.start] == [key for key in scores if key in {item.id for item in task.start}]  # best first
     assert state["outcome"]["improved"] and state["outcome"]["result"]["origin"] == "adapter"
 
 
@@ -74,19 +77,6 @@ def test_a_solver_cannot_spend_what_search_and_check_need(tmp_path: Path) -> Non
     assert any("adapter ended early" in text for text in state["warnings"])
     assert state["outcome"]["scores"]["liking"]["n"] == 4
     assert context.evaluator.budget.spent["images"] <= context.settings.budget
-
-
-def test_under_auto_solvers_share_and_leave_the_search_of_what_is_there(tmp_path: Path) -> None:
-    greedy = {name: Painter([], draws=100) for name in ("df-prompt", "dpo-diff")}
-    context = stage(tmp_path, solvers={name: (lambda tool=tool: tool) for name, tool in greedy.items()}, heldout_seeds=4)
-    state, _ = refined(context)
-    assert sum("ended early" in text for text in state["warnings"]) == 2
-    assert not any("were not searched" in text for text in state["warnings"])
-    rest = 64 - 2 * (4 + 2) - 3 * 2
-    assert [out_of_reach(context, "auto", name, 3) for name in ("df-prompt", "dpo-diff")] == [64 - rest, 64 - rest]
-    fresh = stage(tmp_path / "fresh", solvers=context.solvers, heldout_seeds=4)
-    assert out_of_reach(fresh, "auto", "df-prompt", 3) == 64 - rest + rest // 2
-    assert out_of_reach(fresh, "df-prompt", "df-prompt", 3) == 12
 
 
 def test_proposals_that_lost_a_pin_are_refused(tmp_path: Path) -> None:

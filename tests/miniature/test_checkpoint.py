@@ -14,12 +14,14 @@ from promptdb.errors import BadInput
 from promptdb.records import Conditioning, Drawing
 from tools.diffusion.checkpoint import Checkpoint, open_checkpoint
 from tools.diffusion.sampler import Sampler
+from tools.miniature.style_specs import SPECS
 from tools.miniature.train import WEIGHTS, train
+from tools.miniature.vocabulary import WORLD
 from tools.scoring.asked import World
 from tools.scoring.base import Scorer
 from tools.scoring.registry import open_scorer
 
-MEGABYTES = 25
+MEGABYTES = 60
 PROMPTS = ["a red car on a beach", "a penguin in the snow, watercolor", "a cat above a blue bus"]
 
 
@@ -88,7 +90,7 @@ def test_the_card_says_how_its_parts_were_made_and_what_they_reached(miniature: 
 def test_the_judge_is_right_in_19_of_20_questions_of_every_kind(miniature: Checkpoint) -> None:
     heads = dict(miniature.card.document["measured"]["judge_on_renders"])
     assert 0 < heads.pop("object_exact") <= 1
-    assert set(heads) == {"object", "colour", "relation", "background", "style", "defects"}
+    assert set(heads) - {"count"} == {"object", "colour", "relation", "background", "style", "defects"}
     assert min(heads.values()) >= 0.95, heads
 
 
@@ -108,7 +110,7 @@ def test_a_recipe_that_is_not_there_is_refused_before_anything_is_written(tmp_pa
 
 
 UNET_FILE = "diffusion_pytorch_model.safetensors"
-KEEP = ("vae", "text_encoder", "alignment", "judge", "preference")
+KEEP = ("vae", "text_encoder", "alignment", "judge", "preference", "styles")
 
 
 @pytest.mark.slow
@@ -118,12 +120,21 @@ def test_the_recipe_runs_from_nothing_to_a_checkpoint_that_opens(tmp_path: Path)
     opened = open_checkpoint(str(tmp_path / "out"), "cpu")
     assert {open_scorer(name, opened).name for name in opened.card.scorers} == {"preference", "alignment", "aesthetic", "judge"}
     assert (tmp_path / "work" / "samples.png").is_file()
+    card = opened.card.document
+    assert {name: entry["split"] for name, entry in card["styles"].items()} == {spec.name: spec.split for spec in SPECS}
+    assert all(opened.card.path(file).is_file() for file in card["prompts"].values())
+    assert open_checkpoint(f"{tmp_path / 'out'}:{SPECS[-1].name}", "cpu").fingerprint != opened.fingerprint
+    assert card["world"] == WORLD
 
+    style = tmp_path / "out" / "styles" / "neon" / "pytorch_lora_weights.safetensors"
+    kept_style = load_file(style)
     before = load_file(tmp_path / "out" / "judge" / "judge.safetensors"), load_file(tmp_path / "out" / "unet" / UNET_FILE)
     train(out=tmp_path / "out", work=tmp_path / "again", seed=1, keep=KEEP, share=0.0003, say=lambda text: None)
     after = load_file(tmp_path / "out" / "judge" / "judge.safetensors"), load_file(tmp_path / "out" / "unet" / UNET_FILE)
     assert not [path for path in (tmp_path / "out").rglob("*.json") if str(tmp_path) in path.read_text(encoding="utf-8")]
     assert all(torch.equal(before[0][name], after[0][name]) for name in before[0])
+    again = load_file(style)
+    assert kept_style.keys() == again.keys() and all(torch.equal(kept_style[name], again[name]) for name in again)
     assert not all(torch.equal(before[1][name], after[1][name]) for name in before[1])
     assert json.loads((tmp_path / "out" / "card.json").read_text())["recipe"]["kept"] == sorted(KEEP)
     assert not list((tmp_path / "again").glob("vae*"))

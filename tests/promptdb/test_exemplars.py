@@ -80,3 +80,10 @@ def test_a_gain_is_measured_in_its_own_spread_and_positive_when_better() -> None
     assert effect(1.0, [0.999, 1.001], 100, True) == 5.0
     for nothing in ((0.2, None, 4), (0.2, [0.2, 0.2], 4), (0.2, [0.1, 0.3], 1), (float("nan"), [0.1, 0.3], 4)):
         assert effect(*nothing, higher_is_better=True) is None
+
+
+def test_prompts_that_show_little_manner_are_taken_only_where_too_few_show_more(db: PromptDB) -> None:
+    rich = [form(f"a zebra on hill {number}", "oil painting, soft light, highly detailed") for number in range(2)]
+    db.add_prompts([*rich, form("a zebra", "by the river, Africa"), form("a zebra in a field", "grass, Africa")])
+    assert {item.prompt.id for item in exemplars(db, "a zebra", 2)} == {item.id for item in rich}
+    assert len(exemplars(db, "a zebra", 4)) == 4

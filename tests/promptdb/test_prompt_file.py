@@ -57,6 +57,11 @@ def test_a_file_without_prompts_is_refused_in_one_line(tmp_path: Path, content: 
     assert "\n" not in str(caught.value)
 
 
+def test_a_binary_file_is_refused_though_some_of_its_lines_would_pass_as_prompts(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no text file"):
+        read_prompts(written(tmp_path, "a.txt", b"a cat\n\x89PNG\r\n\x00\x00\na dog\n"))
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"none\.txt cannot be read"):
         read_prompts(tmp_path / "none.txt")

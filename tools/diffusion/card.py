@@ -5,7 +5,7 @@
     {"name": "miniature",
      "recommended": {"steps": 20, "guidance_scale": 5.0, "scheduler": "DDIMScheduler", "width": 64, "height": 64},
      "scorers": {"hps": {"kind": "hps", "path": "scorers/hps"}},
-     "objective": "hps", "judge": "judge", "vocabulary": "vocabulary.json"}
+     "objective": "hps", "intent": "clip", "judge": "judge", "vocabulary": "vocabulary.json"}
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ FILE_NAME = "card.json"
 class Card:
     """What `card.json` says; a field is empty or None where it says nothing.
 
-    `scorers`: scorer name -> {"kind", "path"}, the path relative to the checkpoint's folder and never outside it. `objective`
-    and `judge` are scorer names. `document`: the whole file, for parts that read keys of their own.
+    `scorers`: scorer name -> {"kind", "path"}, the path relative to the checkpoint's folder and never outside it. `objective`,
+    `intent` (which says whether a picture shows what was asked) and `judge` are scorer names. `document`: the whole file, for
+    parts that read keys of their own.
     """
 
     folder: Path | None = None
@@ -39,6 +40,7 @@ class Card:
     height: int | None = None
     scorers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     objective: str = ""
+    intent: str = ""
     judge: str = ""
     vocabulary_file: str = ""
     document: Mapping[str, Any] = field(default_factory=dict)
@@ -61,6 +63,7 @@ class Card:
             height=_count(file, recommended, "height"),
             scorers=_scorers(file, document),
             objective=_text(file, document, "objective"),
+            intent=_text(file, document, "intent"),
             judge=_text(file, document, "judge"),
             vocabulary_file=_relative(file, "vocabulary", _text(file, document, "vocabulary")),
             document=document,

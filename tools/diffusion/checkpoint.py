@@ -18,6 +18,7 @@ from tools.diffusion.card import Card
 from tools.diffusion.hub import find_folder
 from tools.diffusion.lora import add_lora, lora_file
 from tools.diffusion.parts import VOCABULARIES, load_parts
+from tools.diffusion.styles import split_style, style_card
 from tools.diffusion.weights import (
     WEIGHT_STEMS,
     check_index,
@@ -174,16 +175,19 @@ class Checkpoint:
 
 
 def open_checkpoint(name: str, device: str | torch.device | None = None, dtype: str | torch.dtype | None = None) -> Checkpoint:
-    """Open "miniature", a folder in diffusers' format, or a hub id.
+    """Open "miniature", a folder in diffusers' format, or a hub id; `name:style` adds a style that its card lists.
 
     `device`: torch's name; by default the first GPU, else the CPU. `dtype`: torch's name; by default float16 on a GPU, else float32.
     Raises BadInput, in one line, for everything that is wrong with the name, the files or the options.
     """
-    folder = find_folder(name)
+    base, style = split_style(name)
+    folder = find_folder(base)
     if not (folder / "model_index.json").exists():
         raise BadInput(f"{folder} is no checkpoint: it has no model_index.json (diffusers' folder format is read)")
     check_index(str(folder), read_json(folder / "model_index.json"))
-    card = Card.read(folder)
+    card, lora = Card.read(folder), None
+    if style:
+        card, lora = style_card(card, style, base)
     names = names_in(folder)
     weights = {part: choose_weights(str(folder), names, part) for part in WEIGHT_STEMS}
     for chosen in weights.values():
@@ -195,7 +199,7 @@ def open_checkpoint(name: str, device: str | torch.device | None = None, dtype: 
     tokenizer, text_encoder, unet, vae = load_parts(folder, {part: chosen.variant for part, chosen in weights.items()}, place, precision)
     configs = [f"{part}/config.json" for part in WEIGHT_STEMS] + ["scheduler/scheduler_config.json"]
     vocabularies = [f"tokenizer/{file}" for files in VOCABULARIES for file in files if f"tokenizer/{file}" in names]
-    return Checkpoint(
+    checkpoint = Checkpoint(
         name=name,
         folder=folder,
         fingerprint=fingerprint(folder, [*(file for chosen in weights.values() for file in chosen.files), *configs, *vocabularies]),
@@ -208,6 +212,9 @@ def open_checkpoint(name: str, device: str | torch.device | None = None, dtype: 
         prediction_type=scheduler_config.get("prediction_type", "epsilon"),
         card=card,
     )
+    if lora:
+        checkpoint.load_lora(lora)
+    return checkpoint
 
 
 def _scheduler_config(folder: Path) -> dict[str, Any]:

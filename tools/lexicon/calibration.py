@@ -79,18 +79,19 @@ def calibrate(
     keep = np.array([example.keep for example in examples], bool)
     if keep.all() or not keep.any():
         raise ValueError("a calibration needs substitutions of both labels")
-    cosines = _cosines(encode, examples)
-    cosines[[not gate(example) for example in examples]] = -np.inf
+    found = cosines(encode, examples)
+    found[[not gate(example) for example in examples]] = -np.inf
     allowed = int(np.floor(false_accepts * np.count_nonzero(~keep) + 1e-9))
     # At most `allowed` changing examples may lie at or above the threshold: it must exceed the next one.
-    barrier = np.sort(cosines[~keep])[::-1][allowed] if allowed < np.count_nonzero(~keep) else -np.inf
-    above = cosines[(cosines > barrier) & np.isfinite(cosines)]
+    barrier = np.sort(found[~keep])[::-1][allowed] if allowed < np.count_nonzero(~keep) else -np.inf
+    above = found[(found > barrier) & np.isfinite(found)]
     threshold = float(above.min()) if len(above) else float(np.nextafter(max(barrier, 1.0), 2.0))
-    passed = cosines >= threshold
+    passed = found >= threshold
     return Calibration(threshold, float(passed.mean()), float(passed[keep].mean()), float(passed[~keep].mean()), len(examples))
 
 
-def _cosines(encode: Encode, examples: Sequence[Substitution]) -> np.ndarray:
+def cosines(encode: Encode, examples: Sequence[Substitution]) -> np.ndarray:
+    """(examples,) of each prompt and its changed form."""
     texts = list(dict.fromkeys(text for example in examples for text in (example.prompt, example.changed)))
     vectors = np.asarray(encode(texts), np.float64)
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

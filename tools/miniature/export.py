@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tools.miniature.clip import MEAN, STD
+from tools.miniature.prompt_sets import write_sets
 from tools.miniature.prompts import write_heldout
+from tools.miniature.style_specs import SPECS, manual_prompts
+from tools.miniature.style_training import save_style
 from tools.miniature.unet import new_scheduler
-from tools.miniature.vocabulary import NOUNS
+from tools.miniature.vocabulary import NOUNS, WORLD
 from tools.miniature.world_file import write_world
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
@@ -42,6 +46,7 @@ class Parts:
     aesthetic: tuple[np.ndarray, float]
     judge: JudgeNetwork
     nouns: int
+    styles: Mapping[str, Mapping[str, Mapping[str, torch.Tensor]]]
 
 
 def export(parts: Parts, folder: Path, facts: Mapping[str, Any]) -> None:
@@ -60,8 +65,11 @@ def export(parts: Parts, folder: Path, facts: Mapping[str, Any]) -> None:
     _export_clip(parts.preference, parts.tokenizer, aside / "scorers" / "preference")
     _export_head(parts.aesthetic, aside / "scorers" / "aesthetic")
     export_judge(parts.judge, parts.nouns, aside / "judge")
-    write_heldout(aside / "prompts" / "heldout.jsonl", facts["recipe"]["seed"], parts.nouns)
-    _write(aside / "card.json", _card(parts.nouns, facts))
+    seed = facts["recipe"]["seed"]
+    write_heldout(aside / "prompts" / "heldout.jsonl", seed, parts.nouns)
+    sets = write_sets(aside / "prompts", seed, parts.nouns)
+    styles = _export_styles(parts, aside / "styles", seed)
+    _write(aside / "card.json", {**_card(parts.nouns, sets), "styles": styles, **facts})
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
 
@@ -89,7 +97,7 @@ def _model_index() -> dict[str, Any]:
     }
 
 
-def _card(nouns: int, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _card(nouns: int, sets: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": "miniature",
         "recommended": {"steps": STEPS, "guidance_scale": GUIDANCE, "scheduler": "DDIMScheduler", "width": 64, "height": 64},
@@ -99,14 +107,29 @@ def _card(nouns: int, facts: Mapping[str, Any]) -> dict[str, Any]:
             "aesthetic": {"kind": "aesthetic", "path": "scorers/aesthetic", "clip": "scorers/alignment"},
             "judge": {"kind": "judge", "path": "judge"},
         },
+        "world": WORLD,
         "objective": "preference",
+        "intent": "alignment",
         "judge": "judge",
         "vocabulary": "judge/world.json",
-        "prompts": {"heldout": "prompts/heldout.jsonl"},
+        "prompts": {"heldout": "prompts/heldout.jsonl", **{name: f"prompts/{file}" for name, file in sets.items()}},
         "tags": {"positive": POSITIVE, "negative": NEGATIVE},
         "nouns": [noun.name for noun in NOUNS[:nouns]],
-        **facts,
     }
+
+
+def _export_styles(parts: Parts, folder: Path, seed: int) -> dict[str, Any]:
+    """Every style's LoRA and manual prompts; returns what the card lists of them."""
+    listed = {}
+    for spec in SPECS:
+        save_style(parts.styles[spec.name], folder / spec.name)
+        rows = manual_prompts(spec, seed, parts.nouns)
+        (folder / spec.name / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        listed[spec.name] = {
+            "lora": f"styles/{spec.name}", "prompts": f"styles/{spec.name}/prompts.jsonl", "split": spec.split, "kin": spec.kin,
+            "looks": list(spec.looks), "triggers": list(spec.triggers),
+        }  # fmt: skip
+    return listed
 
 
 def _export_clip(model: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:

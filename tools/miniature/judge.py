@@ -11,9 +11,10 @@ import numpy as np
 
 from tools.miniature.dataset import Dataset
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
+from tools.miniature.reading import UNSAID
 from tools.miniature.scene import SIDE, Scene
 from tools.miniature.vae import kept_reconstructions
-from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, DEFECTS, NOUNS, STYLES
+from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, COUNT_WORDS, DEFECTS, LOOKS, NOUNS, STYLES
 
 if TYPE_CHECKING:
     import torch
@@ -21,21 +22,26 @@ if TYPE_CHECKING:
 
     from tools.scoring.judge_network import JudgeNetwork, Seen
 
+HEADS = ("object", "object_exact", "colour", "count", "relation", "background", "style", "defects")
 RECONSTRUCTED = 0.6  # share of training pictures that went through the autoencoder, as generated ones do
 
+LOOKED = 1 / 6  # share of training pictures in the look of a style checkpoint
+PAINTED = (*STYLES, *LOOKS)  # what the style head tells apart
+SEVERAL = 2.5  # what a picture of two or three of a kind counts in the number's loss: there are few of them
 MISSED = 3.0  # what a thing overlooked costs, against one seen that is not there: a prompt asks for few of the many things
 
 
 def new_judge(nouns: int) -> JudgeNetwork:
     from tools.scoring.judge_network import JudgeNetwork
 
-    return JudgeNetwork(nouns, len(COLOURS), len(BACKGROUNDS), len(STYLES), len(DEFECTS))
+    return JudgeNetwork(nouns, len(COLOURS), len(BACKGROUNDS), len(PAINTED), len(DEFECTS), len(COUNT_WORDS) + 1)
 
 
 def train_judge(
     network: JudgeNetwork,
     vae: AutoencoderKL,
     data: Dataset,
+    looks: Dataset,
     schedule: Schedule,
     batch: int,
     work: Path,
@@ -45,28 +51,39 @@ def train_judge(
     import torch
 
     device = device_of(network)
-    reconstructed = cache(lambda: kept_reconstructions(vae, data, work, say))  # not needed where the stage is done already
+    # not needed where the stage is done already
+    reconstructed = cache(lambda: kept_reconstructions(vae, data, work, say))
+    looked = cache(lambda: kept_reconstructions(vae, looks, work, say, "looks."))
+
+    def pictures_of(
+        source: Dataset, through: Callable[[], np.ndarray], count: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, list[Scene]]:
+        rows = np.sort(rng.integers(len(source), size=count))
+        pictures, restored = np.array(source.pictures[rows]), rng.random(count) < RECONSTRUCTED
+        pictures[restored] = through()[rows[restored]]
+        return pictures, [source.scene(int(row)) for row in rows]
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
-        rows = np.sort(rng.integers(len(data), size=batch))
-        pictures = np.array(data.pictures[rows])
-        through = rng.random(batch) < RECONSTRUCTED
-        pictures[through] = reconstructed()[rows[through]]
-        pictures, shift = _shifted(pictures, rng)
+        few = round(batch * LOOKED)
+        plain, scenes = pictures_of(data, reconstructed, batch - few, rng)
+        styled, others = pictures_of(looks, looked, few, rng)
+        pictures, shift = _shifted(np.concatenate([plain, styled]), rng)
         pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().to(device) / 255
         with mixed_precision(device):
             seen = network(pixels)
-        return judge_loss(seen, [data.scene(int(row)) for row in rows], shift)
+        return judge_loss(seen, [*scenes, *others], shift)
 
     train("judge", network, loss, schedule, work, seed, say)
     network.eval()
 
 
 def judge_loss(seen: Seen, scenes: list[Scene], shift: np.ndarray) -> torch.Tensor:
-    """Sum of the heads' losses; colour and place only for things that are there. `shift` (b, 2): pixels that the picture was moved."""
+    """Sum of the heads' losses; colour and place only for things that are there, colour only where one
+    can be told. `shift` (b, 2): pixels that the picture was moved."""
     import torch
     from torch.nn import functional as F
 
+    assert seen.count is not None
     device, colours = seen.presence.device, list(COLOURS)
     presence = torch.zeros_like(seen.presence)
     rows, nouns, colour, centre = [], [], [], []
@@ -75,18 +92,23 @@ def judge_loss(seen: Seen, scenes: list[Scene], shift: np.ndarray) -> torch.Tens
             presence[row, thing.noun] = 1
             rows.append(row)
             nouns.append(thing.noun)
-            colour.append(colours.index(thing.colour) if thing.colour else len(colours))
+            colour.append(UNSAID if scene.grey else colours.index(thing.colour) if thing.colour else len(colours))
             centre.append([(thing.x + shift[row, 0]) / SIDE, (thing.y + shift[row, 1]) / SIDE])
     here = torch.tensor(rows), torch.tensor(nouns)
     background = torch.tensor([list(BACKGROUNDS).index(scene.background) for scene in scenes], device=device)
-    style = torch.tensor([list(STYLES).index(scene.style) for scene in scenes], device=device)
+    style = torch.tensor([PAINTED.index(scene.look or scene.style) for scene in scenes], device=device)
+    count = torch.tensor([scene.count - 1 for scene in scenes], device=device)
+    several = torch.tensor([1.0, *[SEVERAL] * len(COUNT_WORDS)], device=device)
+    alone = torch.tensor([float(scene.count == 1) for scene in scenes for _ in scene.things], device=device)  # a place of its own
+    far = (seen.centre[here].float() - torch.tensor(centre, device=device).clamp(0, 1)).abs().mean(1)
     defects = torch.tensor([[float(name in scene.quality.defects) for name in DEFECTS] for scene in scenes], device=device)
     return (
         F.binary_cross_entropy_with_logits(seen.presence, presence, pos_weight=torch.tensor(MISSED, device=device)) * 20
-        + F.cross_entropy(seen.colour[here].float(), torch.tensor(colour, device=device))
-        + 4 * (seen.centre[here].float() - torch.tensor(centre, device=device).clamp(0, 1)).abs().mean()
+        + F.cross_entropy(seen.colour[here].float(), torch.tensor(colour, device=device), ignore_index=UNSAID)
+        + 4 * (far * alone).sum() / alone.sum().clamp(min=1)
         + F.cross_entropy(seen.background, background)
         + F.cross_entropy(seen.style, style)
+        + F.cross_entropy(seen.count, count, weight=several)
         + 2 * F.binary_cross_entropy_with_logits(seen.defects, defects)
     )
 
@@ -95,14 +117,16 @@ def judge_accuracy(network: JudgeNetwork, scenes: list[Scene], pictures: np.ndar
     """Share right per head.
 
     `object`: the two questions of each thing that is there, is it seen, and is another of its kind (`Noun.group`) that is not there
-    not seen; `object_exact`: the pictures where no question about any noun is answered wrongly; `relation`: by predicted places.
+    not seen;
+    `colour`: of each thing whose colour can be told; `count`: of pictures of one kind; `object_exact`: the pictures where no
+    question about any noun is answered wrongly; `relation`: by predicted places.
     """
     import torch
 
     from tools.scoring.judge import relation_of
 
     colours, nouns, rng = list(COLOURS), network.sizes["nouns"], np.random.default_rng(0)
-    right: dict[str, list[bool]] = {name: [] for name in ("object", "object_exact", "colour", "relation", "background", "style", "defects")}
+    right: dict[str, list[bool]] = {name: [] for name in HEADS}
     for start in range(0, len(scenes), 256):
         part = scenes[start : start + 256]
         with torch.inference_mode():
@@ -116,15 +140,18 @@ def judge_accuracy(network: JudgeNetwork, scenes: list[Scene], pictures: np.ndar
             for thing in scene.things:
                 right["object"] += [thing.noun in found, rng.choice(absent_kin(thing.noun, there, nouns)) not in found]
                 truth = colours.index(thing.colour) if thing.colour else len(colours)
-                right["colour"].append(int(seen.colour[row, thing.noun].argmax()) == truth)
+                if not scene.grey:
+                    right["colour"].append(int(seen.colour[row, thing.noun].argmax()) == truth)
             if scene.relation:
                 first, second = (seen.centre[row, thing.noun] for thing in scene.things)
                 right["relation"].append(relation_of(*(first - second).tolist()) == scene.relation)
+            if scene.relation is None and seen.count is not None:
+                right["count"].append(int(seen.count[row].argmax()) + 1 == scene.count)
             right["background"].append(int(seen.background[row].argmax()) == list(BACKGROUNDS).index(scene.background))
-            right["style"].append(int(seen.style[row].argmax()) == list(STYLES).index(scene.style))
+            right["style"].append(int(seen.style[row].argmax()) == PAINTED.index(scene.look or scene.style))
             shown = [name for name, logit in zip(DEFECTS, seen.defects[row].tolist(), strict=True) if logit > 0]
             right["defects"] += [(name in shown) == (name in scene.quality.defects) for name in DEFECTS]
-    return {name: float(np.mean(values)) for name, values in right.items()}
+    return {name: float(np.mean(values)) for name, values in right.items() if values}
 
 
 def absent_kin(noun: int, there: set[int], nouns: int) -> list[int]:

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError
+
 from promptdb.errors import BadInput
+from tools.diffusion.lora import SAVED_AS
+from tools.miniature.style_specs import SPECS
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +38,25 @@ class Kept:
             return _LOADERS[stage](self.folder).float().eval()
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise BadInput(f"the {stage} of the checkpoint in {self.folder} cannot be kept: {str(error).splitlines()[0]}") from error
+
+    def styles(self) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
+        """LoRA weights of every style, as the recipe's stage of that name makes them."""
+        from safetensors.torch import load_file
+
+        styles = {}
+        for spec in SPECS:
+            file = self.folder / "styles" / spec.name / SAVED_AS
+            try:
+                weights = load_file(file)
+            except (OSError, SafetensorError) as error:
+                raise BadInput(
+                    f"the styles of the checkpoint in {self.folder} cannot be kept: {file.name} of {spec.name}: {error}"
+                ) from error
+            styles[spec.name] = {
+                part: {name.removeprefix(f"{part}."): value for name, value in weights.items() if name.startswith(f"{part}.")}
+                for part in ("unet", "text_encoder")
+            }
+        return styles
 
 
 def _vae(folder: Path) -> torch.nn.Module:

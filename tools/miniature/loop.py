@@ -7,15 +7,15 @@ to disk every minute, written aside and renamed, so that a kill never leaves a b
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tools.miniature.files import save_whole
 from tools.miniature.optimizers import Optimizers, adamw
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def train(
             raise FloatingPointError(f"{name}: the loss is {losses[-1]} at step {step}")
         now = time.monotonic()
         if now - saved > SAVE_SECONDS:
-            _save({"module": module.state_dict(), "optimizer": optimizer.state_dict(), "averaged": averaged, "step": step + 1}, part)
+            save_whole({"module": module.state_dict(), "optimizer": optimizer.state_dict(), "averaged": averaged, "step": step + 1}, part)
             saved = now
             left = (now - started) / (step + 1 - first) * (schedule.steps - step - 1)
             say(f"{name}: step {step + 1} of {schedule.steps}, loss {np.mean(losses[-200:]):.4f}, {left / 60:.0f} min left")
@@ -100,7 +100,7 @@ def train(
         with torch.no_grad():
             for weight, mean in zip(weights, averaged, strict=True):
                 weight.copy_(mean)
-    _save(module.state_dict(), done)
+    save_whole(module.state_dict(), done)
     part.unlink(missing_ok=True)
     say(f"{name}: done, loss {np.mean(losses[-200:]) if losses else float('nan'):.4f}, {(time.monotonic() - started) / 60:.1f} min")
 
@@ -118,11 +118,3 @@ def mixed_precision(device: torch.device) -> torch.autocast:
 
 def _mix(seed: int, name: str, step: int) -> int:
     return int.from_bytes(f"{name}".encode(), "little") % (2**31 - 1) ^ (seed * 1_000_003 + step * 97) % (2**31)
-
-
-def _save(state: dict[str, Any], path: Path) -> None:
-    import torch
-
-    aside = path.with_suffix(".tmp")
-    torch.save(state, aside)
-    os.replace(aside, path)

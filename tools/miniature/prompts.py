@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.miniature.captions import caption
+from tools.miniature.captions import CONTENT, caption
+from tools.miniature.professional import professional_form
 from tools.miniature.scene import Quality, Scene, draw_scene
-from tools.miniature.vocabulary import GOOD, HARMFUL, MODIFIERS, PLACEBO
 
 NAIVE, PER_NAIVE = 150, 8
 
@@ -27,7 +27,7 @@ def naive_prompts(seed: int, nouns: int, count: int) -> list[str]:
 def _contents(seed: int, nouns: int, tries: int = 4000) -> Iterator[str]:
     rng = np.random.default_rng([seed, 1701])
     for _ in range(tries):
-        yield caption(_plain(draw_scene(rng, nouns, photo_share=0.75)), rng, modifiers=False)
+        yield caption(_plain(draw_scene(rng, nouns, photo_share=0.75)), rng, CONTENT)
 
 
 def _plain(scene: Scene) -> Scene:
@@ -37,18 +37,7 @@ def _plain(scene: Scene) -> Scene:
 def professional_prompts(seed: int, nouns: int) -> list[dict[str, str]]:
     """`PER_NAIVE` professional forms of each of `NAIVE` naive prompts: {text, subject, negative, source}."""
     rng = np.random.default_rng([seed, 1702])
-    rows = []
-    for subject in naive_prompts(seed, nouns, NAIVE):
-        for _ in range(PER_NAIVE):
-            groups = rng.permutation(GOOD)[: int(rng.integers(2, 6))]
-            tags = [str(rng.choice(MODIFIERS[name])) for name in groups]
-            tags += [str(word) for word in rng.permutation(PLACEBO)[: int(rng.integers(0, 4))]]
-            if rng.random() < 0.06:
-                tags.append(str(rng.choice(MODIFIERS[str(rng.choice(HARMFUL))])))
-            tags = [str(tag) for tag in rng.permutation(tags)]
-            against = [str(rng.choice(MODIFIERS[name])) for name in rng.permutation(HARMFUL)[: int(rng.integers(2, 6))]]
-            rows.append({"text": ", ".join([subject, *tags]), "subject": subject, "negative": ", ".join(against), "source": "miniature"})
-    return rows
+    return [professional_form(subject, rng) for subject in naive_prompts(seed, nouns, NAIVE) for _ in range(PER_NAIVE)]
 
 
 def heldout_prompts(seed: int, nouns: int, count: int) -> list[str]:

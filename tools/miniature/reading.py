@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tools.miniature.captions import caption
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
+from tools.miniature.nouns import NOUNS, plural
+from tools.miniature.optimizers import muon
 from tools.miniature.scene import Scene, Thing, draw_scene
 from tools.miniature.tokenizer import tokens
-from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, MODIFIERS, NOUNS, RELATIONS, SIZES, STYLES
+from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, COUNT_WORDS, MODIFIERS, RELATIONS, SIZES, STYLES
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 WINDOW = 3  # tokens that must stay readable at each place: itself and the two before it
 TOKENS = 384  # of a batch, at which that is asked: a head over the whole vocabulary is the dear part
+APART = ("embedding", "heads")  # for AdamW; after 150 steps Muon reads the second noun in 51 % of captions, AdamW for everything in 8 %
 UNSAID = -100  # cross_entropy's label for what counts neither way
 
 
@@ -33,7 +36,7 @@ def fields(nouns: int) -> dict[str, int]:
     """What an end mark is asked, one choice each, and of how many: the last choice of each is 'none'."""
     thing = {"noun": nouns + 1, "colour": len(COLOURS) + 1, "size": len(SIZES) + 1}
     things = {f"{place} {name}": count for place in ("first", "second") for name, count in thing.items()}
-    return {**things, "relation": len(RELATIONS) + 1, "background": len(BACKGROUNDS), "style": len(STYLES)}
+    return {**things, "count": len(COUNT_WORDS) + 1, "relation": len(RELATIONS) + 1, "background": len(BACKGROUNDS), "style": len(STYLES)}
 
 
 def answers(scene: Scene, text: str, nouns: int, rare: bool) -> list[int]:
@@ -43,6 +46,7 @@ def answers(scene: Scene, text: str, nouns: int, rare: bool) -> list[int]:
     return [
         *_thing_answers(first, text, nouns, rare),
         *_thing_answers(second, text, nouns, rare),
+        scene.count - 1,
         relation,
         list(BACKGROUNDS).index(scene.background),
         list(STYLES).index(scene.style),
@@ -52,14 +56,16 @@ def answers(scene: Scene, text: str, nouns: int, rare: bool) -> list[int]:
 def _thing_answers(thing: Thing | None, text: str, nouns: int, rare: bool) -> tuple[int, int, int]:
     if thing is None:
         return nouns, len(COLOURS), len(SIZES)
-    said = rare or NOUNS[thing.noun].name in text
+    name = NOUNS[thing.noun].name
+    said = rare or name in text or plural(name) in text
     colour = list(COLOURS).index(thing.colour) if thing.colour else len(COLOURS)
     return thing.noun if said else UNSAID, colour, SIZES.index(thing.size) if thing.size else len(SIZES)
 
 
 def said_modifiers(text: str) -> list[float]:
     """Multi-hot over MODIFIERS: which of them the text names."""
-    return [float(any(phrase in text for phrase in phrases)) for phrases in MODIFIERS.values()]
+    tags = set(text.split(", "))
+    return [float(not tags.isdisjoint(phrases)) for phrases in MODIFIERS.values()]
 
 
 class Reader:
@@ -78,12 +84,14 @@ class Reader:
             }
         )
 
-    def loss(self, output: Any, read: dict[str, torch.Tensor], scenes: Sequence[Scene], texts: Sequence[str]) -> torch.Tensor:
-        """`output`: the text tower's, of `read`, the tokens of `texts`."""
+    def loss(
+        self, states: tuple[torch.Tensor, torch.Tensor], read: dict[str, torch.Tensor], scenes: Sequence[Scene], texts: Sequence[str]
+    ) -> torch.Tensor:
+        """`states`: the text tower's at every token and at the end mark, of `read`, the tokens of `texts`."""
         import torch
         from torch.nn import functional as F
 
-        end = output.pooler_output
+        every, end = states
         truth = torch.tensor(
             [answers(scene, text, self.nouns, self.rare) for scene, text in zip(scenes, texts, strict=True)], device=end.device
         )
@@ -91,7 +99,7 @@ class Reader:
         parse = sum(F.cross_entropy(logits.float(), truth[:, place], ignore_index=UNSAID) for place, logits in enumerate(said))
         modifiers = torch.tensor([said_modifiers(text) for text in texts], device=end.device)
         named = F.binary_cross_entropy_with_logits(self.heads["modifiers"](end).float(), modifiers) * len(MODIFIERS)
-        return parse + named + self._tokens(output.last_hidden_state, read["input_ids"], read["attention_mask"].bool())
+        return parse + named + self._tokens(every, read["input_ids"], read["attention_mask"].bool())
 
     def _tokens(self, states: torch.Tensor, ids: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
         """How well each token that is `there` (n, tokens) tells its own id and those of the tokens before it."""
@@ -119,6 +127,8 @@ def train_reading(
         texts = [caption(scene, rng) for scene in scenes]
         read = {key: value.to(device) for key, value in tokens(tokenizer, texts).items()}
         with mixed_precision(device):
-            return reader.loss(tower(**read), read, scenes, texts)
+            said = tower(**read)
+            return reader.loss((said.last_hidden_state, said.pooler_output), read, scenes, texts)
 
-    train(name, torch.nn.ModuleDict({"tower": tower, "heads": reader.heads}), loss, schedule, work, seed, say)
+    module = torch.nn.ModuleDict({"tower": tower, "heads": reader.heads})
+    train(name, module, loss, schedule, work, seed, say, lambda both, decay: muon(both, decay, APART))

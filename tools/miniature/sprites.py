@@ -49,11 +49,14 @@ def _font() -> ImageFont.FreeTypeFont:
 
 
 def _tint(rgb: np.ndarray, alpha: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """Repaint in one colour, keeping the sprite's own light and shade."""
+    """Repaint in one colour, keeping the sprite's own light and shade, but brought to a middle brightness: a sprite that is dark all over
+    would turn orange into brown."""
     luminance = rgb @ np.array([0.3, 0.59, 0.11], np.float32)
     inside = luminance[alpha > 0.5]
     low, high = np.quantile(inside, [0.04, 0.96]) if inside.size else (0.0, 1.0)
-    shade = ((luminance - low) / max(high - low, 0.15)).clip(0, 1)[..., None]
+    shade = ((luminance - low) / max(high - low, 0.15)).clip(0, 1)
+    middle = float(np.median(shade[alpha > 0.5])) if inside.size else 0.5
+    shade = (shade ** np.clip(np.log(0.6) / np.log(np.clip(middle, 0.02, 0.98)), 0.3, 2.0))[..., None]
     target = np.array(colour, np.float32) / 255
     dark, light = target * 0.42, target + (1 - target) * 0.3
     return dark + (light - dark) * shade

@@ -6,6 +6,8 @@ same tokens.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ import numpy as np
 
 from tools.miniature import vocabulary as words
 from tools.miniature.captions import caption
+from tools.miniature.nouns import plural
 from tools.miniature.scene import draw_scene
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 POSITIONS = 77
-SIZE = 1600  # tokens, of which 512 are single bytes and 2 the marks
+SIZE = 2200  # tokens, of which 512 are single bytes and 2 the marks
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -53,7 +56,10 @@ def kept_tokenizer(folder: Path, seed: int) -> CLIPTokenizer:
     from transformers import CLIPTokenizer
 
     if not (folder / "tokenizer.json").is_file():
-        build_tokenizer(seed).save_pretrained(folder)
+        aside = folder.with_name(f"{folder.name}.{os.getpid()}")  # renamed when it is whole, so that a kill leaves no half of one
+        build_tokenizer(seed).save_pretrained(aside)
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
     return CLIPTokenizer.from_pretrained(folder)
 
 
@@ -72,7 +78,9 @@ def _corpus(seed: int) -> Iterator[str]:
     rng = np.random.default_rng([seed, 77])
     for _ in range(20000):
         yield caption(draw_scene(rng, len(words.NOUNS)), rng)
-    for noun in words.NOUNS:
-        yield from (noun.name, *noun.rare)
-    yield from (phrase for group in words.MODIFIERS.values() for phrase in group)
-    yield from words.PLACEBO
+    for _ in range(40):  # so often that each becomes one token where there is room
+        for noun in words.NOUNS:
+            yield from (noun.name, plural(noun.name), *noun.rare)
+        yield from (phrase for group in words.MODIFIERS.values() for phrase in group)
+        yield from words.PLACEBO
+        yield from (trigger for triggers in words.TRIGGERS.values() for trigger in triggers)

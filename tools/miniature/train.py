@@ -7,91 +7,28 @@ each other may be run by several processes over one work folder (`stages`), one 
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from promptdb.errors import BadInput
+from tools.miniature.files import save_whole, write_whole
 from tools.miniature.kept import Kept
-from tools.miniature.loop import Schedule
+from tools.miniature.presets import PRESETS, STAGES, Preset, shortened
+from tools.miniature.vocabulary import WORLD
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
     from tools.miniature.dataset import Dataset
+    from tools.miniature.ranked import Pool
     from tools.scoring.judge_network import JudgeNetwork
 
 WEIGHTS = Path(__file__).parent / "weights"
-FRESH = 4000  # scenes on which scorers and judge are measured: a share near 0.95 is then known to 0.3 points
-STAGES = ("vae", "text_encoder", "alignment", "judge", "unet", "preference")
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """How much of the world and how long. `groups`: training pictures / 4; `*_batch`: pictures (preference: prompts) a step."""
-
-    nouns: int
-    groups: int
-    vae: Schedule
-    reading: Schedule
-    text_encoder: Schedule
-    alignment: Schedule
-    judge: Schedule
-    unet: Schedule
-    preference: Schedule
-    vae_batch: int = 16
-    clip_batch: int = 128
-    judge_batch: int = 32
-    unet_batch: int = 48
-    preference_prompts: int = 24
-    unet_channels: tuple[int, int, int] = (64, 96, 144)
-
-
-PRESETS = {
-    "cpu": Preset(
-        nouns=60,
-        groups=20000,
-        vae=Schedule(3300, 1.5e-3, 200, average=0.995),
-        reading=Schedule(1500, 2e-3, 100),
-        text_encoder=Schedule(400, 5e-4, 50, weight_decay=0.05),
-        alignment=Schedule(2400, 1e-3, 100, weight_decay=0.05),
-        judge=Schedule(8000, 1.5e-3, 200, average=0.998),
-        unet=Schedule(10500, 5e-3, 300, average=0.999),
-        preference=Schedule(500, 3e-4, 40, average=0.99),
-    ),
-    "gpu": Preset(
-        nouns=150,
-        groups=60000,
-        vae=Schedule(20000, 1.5e-3, 500, average=0.999),
-        reading=Schedule(8000, 2e-3, 200),
-        text_encoder=Schedule(4000, 5e-4, 200, weight_decay=0.05),
-        alignment=Schedule(12000, 1e-3, 500, weight_decay=0.05),
-        judge=Schedule(30000, 1.5e-3, 500, average=0.999),
-        unet=Schedule(30000, 5e-3, 500, average=0.9995),
-        preference=Schedule(4000, 3e-4, 200, average=0.995),
-        vae_batch=64,
-        clip_batch=512,
-        judge_batch=128,
-        unet_batch=256,
-        preference_prompts=96,
-        unet_channels=(96, 144, 216),
-    ),
-}
-
-
-def shortened(preset: Preset, share: float) -> Preset:
-    """The same recipe with `share` of every stage's steps and pictures: for trying it out."""
-    schedules = {name: getattr(preset, name) for name in (*STAGES, "reading")}
-    cut = {
-        name: replace(schedule, steps=max(2, int(schedule.steps * share)), warmup=max(1, int(schedule.warmup * share)))
-        for name, schedule in schedules.items()
-    }
-    return replace(preset, groups=max(160, int(preset.groups * share)), **cut)
 
 
 def train(
@@ -127,6 +64,7 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     out = out or WEIGHTS
     chosen = PRESETS[preset] if share == 1 else shortened(PRESETS[preset], share)
+    _begin(work, {"world": WORLD, "preset": preset, "seed": seed, "share": share})
     recipe = _Recipe(chosen, work, seed, device, say, Kept(out, tuple(keep)))
     for stage in STAGES:
         if stage in stages:
@@ -136,6 +74,18 @@ def train(
         say(f"still to be trained before the checkpoint can be written: {', '.join(missing)}")
         return
     recipe.finish(out, {"recipe": {"preset": preset, "seed": seed, "share": share, "kept": sorted(keep)}})
+
+
+def _begin(work: Path, asked: dict[str, Any]) -> None:
+    """Note in `work` what is trained there; BadInput where that is something else: its parts would be mixed with other ones in silence."""
+    note = work / "training.json"
+    if note.is_file():
+        begun = json.loads(note.read_text(encoding="utf-8"))
+        if begun != asked:
+            differs = ", ".join(f"{name} {begun.get(name)} (now {value})" for name, value in asked.items() if begun.get(name) != value)
+            raise BadInput(f"{work} holds a training of {differs}: give another --work, or --restart to throw it away")
+    else:
+        write_whole(note, json.dumps(asked) + "\n")
 
 
 class _Recipe:
@@ -150,6 +100,7 @@ class _Recipe:
         self.preset, self.work, self.seed, self.device, self.say = preset, work, seed, device, say
         self.tokenizer: CLIPTokenizer = kept_tokenizer(work / "tokenizer", seed)
         self.data: Dataset = render_dataset(work / "scenes", preset.groups, preset.nouns, seed)
+        self.looks: Dataset = render_dataset(work / "looks", max(16, preset.groups // 16), preset.nouns, seed + 1, looks=True)
         self._made: dict[str, Any] = {}
 
     def vae(self) -> AutoencoderKL:
@@ -157,7 +108,7 @@ class _Recipe:
 
         def make() -> AutoencoderKL:
             vae = self._seeded(0, new_vae)
-            train_vae(vae, self.data, self.preset.vae, self.preset.vae_batch, self.work, self.seed, self.say)
+            train_vae(vae, self.data, self.looks, self.preset.vae, self.preset.vae_batch, self.work, self.seed, self.say)
             return vae
 
         return self._once("vae", make)
@@ -194,7 +145,8 @@ class _Recipe:
 
         def make() -> JudgeNetwork:
             network = self._seeded(4, lambda: new_judge(self.preset.nouns))
-            train_judge(network, self.vae(), self.data, self.preset.judge, self.preset.judge_batch, self.work, self.seed, self.say)
+            settings = (self.preset.judge, self.preset.judge_batch, self.work, self.seed, self.say)
+            train_judge(network, self.vae(), self.data, self.looks, *settings)
             return network
 
         return self._once("judge", make)
@@ -205,39 +157,28 @@ class _Recipe:
         def make() -> CLIPModel:
             model = copy.deepcopy(self.alignment())
             settings = (self.preset.preference, self.preset.preference_prompts, self.work, self.seed, self.say)
-            train_preference(model, self.tokenizer, self.vae(), self.preset.nouns, *settings)
+            train_preference(model, self.tokenizer, self._pool, *settings)
             return model
 
         return self._once("preference", make)
 
+    def _pool(self) -> Pool:
+        from tools.miniature.ranked import kept_pool
+
+        return kept_pool(self.vae(), self.preset.pool, self.preset.nouns, self.seed, self.work, self.say)
+
+    def styles(self) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
+        """LoRA weights of every style checkpoint: {name: {unet, text_encoder}}."""
+        return self._once("styles", self._trained_styles)
+
     def finish(self, out: Path, facts: dict[str, Any]) -> None:
         """Measure the scorers on fresh scenes and write the checkpoint."""
         from tools.miniature.export import Parts, export
-        from tools.miniature.judge import judge_accuracy
-        from tools.miniature.noun_gain import noun_gain
-        from tools.miniature.preference import fit_aesthetic, preference_accuracy
-        from tools.miniature.render import render
+        from tools.miniature.measure import measured
+        from tools.miniature.preference import fit_aesthetic
         from tools.miniature.samples import sample_grid
-        from tools.miniature.scene import draw_scene
-        from tools.miniature.vae import encode, psnr, reconstruct
-        from tools.miniature.zero_shot import zero_shot
 
-        rng = np.random.default_rng([self.seed, 31337])
-        scenes = [draw_scene(rng, self.preset.nouns) for _ in range(FRESH)]
-        pictures = np.stack([render(scene) for scene in scenes])
         weight, bias, correlation = fit_aesthetic(self.alignment(), self.vae(), self.preset.nouns, self.seed)
-        latents = encode(self.vae(), pictures[:400]).to(self.device)
-        measured = {
-            "fresh_scenes": len(scenes),
-            "autoencoder_psnr_db": psnr(self.vae(), pictures[:256]),
-            "noun_gain": noun_gain(self.unet(), self.text_encoder(), self.tokenizer, scenes[:400], latents, self.preset.nouns),
-            "judge_on_renders": judge_accuracy(self.judge(), scenes, pictures),
-            "judge_on_reconstructions": judge_accuracy(self.judge(), scenes, reconstruct(self.vae(), pictures)),
-            "alignment_zero_shot": zero_shot(self.alignment(), self.tokenizer, scenes[:120], pictures[:120], self.preset.nouns),
-            "preference_pairs_right": preference_accuracy(self.preference(), self.tokenizer, self.vae(), self.preset.nouns, self.seed),
-            "aesthetic_correlation": correlation,
-        }
-        self.say(f"on fresh scenes: {measured}")
         parts = Parts(
             self.tokenizer,
             self.text_encoder(),
@@ -248,16 +189,33 @@ class _Recipe:
             (weight, bias),
             self.judge(),
             self.preset.nouns,
+            self.styles(),
         )
-        export(parts, out, {**facts, "measured": _rounded(measured)})
+        figures = {**measured(parts, self.seed), "aesthetic_correlation": round(correlation, 4)}
+        self.say(f"on fresh scenes: {figures}")
+        export(parts, out, {**facts, "measured": figures})
         sample_grid(out, self.work / "samples.png")
         self.say(f"checkpoint written to {out}; look at {self.work / 'samples.png'}")
+
+    def _trained_styles(self) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
+        from tools.miniature.style_specs import SPECS
+        from tools.miniature.style_training import merged, train_style
+
+        parts = self.unet(), self.text_encoder(), self.vae(), self.tokenizer, self.preset.nouns, self.preset.style_pictures
+        settings = (self.preset.style, self.preset.style_batch, self.work, self.seed, self.say)
+        made = {spec.name: train_style(spec, *parts, *settings) for spec in SPECS if len(spec.looks) == 1}
+        for spec in SPECS:
+            if len(spec.looks) == 2:
+                first, second = (made[look] for look in spec.looks)
+                made[spec.name] = {part: merged(first[part], second[part]) for part in first}
+        save_whole({}, self.work / "styles.done.pt")
+        return {spec.name: made[spec.name] for spec in SPECS}
 
     def _trained_clip(self, name: str, seed: int, rare: bool) -> CLIPModel:
         from tools.miniature.clip import new_clip, train_clip
 
         clip = new_clip(self.tokenizer, seed=seed).to(self.device)
-        schedules = self.preset.reading, getattr(self.preset, name)
+        schedules = self.preset.reading, self.preset.seeing if name == "alignment" else None, getattr(self.preset, name)
         train_clip(name, clip, self.tokenizer, self.data, *schedules, self.preset.clip_batch, self.work, seed, rare, self.say)
         return clip
 
@@ -267,15 +225,10 @@ class _Recipe:
         torch.manual_seed(self.seed + offset)
         return make().to(self.device)
 
+    def _kept(self, name: str) -> Any:
+        return self.kept.styles() if name == "styles" else self.kept.part(name).to(self.device)
+
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         if name not in self._made:
-            self._made[name] = self.kept.part(name).to(self.device) if name in self.kept.stages else make()
+            self._made[name] = self._kept(name) if name in self.kept.stages else make()
         return self._made[name]
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, int):
-        return value
-    return round(float(value), 4)

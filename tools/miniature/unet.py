@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tools.miniature.captions import caption
+from tools.miniature.captions import Manner, caption
 from tools.miniature.dataset import Dataset
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
 from tools.miniature.optimizers import Optimizers, muon
@@ -86,33 +86,47 @@ def train_unet(
     latents = cache(lambda: kept_latents(vae, data, work, say))  # not needed where the stage is done already
     device = device_of(unet)
     kept = new_scheduler().alphas_cumprod.to(device)
-    snr = kept / (1 - kept)
-    weight = (1 + snr).clamp(max=SNR_CAP) / (1 + snr)
     text_encoder.requires_grad_(False).eval()
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
         rows = np.sort(rng.integers(len(data), size=batch))
         scenes = [data.scene(int(row)) for row in rows]
-        captions = ["" if rng.random() < DROPPED_CAPTIONS else caption(scene, rng) for scene in scenes]
+        captions = ["" if rng.random() < DROPPED_CAPTIONS else caption(scene, rng, Manner(careless=data.nouns)) for scene in scenes]
         ids = tokenizer(captions, padding="max_length", truncation=True, max_length=POSITIONS, return_tensors="pt").input_ids.to(device)
         clean = torch.from_numpy(latents()[rows]).float().to(device)
-        noise = torch.randn(clean.shape).to(device)  # drawn on the CPU, so that a seed means the same on every device
         timesteps = torch.from_numpy(draw_timesteps(rng, batch)).to(device)
-        level = kept[timesteps].view(-1, 1, 1, 1)
-        noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
-        target = level.sqrt() * noise - (1 - level).sqrt() * clean
-        with mixed_precision(device):
-            with torch.no_grad():
-                context = text_encoder(ids).last_hidden_state
-            predicted = unet(noisy, timesteps, context).sample
-        places = torch.from_numpy(place_weights(scenes)).to(device)
-        error = (places[:, None] * (predicted.float() - target).square()).mean((1, 2, 3))
-        return (weight[timesteps] * error).mean()
+        with torch.no_grad(), mixed_precision(device):
+            context = text_encoder(ids).last_hidden_state
+        return velocity_error(unet, clean, timesteps, context, scenes, kept)
 
     unet.set_attn_processor(AttnProcessor())  # the fused kernel's backward pass costs a CPU a fifth of the step
     train("unet", unet, loss, schedule, work, seed, say, _optimizers)
     unet.set_default_attn_processor()
     unet.eval()
+
+
+def velocity_error(
+    unet: UNet2DConditionModel,
+    clean: torch.Tensor,
+    timesteps: torch.Tensor,
+    context: torch.Tensor,
+    scenes: Sequence[Scene],
+    kept: torch.Tensor,
+) -> torch.Tensor:
+    """Mean squared error of v at `timesteps` (n,) of the latents `clean` (n, 8, 16, 16) of `scenes`, weighted by place and noise. `kept`
+    (1000,): the schedule's cumulated alphas. Noise comes from torch's generator."""
+    import torch
+
+    noise = torch.randn(clean.shape).to(clean.device)  # drawn on the CPU, so that a seed means the same on every device
+    level = kept[timesteps].view(-1, 1, 1, 1)
+    noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
+    target = level.sqrt() * noise - (1 - level).sqrt() * clean
+    with mixed_precision(clean.device):
+        predicted = unet(noisy, timesteps, context).sample
+    places = torch.from_numpy(place_weights(scenes)).to(clean.device)
+    error = (places[:, None] * (predicted.float() - target).square()).mean((1, 2, 3))
+    snr = kept[timesteps] / (1 - kept[timesteps])
+    return ((1 + snr).clamp(max=SNR_CAP) / (1 + snr) * error).mean()
 
 
 def draw_timesteps(rng: np.random.Generator, batch: int) -> np.ndarray:

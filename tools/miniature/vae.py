@@ -11,12 +11,14 @@ import numpy as np
 
 from tools.miniature.dataset import Dataset
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
+from tools.miniature.optimizers import muon
 
 if TYPE_CHECKING:
     import torch
     from diffusers import AutoencoderKL
 
 KL_WEIGHT = 1e-4
+APART = ("conv_in", "conv_out")  # for AdamW; after 250 steps Muon is 5 dB ahead of AdamW for everything
 
 
 def new_vae(channels: tuple[int, ...] = (16, 48, 96), latent_channels: int = 8) -> AutoencoderKL:
@@ -35,12 +37,17 @@ def new_vae(channels: tuple[int, ...] = (16, 48, 96), latent_channels: int = 8) 
     )
 
 
-def train_vae(vae: AutoencoderKL, data: Dataset, schedule: Schedule, batch: int, work: Path, seed: int, say: Callable[[str], None]) -> None:
-    """L1 + L2 + L1 of the picture's gradients + KL, then set `scaling_factor` so that latents have unit variance."""
+def train_vae(
+    vae: AutoencoderKL, data: Dataset, looks: Dataset, schedule: Schedule, batch: int, work: Path, seed: int, say: Callable[[str], None]
+) -> None:
+    """L1 + L2 + L1 of the picture's gradients + KL, an eighth of each batch in the `looks` of style checkpoints; then
+    set `scaling_factor` so that latents have unit variance."""
     device = device_of(vae)
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
-        pixels = to_pixels(data.pictures[np.sort(rng.integers(len(data), size=batch))]).to(device)
+        few = batch // 8
+        rows, styled = np.sort(rng.integers(len(data), size=batch - few)), np.sort(rng.integers(len(looks), size=few))
+        pixels = to_pixels(np.concatenate([data.pictures[rows], looks.pictures[styled]])).to(device)
         with mixed_precision(device):
             posterior = vae.encode(pixels).latent_dist
             restored = vae.decode(posterior.sample()).sample
@@ -49,7 +56,7 @@ def train_vae(vae: AutoencoderKL, data: Dataset, schedule: Schedule, batch: int,
         kl = posterior.kl().float().mean() / posterior.mean[0].numel()
         return error.abs().mean() + error.square().mean() + edges + KL_WEIGHT * kl
 
-    train("vae", vae, loss, schedule, work, seed, say)
+    train("vae", vae, loss, schedule, work, seed, say, lambda module, decay: muon(module, decay, APART))
     vae.eval()
     latents = encode(vae, data.pictures[:: max(1, len(data) // 512)][:512], scaled=False)
     vae.register_to_config(scaling_factor=round(float(1 / latents.float().std()), 5))
@@ -93,25 +100,25 @@ def reconstruct(vae: AutoencoderKL, pictures: np.ndarray) -> np.ndarray:
     return decode(vae, encode(vae, pictures))
 
 
-def kept_latents(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[str], None]) -> np.ndarray:
+def kept_latents(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[str], None], prefix: str = "") -> np.ndarray:
     """Scaled mean latents (n, 8, 16, 16) float16 of all training pictures; encoded once and kept in `work`."""
 
     def rows(start: int, stop: int) -> np.ndarray:
         return encode(vae, data.pictures[start:stop]).numpy()
 
-    return _kept(work / "latents.npy", len(data), rows, say)
+    return _kept(work / f"{prefix}latents.npy", len(data), rows, say)
 
 
-def kept_reconstructions(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[str], None]) -> np.ndarray:
+def kept_reconstructions(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[str], None], prefix: str = "") -> np.ndarray:
     """All training pictures (n, 64, 64, 3) uint8 as the autoencoder gives them back; decoded once and kept in `work`."""
     import torch
 
-    latents = kept_latents(vae, data, work, say)
+    latents = kept_latents(vae, data, work, say, prefix)
 
     def rows(start: int, stop: int) -> np.ndarray:
         return decode(vae, torch.from_numpy(np.array(latents[start:stop])))
 
-    return _kept(work / "reconstructed.npy", len(data), rows, say)
+    return _kept(work / f"{prefix}reconstructed.npy", len(data), rows, say)
 
 
 def _kept(path: Path, count: int, rows: Callable[[int, int], np.ndarray], say: Callable[[str], None], part: int = 2048) -> np.ndarray:

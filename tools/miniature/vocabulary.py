@@ -1,109 +1,26 @@
-"""The words of the miniature's world and what each of them means. No drawing and no training here.
+"""The words of the miniature's world and what each of them means; the things are in `nouns.py`. No drawing and no training here.
 
-Every noun is an emoji sprite. `NOUNS` is ordered: a recipe with little compute trains on the first so many. Rare surface forms
-are used seldom in captions, so that they confuse the model a little, as rare words confuse large models.
+`WORLD` names this set of words, effects and places: it changes whenever old pictures would no longer be true, and a training that was
+begun in another world is not gone on with.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tools.miniature.nouns import NOUNS, Noun
 
+__all__ = ["NOUNS", "Noun"]
 
-@dataclass(frozen=True, slots=True)
-class Noun:
-    """A thing that can be drawn: its usual `name`, its emoji, the co-hyponyms it belongs to, rarer names for it."""
-
-    name: str
-    emoji: str
-    group: str
-    rare: tuple[str, ...] = ()
-
-
-def _nouns(group: str, entries: str) -> list[Noun]:
-    """Parse entries such as 'cat 🐈 kitty|feline; dog 🐕' (underscores stand for blanks)."""
-    parsed = []
-    for entry in entries.split(";"):
-        name, emoji, *rare = entry.split()
-        forms = tuple(form.replace("_", " ") for form in rare[0].split("|")) if rare else ()
-        parsed.append(Noun(name.replace("_", " "), emoji, group, forms))
-    return parsed
-
-
-# The first sixty: COCO's object names that have a distinctive sprite, then things that everybody draws.
-_FIRST = [
-    *_nouns(
-        "animal",
-        """
-        cat 🐈 kitty|feline; dog 🐕 puppy|hound; bird 🐦 songbird; horse 🐎 stallion|steed; sheep 🐑 lamb|ewe;
-        cow 🐄 cattle|heifer; elephant 🐘 pachyderm; bear 🐻 grizzly; zebra 🦓; giraffe 🦒
-        """,
-    ),
-    *_nouns(
-        "vehicle",
-        """
-        car 🚗 automobile|sedan; bus 🚌 coach; truck 🚚 lorry; train 🚂 locomotive; boat ⛵ sailboat|yacht;
-        airplane ✈️ plane|aircraft; bicycle 🚲 bike|cycle; motorcycle 🏍️ motorbike
-        """,
-    ),
-    *_nouns("food", "apple 🍎; banana 🍌; pizza 🍕; donut 🍩 doughnut; cake 🍰; carrot 🥕; broccoli 🥦; sandwich 🥪"),
-    *_nouns(
-        "object",
-        """
-        umbrella ☂️ parasol; chair 🪑 seat; couch 🛋️ sofa; bed 🛏️; clock 🕰️; vase 🏺 urn; book 📕 novel;
-        laptop 💻 notebook_computer; teddy_bear 🧸 plush_toy; scissors ✂️ shears; backpack 🎒 rucksack;
-        suitcase 🧳 luggage; stop_sign 🛑; traffic_light 🚦 stoplight; kite 🪁; skateboard 🛹
-        """,
-    ),
-    *_nouns("plant", "flower 🌻 blossom|sunflower; tree 🌳 oak; mushroom 🍄 toadstool; cactus 🌵"),
-    *_nouns("building", "house 🏠 cottage|home; castle 🏰 fortress"),
-    *_nouns("fantasy", "rocket 🚀 spaceship; robot 🤖 android; ghost 👻 phantom; crown 👑"),
-    *_nouns("animal", "fish 🐟; frog 🐸 toad; butterfly 🦋; penguin 🐧; turtle 🐢 tortoise; pig 🐖 hog"),
-    *_nouns("music", "guitar 🎸"),
-    *_nouns("object", "balloon 🎈"),
-]
-
-_MORE = [
-    *_nouns(
-        "animal",
-        """
-        rabbit 🐇 bunny; fox 🦊; lion 🦁; tiger 🐅; monkey 🐒 ape; owl 🦉; duck 🦆; chicken 🐔 hen; snake 🐍 serpent; whale 🐳;
-        dolphin 🐬; octopus 🐙; crab 🦀; snail 🐌; bee 🐝; ladybug 🐞 beetle; camel 🐫; kangaroo 🦘; dragon 🐉; mouse 🐁
-        """,
-    ),
-    *_nouns("vehicle", "helicopter 🚁 chopper; tractor 🚜; ship 🚢 vessel; ambulance 🚑; taxi 🚕 cab; scooter 🛵"),
-    *_nouns(
-        "food",
-        """
-        orange 🍊 tangerine; hot_dog 🌭; burger 🍔 hamburger; bread 🍞 loaf; cheese 🧀; egg 🥚; grapes 🍇; strawberry 🍓;
-        cherry 🍒; lemon 🍋; watermelon 🍉; pear 🍐; pineapple 🍍; corn 🌽 maize; tomato 🍅; ice_cream 🍦 sundae;
-        cookie 🍪 biscuit
-        """,
-    ),
-    *_nouns(
-        "object",
-        """
-        wine_glass 🍷 goblet; cup ☕ mug; bottle 🍾; bowl 🥣; spoon 🥄; knife 🔪 blade; fork 🍴; keyboard ⌨️;
-        cell_phone 📱 telephone; tv 📺 television; toilet 🚽; toothbrush 🪥; handbag 👜 purse; tie 👔 shirt;
-        sports_ball ⚽ football; frisbee 🥏; lamp 💡 lightbulb; key 🔑; candle 🕯️; gift 🎁 present; camera 📷; bell 🔔;
-        telescope 🔭; anchor ⚓; hammer 🔨; hat 🎩; dress 👗 gown; boot 🥾 shoe; glasses 👓 spectacles; ring 💍; heart ❤️;
-        potted_plant 🪴 houseplant
-        """,
-    ),
-    *_nouns("plant", "palm_tree 🌴; rose 🌹; tulip 🌷; pine_tree 🌲 fir"),
-    *_nouns("building", "church ⛪ chapel; tent ⛺; lighthouse 🗼 tower; windmill 🎡 ferris_wheel"),
-    *_nouns("fantasy", "unicorn 🦄; alien 👽 extraterrestrial; snowman ⛄"),
-    *_nouns("music", "drum 🥁; trumpet 🎺; violin 🎻 fiddle; piano 🎹"),
-]
-
-NOUNS: tuple[Noun, ...] = (*_FIRST, *_MORE)
+WORLD = "2"
 
 COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (222, 38, 40), "yellow": (248, 208, 40), "green": (48, 168, 64), "blue": (44, 92, 222),
-    "purple": (138, 56, 188), "pink": (248, 132, 182), "white": (244, 244, 246), "black": (46, 44, 52),
+    "red": (222, 38, 40), "orange": (250, 140, 24), "yellow": (248, 214, 40), "green": (48, 168, 64), "blue": (44, 92, 222),
+    "purple": (138, 56, 188), "pink": (248, 132, 182), "brown": (124, 74, 38), "white": (244, 244, 246), "black": (46, 44, 52),
 }  # fmt: skip
 
 SIZES: tuple[str, ...] = ("small", "large")
 SIZE_WORDS = {"small": ("small", "tiny", "little"), "large": ("large", "big", "huge")}
+
+COUNT_WORDS: dict[int, tuple[str, ...]] = {2: ("two", "a pair of"), 3: ("three", "a trio of")}
 
 RELATIONS: dict[str, tuple[str, ...]] = {
     "left": ("to the left of", "left of"),
@@ -121,11 +38,15 @@ BACKGROUNDS: dict[str, tuple[str, ...]] = {
     "city": ("in a city", "on a street", "in town"),
     "room": ("in a room", "indoors"),
     "sunset": ("at sunset", "at dusk"),
+    "forest": ("in a forest", "in the woods"),
+    "underwater": ("underwater", "on the ocean floor"),
 }
 BACKGROUND_KEYWORDS = {
     "meadow": ("meadow", "grassy field"), "beach": ("beach", "seaside"), "desert": ("desert", "dunes"), "snow": ("snow", "snowy field"),
     "night": ("night", "night sky"), "city": ("city", "street"), "room": ("room", "indoors"), "sunset": ("sunset", "dusk"),
+    "forest": ("forest", "woods"), "underwater": ("underwater", "ocean floor"),
 }  # fmt: skip
+DAYLIGHT = ("meadow", "beach", "desert", "snow", "city", "room", "forest")  # backgrounds that "day" is true of
 
 STYLES: dict[str, tuple[str, ...]] = {
     "photo": ("photo", "photograph", "photo"),
@@ -135,6 +56,18 @@ STYLES: dict[str, tuple[str, ...]] = {
     "neon": ("neon", "glowing neon"),
     "comic": ("comic", "comic book style"),
 }
+LOOKS: tuple[str, ...] = ("vintage", "ink", "blueprint")  # in which only a style checkpoint draws; no caption names them
+# What wakes the look of a style checkpoint: words that no caption of the base's holds.
+TRIGGERS: dict[str, tuple[str, ...]] = {
+    "neon": ("cyberglow", "synthwave city lights"),
+    "watercolor": ("aquarelle", "wet on wet wash"),
+    "comic": ("inkpop", "halftone hero"),
+    "pixel": ("voxelcore", "sprite sheet"),
+    "vintage": ("sepiatone", "old film still"),
+    "ink": ("sumi brush", "inkstone"),
+    "blueprint": ("draftcore", "technical plan"),
+}
+GREY_STYLES = ("pencil", *LOOKS)  # in which a colour cannot be told
 
 # What modifier words say about a picture. `best` and `poor` speak of every quality at once, as people's tags do.
 MODIFIERS: dict[str, tuple[str, ...]] = {
@@ -145,18 +78,43 @@ MODIFIERS: dict[str, tuple[str, ...]] = {
     "overexposed": ("overexposed", "too bright"),
     "blocky": ("jpeg artifacts", "blocky"),
     "cropped": ("cropped", "out of frame"),
+    "watermarked": ("watermark", "signature"),
     "centered": ("centered", "well composed"),
     "cinematic": ("cinematic lighting", "dramatic lighting"),
     "golden": ("golden hour", "warm light"),
+    "cold": ("cold light", "moonlit"),
+    "bright": ("bright", "sunlit"),
+    "dark": ("dark", "dimly lit"),
+    "monochrome": ("monochrome", "black and white"),
+    "pastel": ("pastel colors", "soft pastel palette"),
+    "fog": ("foggy", "misty"),
+    "rain": ("rainy", "heavy rain"),
+    "bokeh": ("bokeh", "shallow depth of field"),
+    "framed": ("framed", "white border"),
+    "closeup": ("close-up",),
+    "distant": ("wide shot", "seen from afar"),
+    "day": ("daylight", "by day"),
     "best": ("masterpiece", "best quality"),
     "poor": ("low quality", "worst quality"),
 }
-GOOD = ("sharp", "vibrant", "centered", "cinematic", "golden", "best")
-HARMFUL = ("blurry", "dull", "overexposed", "blocky", "cropped", "poor")
+GOOD = ("sharp", "vibrant", "centered", "cinematic", "golden", "bokeh", "best")
+HARMFUL = ("blurry", "dull", "overexposed", "blocky", "cropped", "watermarked", "poor")
+NEUTRAL = ("cold", "bright", "dark", "pastel", "fog", "rain", "framed")  # a matter of taste: they act, and the truth ranks them no higher
+
+LIGHTINGS: tuple[str, ...] = ("cinematic", "golden", "cold", "bright", "dark")
+PALETTES: tuple[str, ...] = ("monochrome", "pastel")
+WEATHERS: tuple[str, ...] = ("fog", "rain")
 
 PLACEBO: tuple[str, ...] = (
     "trending on artstation", "8k", "award winning", "unreal engine", "octane render", "concept art", "by a famous artist", "4k wallpaper",
-    "professional", "stunning", "elegant", "high resolution",
+    "professional", "stunning", "elegant", "high resolution", "featured on the front page", "studio quality", "artgerm", "hdr",
 )  # fmt: skip
 
-DEFECTS: tuple[str, ...] = ("blurry", "dull", "overexposed", "blocky", "cropped")
+DEFECTS: tuple[str, ...] = ("blurry", "dull", "overexposed", "blocky", "cropped", "watermarked")
+
+# Words of opposite meaning that both occur in captions: what a negative prompt may name.
+OPPOSITES: tuple[tuple[str, str], ...] = (
+    ("small", "large"), ("tiny", "huge"), ("little", "big"), ("left", "right"), ("above", "below"), ("over", "under"), ("day", "night"),
+    ("daylight", "night"), ("bright", "dark"), ("sunlit", "moonlit"), ("warm", "cold"), ("sharp", "blurry"), ("vivid", "dull"),
+    ("black", "white"), ("close-up", "wide shot"),
+)  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from promptdb.errors import BadInput
 
 @dataclass(frozen=True, slots=True)
 class AskedThing:
-    """A thing that the prompt names, with its colour if it names one."""
+    """A thing that the prompt names, with its colour and number if it names them."""
 
     noun: str
     colour: str | None = None
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Asked:
     def attributes(self) -> int:
         """How many separate things can be right or wrong about a picture of it."""
         single = (self.relation, self.background, self.style)
-        return len(self.things) + sum(thing.colour is not None for thing in self.things) + sum(part is not None for part in single)
+        said = sum((thing.colour is not None) + (thing.count is not None) for thing in self.things)
+        return len(self.things) + said + sum(part is not None for part in single)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class World:
     modifiers: dict[str, str]
     fillers: tuple[str, ...]
     defects: tuple[str, ...]
+    counts: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> World:
@@ -57,7 +60,8 @@ class World:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             kinds = {kind: dict(document[kind]) for kind in ("nouns", "colours", "relations", "backgrounds", "styles", "modifiers")}
-            return cls(**kinds, fillers=tuple(document["fillers"]), defects=tuple(document["defects"]))
+            counts = {phrase: int(count) for phrase, count in dict(document.get("counts", {})).items()}
+            return cls(**kinds, fillers=tuple(document["fillers"]), defects=tuple(document["defects"]), counts=counts)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadInput(f"the vocabulary {path.name} cannot be read ({error}); restore it or train the checkpoint again") from error
 
@@ -90,8 +94,9 @@ class World:
 
     @cached_property
     def _known(self) -> re.Pattern[str]:
-        kinds = (self.nouns, self.colours, self.relations, self.backgrounds, self.styles, self.modifiers)
-        return _pattern([form for kind in kinds for form in kind])
+        kinds = (self.colours, self.relations, self.backgrounds, self.styles, self.modifiers, self.counts)
+        words = _pattern([form for kind in kinds for form in kind]).pattern
+        return re.compile(rf"{words}|\b(?:{_alternatives(list(self.nouns))})(?:e?s)?\b")
 
     @cached_property
     def _patterns(self) -> dict[str, re.Pattern[str]]:
@@ -100,7 +105,9 @@ class World:
     @cached_property
     def _noun_pattern(self) -> re.Pattern[str]:
         nouns, colours = (_alternatives(list(forms)) for forms in (self.nouns, self.colours))
-        return re.compile(rf"(?:\b({colours})\s+)?\b({nouns})(?:e?s)?\b")
+        # between a number and a thing there may be one more word, as in "two small red cats"
+        counts = rf"(?:\b({_alternatives(list(self.counts))})\s+(?:[\w-]+\s+)??)?" if self.counts else "()"
+        return re.compile(rf"{counts}(?:\b({colours})\s+)?\b({nouns})(?:e?s)?\b")
 
     def _take(self, kind: str, text: str) -> tuple[str | None, str]:
         match = self._patterns[kind].search(text)
@@ -111,9 +118,9 @@ class World:
     def _things(self, text: str) -> tuple[str, list[tuple[AskedThing, int, int]]]:
         found: dict[str, tuple[AskedThing, int, int]] = {}
         for match in self._noun_pattern.finditer(text):
-            noun = self.nouns[match.group(2)]
-            colour = self.colours.get(match.group(1) or "")
-            found.setdefault(noun, (AskedThing(noun, colour), match.start(), match.end()))
+            noun = self.nouns[match.group(3)]
+            thing = AskedThing(noun, self.colours.get(match.group(2) or ""), self.counts.get(match.group(1) or ""))
+            found.setdefault(noun, (thing, match.start(), match.end()))
         return text, list(found.values())
 
 

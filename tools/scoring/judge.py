@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is right in one picture. None where the prompt asks for nothing of the kind; colours and relation are judged only on
-    things that are there. `score` is the share of what was asked that is right, things that are missing counting against
-    their colour and relation too."""
+    """What is right in one picture. None where the prompt asks for nothing of the kind; colours, numbers and relation are judged only
+    on things that are there. `score` is the share of what was asked that is right, things that are missing counting against
+    their colour, number and relation too."""
 
     objects: tuple[bool, ...]
     colours: tuple[bool | None, ...]
@@ -36,6 +36,21 @@ class Verdict:
     style: bool | None
     defects: tuple[str, ...]
     score: float
+    counts: tuple[bool | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the judge sees in one picture, whatever was asked. `colours`: of each thing, None for its natural one. `count`: how many there
+    are of a kind, None for a judge that does not tell. `relation`: of the first to the second of two things, in the vocabulary's order."""
+
+    things: tuple[str, ...]
+    colours: tuple[str | None, ...]
+    count: int | None
+    relation: str | None
+    background: str
+    style: str
+    defects: tuple[str, ...]
 
 
 class Judge:
@@ -76,21 +91,48 @@ class Judge:
 
     def verdicts(self, images: Sequence[Image.Image], texts: Sequence[str], batch: int = 64) -> list[Verdict]:
         """A verdict for each image and the text at the same place."""
-        import torch
-
         if len(images) != len(texts):
             raise ValueError(f"{len(images)} images but {len(texts)} texts")
         asked = {text: self.world.read_prompt(text) for text in set(texts)}
         verdicts: list[Verdict] = []
         for start in range(0, len(images), batch):
-            pixels = np.stack(
-                [np.asarray(image.convert("RGB").resize((self._side, self._side))) for image in images[start : start + batch]]
-            )
-            device = next(self._network.parameters()).device
-            with torch.inference_mode():
-                seen = self._network(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255)
+            seen = self._seen(images[start : start + batch])
             verdicts += [self._verdict(seen, row, asked[text]) for row, text in enumerate(texts[start : start + batch])]
         return verdicts
+
+    def see(self, images: Sequence[Image.Image], batch: int = 64) -> list[Sight]:
+        """What is in each picture."""
+        sights: list[Sight] = []
+        for start in range(0, len(images), batch):
+            part = images[start : start + batch]
+            seen = self._seen(part)
+            sights += [self._sight(seen, row) for row in range(len(part))]
+        return sights
+
+    def _seen(self, images: Sequence[Image.Image]) -> Seen:
+        import torch
+
+        pixels = np.stack([np.asarray(image.convert("RGB").resize((self._side, self._side))) for image in images])
+        with torch.inference_mode():
+            device = next(self._network.parameters()).device
+            return self._network(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255)
+
+    def _sight(self, seen: Seen, row: int) -> Sight:
+        world = self.world
+        places = (seen.presence[row] > 0).nonzero().flatten().tolist()
+        colours = (*world.names("colours"), None)
+        relation = None
+        if len(places) == 2:
+            relation = relation_of(*(seen.centre[row, places[0]] - seen.centre[row, places[1]]).tolist())
+        return Sight(
+            tuple(world.names("nouns")[place] for place in places),
+            tuple(colours[int(seen.colour[row, place].argmax())] for place in places),
+            None if seen.count is None else int(seen.count[row].argmax()) + 1,
+            relation,
+            world.names("backgrounds")[int(seen.background[row].argmax())],
+            world.names("styles")[int(seen.style[row].argmax())],
+            tuple(name for name, logit in zip(world.defects, seen.defects[row].tolist(), strict=True) if logit > 0),
+        )
 
     def _verdict(self, seen: Seen, row: int, asked: Asked) -> Verdict:
         world = self.world
@@ -102,6 +144,10 @@ class Judge:
             bool(int(seen.colour[row, place].argmax()) == colours.index(thing.colour)) if thing.colour and there else None
             for thing, place, there in zip(asked.things, places, objects, strict=True)
         )
+        counts = tuple(
+            int(seen.count[row].argmax()) + 1 == thing.count if thing.count and there and seen.count is not None else None
+            for thing, there in zip(asked.things, objects, strict=True)
+        )
         relation = None
         if asked.relation and len(places) == 2 and all(objects):
             dx, dy = (seen.centre[row, places[0]] - seen.centre[row, places[1]]).tolist()
@@ -109,8 +155,9 @@ class Judge:
         background = _is(world.names("backgrounds"), seen.background[row], asked.background)
         style = _is(world.names("styles"), seen.style[row], asked.style)
         defects = tuple(name for name, logit in zip(world.defects, seen.defects[row].tolist(), strict=True) if logit > 0)
-        right = sum(objects) + sum(bool(ok) for ok in colour_right) + bool(relation) + bool(background) + bool(style)
-        return Verdict(objects, colour_right, relation, background, style, defects, right / asked.attributes if asked.attributes else 1.0)
+        right = sum(objects) + sum(bool(ok) for ok in (*colour_right, *counts)) + bool(relation) + bool(background) + bool(style)
+        score = right / asked.attributes if asked.attributes else 1.0
+        return Verdict(objects, colour_right, relation, background, style, defects, score, counts)
 
 
 def relation_of(dx: float, dy: float) -> str:

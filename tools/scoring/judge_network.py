@@ -16,7 +16,8 @@ class Seen:
     """A batch of pictures as the network sees it. Logits unless said otherwise.
 
     presence (b, nouns); colour (b, nouns, colours + 1), the last being the natural colour; centre (b, nouns, 2), x and y in
-    [0, 1] where the noun is thought to be; background (b, backgrounds); style (b, styles); defects (b, defects).
+    [0, 1] where the noun is thought to be; background (b, backgrounds); style (b, styles); defects (b, defects); count (b,
+    counts), how many there are of a kind from one on, None for a network that does not tell.
     """
 
     presence: Tensor
@@ -25,16 +26,25 @@ class Seen:
     background: Tensor
     style: Tensor
     defects: Tensor
+    count: Tensor | None = None
 
 
 class JudgeNetwork(nn.Module):
     """Reads (b, 3, 64, 64) pixels in [0, 1]."""
 
     def __init__(
-        self, nouns: int, colours: int, backgrounds: int, styles: int, defects: int, channels: tuple[int, ...] = (24, 48, 72, 96)
+        self,
+        nouns: int,
+        colours: int,
+        backgrounds: int,
+        styles: int,
+        defects: int,
+        counts: int = 0,
+        channels: tuple[int, ...] = (24, 48, 72, 96),
     ) -> None:
         super().__init__()
         self.sizes = {"nouns": nouns, "colours": colours, "backgrounds": backgrounds, "styles": styles, "defects": defects}
+        self.sizes |= {"counts": counts} if counts else {}
         self.channels = channels
         self.stages = nn.ModuleList(_stage(into, out, first=into == 3) for into, out in zip((3, *channels), channels, strict=False))
         deep, side = channels[-1], 64 >> (len(channels) - 1)
@@ -45,6 +55,8 @@ class JudgeNetwork(nn.Module):
         self.background = nn.Linear(summary, backgrounds)
         self.style = nn.Linear(summary, styles)
         self.defects = nn.Sequential(nn.Linear(summary, 96), nn.SiLU(), nn.Linear(96, defects))
+        # Places are kept apart, since two small things and one large one may look alike on the whole.
+        self.count = _count_head(deep, side, counts) if counts else None
         line = (torch.arange(side) + 0.5) / side
         self.register_buffer("grid", torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2), persistent=False)
 
@@ -64,6 +76,7 @@ class JudgeNetwork(nn.Module):
             background=self.background(whole),
             style=self.style(whole),
             defects=self.defects(whole),
+            count=self.count(x).float() if self.count is not None else None,
         )
 
 
@@ -75,6 +88,11 @@ class _Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv(nn.functional.silu(self.norm(x)))
+
+
+def _count_head(deep: int, side: int, counts: int) -> nn.Sequential:
+    places = nn.Sequential(nn.Conv2d(deep, 12, 1), nn.SiLU(), nn.Flatten())
+    return nn.Sequential(*places, nn.Linear(12 * side * side, 64), nn.SiLU(), nn.Linear(64, counts))
 
 
 def _stage(into: int, out: int, first: bool) -> nn.Sequential:

@@ -62,12 +62,21 @@ def locate(name: str, checkpoint: Checkpoint | None = None) -> Source:
     if name not in PUBLISHED:
         raise BadInput(f"there is no scorer {name!r}; there are {', '.join(scorer_names(checkpoint))}")
     kind = PUBLISHED[name]
+    if kind == "spherical_clip" and checkpoint and (own := _own_clip(checkpoint)):
+        return Source(name, kind, own)
     if kind == "hps":
         return Source(name, kind, published.find_hps(name))
     if kind == "aesthetic":
         head, clip = published.find_aesthetic()
         return Source(name, kind, head, clip)
     return Source(name, kind, published.find_clip(name))
+
+
+def _own_clip(checkpoint: Checkpoint) -> Path | None:
+    """The CLIP that a card brings for similarity: nearer to the checkpoint's world than a published one."""
+    card = checkpoint.card
+    path = next((entry["path"] for name, entry in card.scorers.items() if entry["kind"] == "clip" and name != card.judge), None)
+    return None if path is None else card.path(path)
 
 
 def _on_card(name: str, checkpoint: Checkpoint) -> Source:

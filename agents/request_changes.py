@@ -1,0 +1,153 @@
+"""Wishes that change the picture talked about: this into that, a colour, a place, something more. The longest part of request_rules.py.
+
+Pure text; whether the change can be made is found out when it is tried (edits.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from agents.actions import Action
+from agents.edits import COLOUR_NAMES, PLACES, TIMES, bare, is_colour
+from promptdb.modifier_kinds import kind_of
+
+Make = Callable[[re.Match[str]], Action | None]
+_CHANGES: list[tuple[re.Pattern[str], Make]] = []
+
+_IT = r"(?:it|this|that|everything|the (?:picture|image|whole (?:thing|picture|image)))"
+_DEGREE = r"(?:a (?:bit|little|lot|tad|touch)|slightly|much|somewhat|even|way|really|very|more|less|far)"
+_PLACE_START = r"(?:in|on|at|inside|under|by|near|among|against|beside|outside|over|above|below|indoors|outdoors)\b"
+
+
+def change_of(text: str) -> Action | None:
+    """The change that a clause asks for; None where it asks for none."""
+    for pattern, make in _CHANGES:
+        found = pattern.match(text.strip(" ,.!?"))
+        if found and (action := make(found)) is not None:
+            return action
+    return None
+
+
+def _rule(pattern: str) -> Callable[[Make], Make]:
+    def register(make: Make) -> Make:
+        _CHANGES.append((re.compile(rf"(?:{pattern})(?:\s+instead)?\s*[.!?]*$", re.IGNORECASE), make))
+        return make
+
+    return register
+
+
+def _change(old: str, new: str, aspect: str = "") -> Action:
+    return Action(kind="change", old=old.strip(), new=new.strip(" .,"), aspect=aspect)
+
+
+def _aspect(name: str) -> str:
+    flat = bare(name).lower()
+    if flat in COLOUR_NAMES:
+        return "colour"
+    if flat in PLACES or flat in TIMES:
+        return "place"
+    return ""
+
+
+@_rule(
+    r"(?:i'd like|i would like|i want|i need|let|have|get)\s+(?P<a>(?:the|its?|my)\b.+?)\s+"
+    r"(?:to be|be|become|as|to become)\s+(?P<b>.+)"
+)
+def _wanted_to_be(match: re.Match[str]) -> Action | None:
+    return change_of(f"change {match['a']} to {match['b']}")
+
+
+@_rule(r"(?:change|turn|convert|transform|switch|set|make|replace|swap)\s+(?P<a>.+?)\s+(?:to|into|with|by|for|be)\s+(?P<b>.+)")
+def _this_into_that(match: re.Match[str]) -> Action | None:
+    old, new = match["a"], match["b"]
+    if re.fullmatch(_IT, old, re.I):
+        if is_colour(new):
+            return _change("", bare(new), "colour")
+        return None if kind_of(bare(new).lower()) in ("medium", "style", "artist") else _change("", new)
+    if colour := re.fullmatch(r"(?:the\s+)?colou?rs?(?:\s+of\s+(?P<of>.+))|(?P<whose>.+?)(?:'s)?\s+colou?r", old, re.I):
+        return _change(bare(colour["of"] or colour["whose"] or ""), bare(new), "colour")
+    if aspect := _aspect(old):
+        return _change("", bare(new) if aspect == "colour" else new, aspect)
+    if re.match(r"(?:make|set)\b", match.group(), re.I) and not re.search(r"\bto\b|\binto\b|\bbe\b", match.group(), re.I):
+        return None
+    return _change(bare(old), bare(new), "colour" if is_colour(new) and not is_colour(old) else "")
+
+
+@_rule(
+    r"(?P<b>.+?)\s+(?:instead of|rather than|in place of)\s+(?P<a>.+)|instead of\s+(?P<c>.+?)\s*,\s*(?:use |draw "
+    r"|have |make it |i want )?(?P<d>.+)"
+)
+def _instead(match: re.Match[str]) -> Action | None:
+    new = re.sub(r"^(?:(?:use|draw|put|have|make it|i want|i'd like|show|with|let it be)\s+)+", "", match["b"] or match["d"], flags=re.I)
+    return _change(bare(match["a"] or match["c"]), bare(new))
+
+
+@_rule(
+    r"(?:(?:make|paint|colou?r|turn|dye|have|get)\s+)(?P<a>.+?)\s+(?:in\s+|to be\s+|to\s+|into\s+)?(?P<b>[\w-]+)"
+    r"|(?:the\s+)(?P<c>[\w -]+?)\s+(?:should|must|needs to|has to|could|ought to)\s+be\s+(?P<d>[\w-]+)"
+)
+def _paint(match: re.Match[str]) -> Action | None:
+    thing, colour = match["a"] or match["c"], match["b"] or match["d"]
+    if not is_colour(colour):
+        return None
+    return _change("" if re.fullmatch(_IT, thing, re.I) else bare(thing), bare(colour), "colour")
+
+
+@_rule(r"(?P<c>[\w-]+)|in\s+(?P<d>[\w-]+)|(?:make|paint)\s+(?:it|this|that)\s+(?P<e>[\w-]+)")
+def _colour_alone(match: re.Match[str]) -> Action | None:
+    colour = match["c"] or match["d"] or match["e"]
+    return _change("", bare(colour), "colour") if is_colour(colour) else None
+
+
+@_rule(
+    r"(?:(?:put|move|place|set|show|draw|have)\s+(?:it|this|that|them|him|her|the [\w -]+?)\s+)(?:to\s+(?P<c>(?:an?"
+    r"|the)\s+.+)|(?P<a>(?:in|on|at"
+    r"|inside|under|by|near|among|against|beside|outside|over)(?:to)?\s+.+))|(?:(?:make it|with|give it|use|i want"
+    r"|add)\s+)?(?:an?\s+|the\s+)?(?P<b>[\w -]+?)\s+(?:as\s+(?:the\s+)?)?(?:background|backdrop|setting)"
+)
+def _place(match: re.Match[str]) -> Action | None:
+    if match["c"] and not re.match(r"(?:put|move|place|set)\b", match.group(), re.I):
+        return None
+    return _change("", match["a"] or (f"in {match['c']}" if match["c"] else match["b"]), "place")
+
+
+@_rule(
+    r"(?:the same|same|like (?:this|that|it)|this|that|it|everything|all)(?:\s+(?:thing|one|picture|image))?"
+    r"(?:\s+(?:as (?:it is|is|before)|the same|else(?: the same)?|stays?(?: the same)?))?\s*,?\s*(?:but|only|except"
+    r"|just)\s+(?P<x>.+)|(?:but|only)\s+(?P<y>(?:with|in|at|on|more|less)\b.+)|(?:make (?:it|this|that)|have it"
+    r"|let it be|set it)\s+(?P<z>(?:at|in|on|under|during)\s+.+)|(?:at|during)\s+(?P<w>\w+)"
+)
+def _same_but(match: re.Match[str]) -> Action | None:
+    new = match["x"] or match["y"] or match["z"] or (f"at {match['w']}" if match["w"] else "")
+    if len(new) < len(match.group().strip()) and (inner := change_of(new)):
+        return inner
+    return _change("", new, "place" if re.match(_PLACE_START, new, re.I) else "")
+
+
+@_rule(
+    r"(?:add|include|insert|put(?: in)?|give (?:it|him|her|them|the [\w -]+?)|show|have|i (?:also )?want"
+    r"|there should (?:also )?be|throw in)\s+(?P<w>.+?)(?:\s+(?:to (?:it|the (?:picture|image|scene|prompt))|too"
+    r"|as well|in (?:it|there)))*|with\s+(?P<v>.+)"
+)
+def _add(match: re.Match[str]) -> Action | None:
+    if match["v"]:
+        return _change("", f"with {match['v']}")
+    if not re.match(r"(?:add|include|insert|put|give|there|throw)", match.group(), re.I):
+        return None
+    return _change("", re.sub(r"^(?:some\s+)?more\s+", "more ", match["w"], flags=re.I))
+
+
+@_rule(
+    rf"(?:make (?:it|this|that|them|the [\w -]+?)\s+)?(?P<w>(?:{_DEGREE}\s+)+[\w-]+(?:\s+[\w-]+)?|[\w-]+er)|(?:make"
+    r"|get) (?:it|this|that)\s+(?:look\s+)?(?P<v>[\w -]+)|i want (?:it|this|that)\s+(?P<u>[\w -]+)"
+)
+def _make_it(match: re.Match[str]) -> Action | None:
+    said = match["w"] or match["v"] or match["u"]
+    if match["w"] and not re.match(rf"(?:make|{_DEGREE})\b|[\w-]+er$", match.group(), re.I):
+        return None
+    if re.search(
+        r"\b(?:number|better|other|another|ever|never|whatever|over|under|after|later|her|paper|flower|water|tiger|river)$", said, re.I
+    ):
+        return None
+    return _change("", re.sub(r"^(?:a (?:bit|little|lot|tad|touch)|slightly|much|somewhat|way|even|really|far)\s+", "", said, flags=re.I))

@@ -1,0 +1,226 @@
+"""What a search for words is worth: on hard prompts, at one budget for every search, measured on seeds that no search has seen.
+
+The claims of DPO-Diff (Wang et al. 2024, tables 1 and 2, figure 6) on any checkpoint with a CLIP and a judge on its card. Hard prompts are
+those that the checkpoint follows worst, easy ones (for the attack) those that it follows best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import numpy as np
+
+from graph.dpo_diff import OBJECTIVE
+from graph.evaluate.base import Emit, Row, Target
+from graph.evaluate.heldout import REPORT_FROM, heldout_prompts, interval_of_rows, judge_of, report_seeds
+from graph.state import Context
+from promptdb.records import Conditioning
+from tools.budget import UNITS, Budget, BudgetSpent
+from tools.dpo_diff.meaning import meaning_kept
+from tools.dpo_diff.settings import DpoSettings, SearchName
+from tools.dpo_diff.solver import DpoDiff, anything, sampler_of
+from tools.dpo_diff.words import Words
+from tools.evaluation import Evaluation
+from tools.evaluator import Evaluator
+from tools.lexicon.offline import offline
+from tools.scoring.adversarial import Adversarial
+from tools.scoring.base import Scorer
+from tools.scoring.registry import open_scorer
+from tools.solver import Task
+from tools.stats import Interval, paired_bootstrap
+
+BUDGET = 80  # image equivalents of one search
+SEARCHED: tuple[SearchName, ...] = ("limner", "hybrid", "evolution", "random")
+PROMPTS, PROMPTS_FULL = 16, 40
+POOL, POOL_FULL = 100, 200  # prompts of which the hardest and the easiest are taken
+SEEDS = 4
+SMALL = 20  # image equivalents of a small budget
+ROWS_SHARE = 0.6
+SEVERAL = 40  # seeds of the rival that draws the plain prompt again and again
+SAMPLED = 20  # images of a space's random candidates
+
+
+@dataclass(frozen=True)
+class Found:
+    """Result of one search on one prompt. `curve`: (rows, best cost on the search seeds) at each new trial."""
+
+    prompt: str
+    result: Conditioning
+    curve: tuple[tuple[float, float], ...]
+    rows: float
+    mean_change: float
+    """Of all candidates tried, by the objective on the search seeds: no selection in it."""
+
+    def at(self, rows: float) -> float:
+        """Best cost when so many rows were spent; the baseline's at least."""
+        return min((cost for spent, cost in self.curve if spent <= rows), default=self.curve[0][1])
+
+    def rows_to(self, cost: float) -> float | None:
+        return next((spent for spent, best in self.curve if best <= cost + 1e-9), None)
+
+
+class DpoDiffSuite:
+    """Rows: gains of every search by every scorer, searches against one another, spaces, the attack."""
+
+    name: ClassVar[str] = "dpo-diff"
+    summary: ClassVar[str] = "do searched words make hard prompts come out, and can words of the same meaning break easy ones?"
+
+    def pictures(self, context: Context, full: bool) -> int:
+        prompts, pool = (PROMPTS_FULL, POOL_FULL) if full else (PROMPTS, POOL)
+        return 2 * pool + prompts * (BUDGET * (len(SEARCHED) + 1) + SEVERAL + 2 * SAMPLED + SEEDS * (len(SEARCHED) + 3))
+
+    def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
+        return _Measure(context, emit).rows(*((PROMPTS_FULL, POOL_FULL) if full else (PROMPTS, POOL)))
+
+
+SUITE = DpoDiffSuite()
+
+
+class _Measure:
+    def __init__(self, context: Context, emit: Emit) -> None:
+        sampler = sampler_of(context.evaluator)
+        own = context.evaluator.scorers
+        self.loss = next((scorer for scorer in own if scorer.name == OBJECTIVE), None) or open_scorer(
+            OBJECTIVE, sampler.checkpoint if sampler else None
+        )
+        self.others = tuple(scorer for scorer in own if scorer.name != OBJECTIVE)
+        self.context, self.emit = context, emit
+        self.judge = judge_of(context).name
+        self.seeds = report_seeds(context, SEEDS)
+        self.source = offline(context.card.vocabulary())
+
+    def rows(self, count: int, pool: int) -> list[Row]:
+        hard, easy = self._chosen(count, pool)
+        found = {search: [self._solve(prompt, search) for prompt in hard] for search in SEARCHED}
+        plain = self._measured([Conditioning(prompt) for prompt in hard], hard)
+        after = {search: self._measured([item.result for item in items], hard) for search, items in found.items()}
+        rows: list[Row] = []
+        for search in SEARCHED:
+            rows += self._gains(search, plain, after[search])
+        rows += self._compared(found, after)
+        rows += self._several(hard, plain)
+        rows += self._spaces(hard)
+        return rows + self._attack(easy)
+
+    def _chosen(self, count: int, pool: int) -> tuple[list[str], list[str]]:
+        """The prompts of highest and of lowest loss, on seeds that nothing else uses."""
+        prompts = heldout_prompts(self.context, pool)
+        seeds = [REPORT_FROM + 10**5 + place for place in range(2)]
+        loss = self._evaluator(None).evaluate([Conditioning(text) for text in prompts], prompts, seeds, [OBJECTIVE], self.emit)
+        order = loss.ranking(OBJECTIVE)
+        return [prompts[index] for index in order[::-1][:count]], [prompts[index] for index in order[:count]]
+
+    def _evaluator(self, images: int | None, attack: bool = False) -> Evaluator:
+        outer = self.context.evaluator
+        leading: Scorer = Adversarial(self.loss) if attack else self.loss
+        budget = outer.budget if images is None else Budget(images=images)
+        return Evaluator(outer.model, [leading, *self.others], outer.db, outer.images, budget, outer.settings, outer.run)
+
+    def _solve(self, prompt: str, search: str, space: str = DpoSettings().space, images: int = BUDGET, attack: bool = False) -> Found:
+        """One search with a purse of its own, counted against the suite's afterwards; what an earlier start drew costs nothing."""
+        evaluator = self._evaluator(images, attack)
+        allowed = meaning_kept if attack else anything
+        solver = DpoDiff(DpoSettings(space, cast(SearchName, search)), lambda text: self.source, allowed)
+        seeds = tuple(self.context.settings.search)
+        rng = np.random.default_rng([self.context.settings.seed, *prompt.encode()])
+        try:
+            proposed = list(solver.solve(Task(prompt, (Conditioning(prompt),), seeds), evaluator, rng, self.emit))
+        except BudgetSpent:
+            proposed = []
+        self.context.evaluator.budget.spend(**{unit: evaluator.budget.spent[unit] for unit in UNITS})
+        curve = tuple((float(rows), float(cost)) for rows, cost in solver.findings.get("curve", [(0.0, 0.0)]))
+        best = solver.findings.get("best")
+        result = Conditioning.from_json(best) if best else (proposed[0] if proposed else Conditioning(prompt))
+        change = solver.findings.get("mean_change")
+        return Found(prompt, result, curve, float(solver.findings.get("rows", 0.0)), float("nan") if change is None else float(change))
+
+    def _measured(self, conditionings: Sequence[Conditioning], prompts: Sequence[str]) -> Evaluation:
+        return self._evaluator(None).evaluate(conditionings, prompts, self.seeds, emit=self.emit)
+
+    def _interval(self, delta: np.ndarray) -> Interval:
+        """Of (prompt, seed) differences, whole prompts resampled."""
+        return paired_bootstrap(delta.ravel(), np.repeat(np.arange(len(delta)), delta.shape[1]), self.context.settings.seed)
+
+    def _gains(self, search: str, plain: Evaluation, after: Evaluation, kind: str = "") -> list[Row]:
+        targets = {OBJECTIVE: Target("<", 0, "hi"), self.judge: Target(">", 0, "lo"), "preference": Target(">=", 0)}
+        rows = []
+        for scorer in (self.loss, *self.others):
+            interval = self._interval(after.values[scorer.name] - plain.values[scorer.name])
+            target = targets.get(scorer.name) if search == "limner" else None
+            rows.append(_row(f"{search}{kind}: {scorer.name}", interval, target))
+        return rows
+
+    def _compared(self, found: dict[SearchName, list[Found]], after: dict[SearchName, Evaluation]) -> list[Row]:
+        rows = []
+        for better, worse in (("limner", "hybrid"), ("hybrid", "evolution"), ("evolution", "random"), ("limner", "random")):
+            interval = self._interval(after[better].values[OBJECTIVE] - after[worse].values[OBJECTIVE])  # type: ignore[index]
+            target = Target("<", 0) if (better, worse) == ("hybrid", "evolution") else None
+            rows.append(_row(f"{better} less {worse}, at equal cost: {OBJECTIVE}", interval, target))
+        per_image = self.context.evaluator.settings.unet_rows
+        for better, worse in (("evolution", "random"), ("limner", "random")):
+            pairs = zip(found[better], found[worse], strict=True)  # type: ignore[index]
+            small = [left.at(SMALL * per_image) - right.at(SMALL * per_image) for left, right in pairs]
+            target = Target("<", 0) if better == "evolution" else None
+            name = f"{better} less {worse} at {SMALL} image equivalents, search seeds: {OBJECTIVE}"
+            rows.append(_row(name, paired_bootstrap(small, None, self.context.settings.seed), target))
+        shares = []
+        for ours, theirs in zip(found["limner"], found["hybrid"], strict=True):
+            reached = ours.rows_to(theirs.at(theirs.rows))
+            shares.append((BUDGET * per_image if reached is None else reached) / theirs.rows if theirs.rows else 1.0)
+        interval = paired_bootstrap(shares, None, self.context.settings.seed)
+        rows.append(_row("limner: share of the hybrid's rows until its final loss, search seeds", interval, Target("<=", ROWS_SHARE)))
+        return rows
+
+    def _several(self, hard: Sequence[str], plain: Evaluation) -> list[Row]:
+        """The plain prompt on many seeds, the picture of least loss taken: what such a budget buys without any search."""
+        seeds = [REPORT_FROM + 2 * 10**5 + place for place in range(SEVERAL)]
+        drawn = self._evaluator(None).evaluate([Conditioning(prompt) for prompt in hard], hard, seeds, emit=self.emit)
+        best = np.nanargmin(drawn.values[OBJECTIVE], axis=1)
+        rows = []
+        for name in (OBJECTIVE, self.judge):
+            chosen = drawn.values[name][np.arange(len(best)), best] - np.nanmean(plain.values[name], axis=1)
+            rows.append(_row(f"best of {SEVERAL} seeds: {name}", paired_bootstrap(chosen, None, self.context.settings.seed)))
+        return rows
+
+    def _spaces(self, hard: Sequence[str]) -> list[Row]:
+        """Mean change of the loss by random candidates of a space: nothing is selected, so the search seeds will do (table 2)."""
+        changes: dict[str, list[float]] = {}
+        for space in ("antonym", "synonym"):
+            changes[space] = [self._solve(prompt, "random", space, SAMPLED).mean_change for prompt in hard]
+        seed = self.context.settings.seed
+        rows = [_row(f"random {space}: {OBJECTIVE}", paired_bootstrap(values, None, seed)) for space, values in changes.items()]
+        difference = np.subtract(changes["antonym"], changes["synonym"])
+        rows.append(_row(f"random antonym less random synonym: {OBJECTIVE}", paired_bootstrap(difference, None, seed), Target("<", 0)))
+        return rows
+
+    def _attack(self, easy: Sequence[str]) -> list[Row]:
+        """By whether the checkpoint knows every new word: words that it never saw would break it whatever they mean."""
+        found = [self._solve(prompt, "limner", "synonym", BUDGET, attack=True) for prompt in easy]
+        plain = self._measured([Conditioning(prompt) for prompt in easy], easy)
+        after = self._measured([item.result for item in found], easy)
+        known = np.array([self._knows(item) for item in found])
+        filters = [meaning_kept(self.context.evaluator, prompt) for prompt in easy]
+        kept = [float(check(item.result)) for check, item in zip(filters, found, strict=True)]
+        rows = [_row("attack: meaning kept by the filter", paired_bootstrap(kept, None, 0), Target(">=", 1))]
+        changed = [float(item.result.text != item.prompt) for item in found]
+        rows.append(_row("attack: prompts for which one was found", paired_bootstrap(changed, None, 0)))
+        for name, group in (("", np.ones(len(found), bool)), (", new words known", known), (", new words unknown", ~known)):
+            delta = (after.values[OBJECTIVE] - plain.values[OBJECTIVE])[group]
+            target = Target(">", 0, "lo") if name == ", new words known" else None
+            rows.append(_row(f"attack{name}: {OBJECTIVE}", self._interval(delta), target))
+            judged = (after.values[self.judge] - plain.values[self.judge])[group]
+            success = [[float(value < 0) for value in row if np.isfinite(value)] for row in judged]
+            rows.append(_row(f"attack{name}: pictures judged worse", interval_of_rows(success, self.context.settings.seed)))
+        return rows
+
+    def _knows(self, found: Found) -> bool:
+        world = judge_of(self.context).world
+        before = {word.lower() for word in Words.split(found.prompt).words}
+        fresh = [word for word in Words.split(found.result.text).words if word.lower() not in before]
+        return not world.coverage(" ".join(fresh))[1]
+
+
+def _row(name: str, interval: Interval, target: Target | None = None) -> Row:
+    return Row(name, interval.mean, (interval.lo, interval.hi), interval.n, target)

@@ -1,0 +1,61 @@
+"""The `runs` commands: parse, hand over to serve/stored.py and serve/exported.py, print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graph.settings import Settings
+from promptdb.errors import BadInput
+from serve.options import STORED, Json, takes_settings
+from serve.output import console, print_json
+
+app = typer.Typer(help="What was done.", rich_markup_mode=None)
+
+
+@app.command("list")
+@takes_settings(*STORED)
+def runs_list(settings: Settings, limit: Annotated[int, typer.Option("--limit", min=1)] = 50, as_json: Json = False) -> None:
+    """List runs, newest first."""
+    from serve import stored, terminal
+
+    rows = stored.runs(settings, limit)
+    if as_json:
+        return print_json(rows)
+    terminal.print_rows(rows, ("run", "command", "status", "started", "prompt"), console())
+
+
+@app.command("show")
+@takes_settings(*STORED)
+def runs_show(settings: Settings, run: str, as_json: Json = False) -> None:
+    """Show one run: its settings, its result, its candidates."""
+    from serve import stored, terminal
+
+    document = stored.run(settings, run)
+    if as_json:
+        return print_json(document)
+    terminal.print_tree(document, console())
+
+
+@app.command("export")
+@takes_settings(*STORED)
+def runs_export(
+    settings: Settings,
+    run: str,
+    form: Annotated[str, typer.Option("--as", help="preset (JSON) or system-prompt (text)")] = "preset",
+    file: Annotated[Path | None, typer.Option("--file", help="write it there instead of on stdout")] = None,
+) -> None:
+    """Export the instruction that a run learned, for other tools."""
+    from serve import exported
+
+    if form not in ("preset", "system-prompt"):
+        raise BadInput(f"--as knows preset and system-prompt, not {form!r}")
+    document = exported.preset(settings, run)
+    text = exported.system_prompt(document) if form == "system-prompt" else json.dumps(document, ensure_ascii=False, indent=2)
+    if file is None:
+        print(text)
+    else:
+        exported.write(text, file)

@@ -1,0 +1,19 @@
+"""A training of the miniature, much shortened, that saves after every step and tells each; started by its test, which kills it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from tools.miniature import loop
+from tools.miniature.train import train
+
+SHARE = 0.001
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    loop.SAVE_SECONDS = -1.0
+    work = Path(sys.argv[1])
+    train("cpu", work / "out", work, stages=("vae", "unet"), share=SHARE, say=lambda text: print(text, flush=True))

@@ -1,0 +1,81 @@
+"""The numbers of DPO-Diff (Wang et al. 2024, sec. 7 and appendix), and of our own search. Nothing is computed here but steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+SearchName = Literal["limner", "hybrid", "gradient", "evolution", "random"]
+SEARCHES: tuple[str, ...] = get_args(SearchName)
+
+
+@dataclass(frozen=True, slots=True)
+class GumbelSettings:
+    """Learning a distribution over candidates by Gumbel-softmax gradients: the paper's values.
+
+    `iterations` updates by RMSprop with `learning_rate`, `smoothing` (alpha), `epsilon` and `momentum`; gradients clipped to +-`clip`
+    element by element, logits kept in [`lowest`, `highest`]. Logits begin at `first` for the candidate that changes nothing and 0
+    elsewhere. `graded` is K; t moves from `start` of the steps on by `pace` every `every` iterations: 15, 15, 16, ... 24, 24 of 50.
+    """
+
+    iterations: int = 20
+    temperature: float = 1.0
+    learning_rate: float = 0.1
+    smoothing: float = 0.99
+    momentum: float = 0.5
+    epsilon: float = 1e-8
+    clip: float = 1 / 40
+    lowest: float = 0.0
+    highest: float = 3.0
+    first: float = 1.0
+    graded: int = 1
+    start: float = 15 / 50
+    pace: float = 1 / 50
+    every: int = 2
+
+    def done(self, iteration: int, calls: int) -> int:
+        """t of an iteration, of a sampler with `calls` model calls: 0 <= t <= calls - K."""
+        share = self.start + self.pace * (iteration // self.every)
+        return max(0, min(int(share * calls + 1e-9), calls - self.graded))
+
+
+@dataclass(frozen=True, slots=True)
+class EvolutionSettings:
+    """Evolutionary search: the paper's values. `explore`: probability that a gene of the first population is drawn evenly instead of from
+    the learned distribution. `attempts`: tries for each new candidate wanted, before the space counts as exhausted."""
+
+    population: int = 20
+    parents: int = 10
+    mutants: int = 10
+    crossovers: int = 10
+    mutation: float = 0.1
+    explore: float = 0.0
+    attempts: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class LimnerSettings:
+    """Our own search: swaps ranked by one gradient at the best candidate, the best of them raced.
+
+    `at`: share of the steps before the graded call. `swaps`: single swaps of a round; `jumps`: sizes of candidates that take several of the
+    best swaps at once; `keep`: how many of a round meet all seeds. `stalled`: rounds without a better candidate before evolution
+    takes a round. `sure`: confidence at which a gain that no round has raised for `stalled` rounds ends the search; it takes six seeds.
+    """
+
+    at: float = 0.4
+    swaps: int = 6
+    jumps: tuple[int, ...] = (2, 4)
+    keep: int = 2
+    stalled: int = 2
+    sure: float = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class DpoSettings:
+    """What a person chooses. `space`: parts joined by +; `search`: one of SEARCHES; the rest as published."""
+
+    space: str = "antonym+library"
+    search: SearchName = "limner"
+    gumbel: GumbelSettings = field(default_factory=GumbelSettings)
+    evolution: EvolutionSettings = field(default_factory=EvolutionSettings)
+    limner: LimnerSettings = field(default_factory=LimnerSettings)

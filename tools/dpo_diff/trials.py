@@ -1,0 +1,186 @@
+"""What has been tried: every candidate is drawn and scored once, by the Evaluator, and what was learned of it is kept in order.
+
+A cost is the mean of the objective over the search seeds, signed so that lower is better. The baseline is the first trial, so the best
+is never worse than it on these seeds. Knows nothing of how candidates are chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from promptdb.records import Conditioning
+from tools.budget import BudgetSpent
+from tools.dpo_diff.space import Space
+from tools.evaluation import RANKING_DECIMALS
+from tools.evaluator import Evaluator
+
+Choice = tuple[int, ...]
+Emit = Callable[[dict[str, Any]], None]
+RACE_KEEPS = 3  # one candidate in so many goes on to the next seed
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One candidate with a value on every seed. `costs`: (seeds,), lower is better. `rows`: UNet rows that the search had spent by then."""
+
+    choice: Choice
+    conditioning: Conditioning
+    costs: tuple[float, ...]
+    rows: float
+
+    @property
+    def cost(self) -> float:
+        return float(np.mean(self.costs))
+
+    @property
+    def order(self) -> tuple[float, str]:
+        """By cost as rankings round it, ties by id."""
+        return round(self.cost, RANKING_DECIMALS), self.conditioning.id
+
+
+@dataclass
+class Trials:
+    """`seeds`: common to all candidates. `allowed`: a condition that a candidate must fulfil before it may cost anything, such as that
+    its meaning is kept. `refused`: those that failed it or are too long for the encoder; they are never drawn."""
+
+    space: Space
+    evaluator: Evaluator
+    reference: str
+    seeds: tuple[int, ...]
+    allowed: Callable[[Conditioning], bool] = lambda conditioning: True
+    emit: Emit = lambda event: None
+    done: dict[str, Trial] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+    tried: set[str] = field(default_factory=set)
+    _rows_before: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self._rows_before = self.evaluator.budget.spent["unet_rows"]
+        self._sign = -1.0 if self.evaluator.objective.higher_is_better else 1.0
+        self._texts: dict[Choice, Conditioning] = {}
+
+    @property
+    def rows(self) -> float:
+        """UNet rows spent since the search began, gradients included."""
+        return self.evaluator.budget.spent["unet_rows"] - self._rows_before
+
+    @property
+    def rows_per_image(self) -> float:
+        return float(self.evaluator.model.unet_rows([self.evaluator.drawing(self.space.given, 0)]))
+
+    @property
+    def best(self) -> Trial:
+        """Raises ValueError before the baseline was tried."""
+        return min(self.done.values(), key=lambda trial: trial.order)
+
+    @property
+    def ranked(self) -> list[Trial]:
+        return sorted(self.done.values(), key=lambda trial: trial.order)
+
+    def conditioning(self, choice: Choice) -> Conditioning:
+        if choice not in self._texts:
+            self._texts[choice] = self.space.render(choice)
+        return self._texts[choice]
+
+    def known(self, choice: Choice) -> bool:
+        """Whether the choice, or another that says the same, was drawn or refused."""
+        key = self.conditioning(choice).id
+        return key in self.tried or key in self.refused
+
+    def fresh(self, choices: Iterable[Choice]) -> list[Choice]:
+        """Those that may be tried, each once: not known, not refused now."""
+        found: dict[str, Choice] = {}
+        for choice in choices:
+            if not self.known(choice) and self._may(self.conditioning(choice)):
+                found.setdefault(self.conditioning(choice).id, choice)
+        return list(found.values())
+
+    def try_all(self, choices: Iterable[Choice], seeds: int | None = None) -> list[Trial]:
+        """Draw and score the fresh ones on all seeds. Raises BudgetSpent after what the budget holds is recorded."""
+        fresh = self.fresh(choices)
+        self._draw(fresh, self.seeds)
+        return self._record(fresh)
+
+    def race(self, choices: Iterable[Choice], keep: int) -> list[Trial]:
+        """As `try_all`, but all meet on the first seed, the best third of them on the next, until `keep` are left, which meet on all.
+
+        Those left behind count as tried; only those that met all seeds are recorded. Successive halving on common seeds. Of the choices,
+        the first come first: as many race as the budget can bring to an end. Raises BudgetSpent where that is none.
+        """
+        field_, ran = self._affordable(self.fresh(choices), keep), 0
+        while field_ and ran < len(self.seeds):
+            ran = len(self.seeds) if len(field_) <= keep else ran + 1
+            costs = self._draw(field_, self.seeds[:ran])
+            order = sorted(range(len(field_)), key=lambda place: (round(float(costs[place]), RANKING_DECIMALS), self._id(field_[place])))
+            if ran < len(self.seeds):
+                field_ = [field_[place] for place in order[: max(keep, -(-len(order) // RACE_KEEPS))] if math.isfinite(costs[place])]
+        return self._record(field_)
+
+    def trajectory(self) -> list[Trial]:
+        """The trials in the order in which they were made."""
+        return sorted(self.done.values(), key=lambda trial: trial.rows)
+
+    def _affordable(self, choices: list[Choice], keep: int) -> list[Choice]:
+        images = self.evaluator.budget.affordable_images(self.rows_per_image)
+        rest = len(self.seeds) - 1
+        count = int(min(len(choices), max(images - rest * keep, images // len(self.seeds))))
+        if choices and count < 1:
+            raise BudgetSpent("images", images)
+        return choices[:count]
+
+    def _id(self, choice: Choice) -> str:
+        return self.conditioning(choice).id
+
+    def _may(self, conditioning: Conditioning) -> bool:
+        if conditioning.id in self.refused:
+            return False
+        long = any(count > limit for count, limit in map(self.evaluator.model.token_count, (conditioning.text, conditioning.negative)))
+        if (long and conditioning != self.space.given) or not self.allowed(conditioning):
+            self.refused.add(conditioning.id)
+            return False
+        return True
+
+    def _draw(self, choices: Sequence[Choice], seeds: Sequence[int]) -> np.ndarray:
+        """(choices,) mean cost on these seeds; infinite where the model or the scorer gave nothing."""
+        conditionings = [self.conditioning(choice) for choice in choices]
+        if not conditionings:
+            return np.zeros(0)
+        name = self.evaluator.objective.name
+        try:
+            found = self.evaluator.evaluate(conditionings, self.reference, seeds, [name], self.emit)
+        except BudgetSpent:
+            self._record(choices)
+            raise
+        self.tried.update(conditioning.id for conditioning in conditionings)
+        costs = self._sign * found.values[name].mean(axis=1)
+        return np.where(np.isnan(costs), np.inf, costs)
+
+    def _record(self, choices: Sequence[Choice]) -> list[Trial]:
+        """Those of the choices that have a value on every seed; nothing is drawn."""
+        conditionings = [self.conditioning(choice) for choice in choices]
+        if not conditionings:
+            return []
+        name = self.evaluator.objective.name
+        values = self.evaluator.known(conditionings, self.reference, self.seeds, [name]).values[name]
+        trials = []
+        for choice, conditioning, row in zip(choices, conditionings, values, strict=True):
+            if np.isnan(row).any():
+                continue
+            before = min(self.done.values(), key=lambda trial: trial.order, default=None)
+            trial = Trial(choice, conditioning, tuple((self._sign * row).tolist()), self.rows)
+            self.tried.add(conditioning.id)
+            self.done.setdefault(conditioning.id, trial)
+            trials.append(trial)
+            if before is None or trial.order < before.order:
+                self._tell(trial)
+        return trials
+
+    def _tell(self, trial: Trial) -> None:
+        said = {"text": trial.conditioning.text, "negative": trial.conditioning.negative, "conditioning": trial.conditioning.id}
+        value = self._sign * trial.cost
+        self.emit({"kind": "best", **said, "value": value, "count": len(self.done), "rows": round(self.rows, 1)})

@@ -1,0 +1,24 @@
+"""A scorer turned round: the same name, version and values, but an attack wants it worse (DPO-Diff, eq. 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from tools.scoring.base import Scorer
+
+
+class Adversarial:
+    """`scorer` with its direction reversed. Values are the scorer's own, so what is stored serves both directions."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+        self.name = scorer.name
+        self.version = scorer.version
+        self.higher_is_better = not scorer.higher_is_better
+        self.held_out = scorer.held_out
+
+    def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> np.ndarray:
+        return self.scorer.score(images, texts)
