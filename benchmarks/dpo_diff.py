@@ -4,9 +4,9 @@
 
 The reference (ruocwang/dpo-diffusion) takes seeds one by one, makes the scheduler anew for each, recomputes the steps before the
 graded one, grades both branches of guidance, and decodes with the full VAE; that is re-created here. Ours batches the seeds, takes x_t
-from the candidate's own drawing, grades the searched branch alone; "linear" decodes with a fitted linear decoder besides. Ways take
-turns (ABC CBA ...); the smallest time counts, CPU time on a CPU. Prints JSON lines: times, ratios of the reference to ours with their
-range and target, and the cosine of the gradients. Exit code 0 where all targets were met, 1 where not.
+from the candidate's own drawing, grades the searched branch alone; "linear" also goes back through a fitted linear decoder instead of
+the VAE. Ways take turns (ABC CBA ...); the smallest time counts, CPU time on a CPU. Prints JSON lines: times, ratios of the reference
+to ours with their range and target, and the cosine of the gradients. Exit code 0 where all targets were met, 1 where not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tools.diffusion.checkpoint import Checkpoint, open_checkpoint
 from tools.diffusion.cost import PictureLoss, gradient_cost
 from tools.diffusion.denoising import Denoising
 from tools.diffusion.gradient import Shortcut, advance, shortcut_pictures
-from tools.diffusion.linear_decoder import LinearDecoder, fit_linear_decoder
+from tools.diffusion.linear_decoder import StraightThrough, fit_linear_decoder
 from tools.diffusion.sampler import Sampler
 from tools.diffusion.soft_text import SoftText, TextContext
 from tools.scoring.clip import SphericalClipScorer
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     positive, negative = soft.hard([PROMPT]), soft.hard([NEGATIVE])
     shortcut, seeds = Shortcut(int(AT * settings.steps)), list(range(options.seeds))
     latents = _latents(checkpoint, settings, seeds, positive, negative, shortcut.done)
-    decoder = fit_linear_decoder(checkpoint, _clean(checkpoint, settings, soft))
+    decoder = StraightThrough(checkpoint, fit_linear_decoder(checkpoint, _clean(checkpoint, settings, soft)))
     ways: dict[str, Gradient] = {
         "reference": lambda: _reference(checkpoint, settings, seeds, positive, negative, shortcut.done, loss),
         "ours": lambda: _ours(checkpoint, settings, seeds, positive, negative, shortcut, latents, loss, None),
@@ -78,7 +78,7 @@ def _report(
     times: dict[str, list[float]],
     found: dict[str, torch.Tensor],
     loss: PictureLoss,
-    decoder: LinearDecoder,
+    decoder: StraightThrough,
     shortcut: Shortcut,
 ) -> int:
     facts = {"checkpoint": options.checkpoint, "device": checkpoint.device_name, "seeds": options.seeds, "steps": settings.steps}
@@ -154,7 +154,7 @@ def _ours(
     shortcut: Shortcut,
     latents: torch.Tensor,
     loss: PictureLoss,
-    decoder: LinearDecoder | None,
+    decoder: StraightThrough | None,
 ) -> torch.Tensor:
     leaf = negative.hidden.detach().clone().requires_grad_()
     pictures = shortcut_pictures(checkpoint, settings, seeds, positive, TextContext(leaf), shortcut, latents, decoder)

@@ -7,6 +7,8 @@ never shared, so two runs cannot disturb each other's weights.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tools.diffusion.checkpoint import Checkpoint, open_checkpoint
@@ -45,9 +47,20 @@ class KeptModels:
 _of_thread = threading.local()
 
 
-def keep_models() -> None:
-    """From here on, this thread keeps open what its runs open."""
-    _of_thread.kept = KeptModels()
+def keep_models(kept: KeptModels) -> None:
+    """From here on, this thread keeps open in `kept` what its runs open."""
+    _of_thread.kept = kept
+
+
+@contextmanager
+def kept_by(kept: KeptModels) -> Iterator[None]:
+    """For a thread that works on behalf of the one whose models these are, while that one waits for it."""
+    before = getattr(_of_thread, "kept", None)
+    _of_thread.kept = kept
+    try:
+        yield
+    finally:
+        _of_thread.kept = before
 
 
 def opened_checkpoint(name: str, device: str | None, dtype: str | None) -> Checkpoint:

@@ -17,7 +17,7 @@ from langgraph.runtime import Runtime
 
 from agents.contract import Contract
 from graph.keeping import admitted
-from graph.nodes import Node, Update, candidate_row, conditioning_of, emitter, node, tell
+from graph.nodes import Emit, Node, Update, candidate_row, conditioning_of, emitter, node, tell
 from graph.plan import COMPARED
 from graph.settings import Settings
 from graph.state import CandidateRow, Context, DroppedRow, RefineState
@@ -78,14 +78,12 @@ def tool_node(method: str) -> Node:
             tell(runtime, {"kind": "skipped", "method": method, "reason": reason})
             return {"skipped": [{"method": method, "reason": reason}], "note": f"skipped: {reason}"}
         settings = context.settings
-        plain = Conditioning(state["prompt"])
-        start = tuple(conditioning_of(row) for row in state["candidates"])
-        task = Task(state["prompt"], start or (plain,), tuple(settings.search), settings.contract.kept)
         warnings: list[str] = []
         proposals: list[Conditioning] = []
         solver = context.solvers[method]()
         with kept_back(context.evaluator.budget, reserve(settings)):
             try:
+                task = Task(state["prompt"], _start(state, context, emitter(runtime)), tuple(settings.search), settings.contract.kept)
                 rng = np.random.default_rng([settings.seed, crc32(method.encode())])
                 proposals = list(solver.solve(task, context.evaluator, rng, emitter(runtime)))
             except BudgetSpent as error:
@@ -106,6 +104,17 @@ def tool_node(method: str) -> Node:
 def reserve(settings: Settings) -> int:
     """Images that a solver may not spend: what the search of its best candidate and the held-out check will need."""
     return COMPARED * (settings.heldout_seeds + settings.search_seeds)
+
+
+def _start(state: RefineState, context: Context, emit: Emit) -> tuple[Conditioning, ...]:
+    """What there is to start from, best first by the search seeds, on which all of it is drawn anyway; the prompt itself among it."""
+    found = tuple(conditioning_of(row) for row in state["candidates"])
+    if not found:
+        return (Conditioning(state["prompt"]),)
+    evaluator, name = context.evaluator, context.evaluator.objective.name
+    every = list(dict.fromkeys([Conditioning(state["prompt"]), *found]))
+    drawn = evaluator.evaluate(every, state["prompt"], context.settings.search, [name], emit)
+    return tuple(every[index] for index in drawn.ranking(name))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from graph.kept_models import keep_models
+from graph.kept_models import KeptModels, keep_models
 from graph.sessions import Control
 
 Done = TypeVar("Done")
@@ -31,9 +31,10 @@ class Lane:
     def __init__(self, name: str, waiting: int, per_client: int) -> None:
         self.name = name
         self._most, self._most_per_client = waiting, per_client
+        self.models = KeptModels()
         self._held: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=keep_models)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=keep_models, initargs=(self.models,))
 
     def submit(self, client: str, work: Callable[[], Done]) -> Future[Done]:
         """Put `work` into line. Raises Busy."""

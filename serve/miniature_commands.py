@@ -33,6 +33,19 @@ def grids(
     print(f"look at {', '.join(sorted(str(path) for path in out.glob('*.png')))}", file=sys.stderr)
 
 
+@app.command("blind")
+def blind(
+    out: Annotated[Path, typer.Option("--out", help="folder for the sheets and the list of what was drawn")] = Path("runs/blind"),
+    checkpoint: Annotated[str, typer.Option("--checkpoint", help="miniature, or a folder with a card like its own")] = "miniature",
+    count: Annotated[int, typer.Option("--count", min=1)] = 200,
+) -> None:
+    """Draw pictures of held-out prompts as numbered sheets without a word, to be labelled by eye."""
+    from tools.miniature.samples import blind_sheets
+
+    drawn = blind_sheets(checkpoint, out, count)
+    print(f"{drawn} pictures on {', '.join(sorted(str(path) for path in out.glob('*.png')))}", file=sys.stderr)
+
+
 @app.command("prompts")
 def prompts(
     file: Annotated[Path, typer.Option("--file", help="where to write them, one JSON object a line")],

@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 from agents.actions import Action
 from graph.chatting import Chats
 from graph.database import open_database
+from graph.kept_models import kept_by
 from graph.sessions import Control
 from graph.settings import Settings
 from graph.state import Event
@@ -200,7 +201,8 @@ class Service:
         """What a conversation may switch to: a name from outside never becomes a path or a download."""
         if settings.checkpoint not in self.offer.checkpoints:
             raise BadInput(f"this server offers {', '.join(self.offer.checkpoints)}, not {settings.checkpoint!r}")
-        return open_checkpoint_of(settings)
+        with kept_by(self.drawing.models):  # a turn's nodes have threads of their own, for which the lane's waits
+            return open_checkpoint_of(settings)
 
     def start_job(self, client: str, ask: OptimizeAsk) -> JobRecord:
         """Raises BadInput, Busy."""

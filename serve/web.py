@@ -15,13 +15,14 @@ from serve.job_files import State
 from serve.lanes import Busy
 from serve.requests import OptimizeAsk, SearchAsk
 from serve.service import Ended, Service, told
-from serve.web_views import failed, gallery, hits_table, in_words, job_choices, pair_images, reply_text, run_rows
+from serve.web_views import failed, gallery, hits_table, in_words, job_choices, literal, pair_images, run_rows
 
 PATH = "/web"
 STATES: dict[str, State] = {"Pause": "paused", "Stop": "stopped"}
 KEPT = "limner-thread"  # under which the browser remembers the conversation
 CSS = """
 .live progress { width: 10rem; vertical-align: middle; }
+.pair img { width: 100% !important; height: 100% !important; object-fit: contain; }
 footer { display: none !important; }
 @media (max-width: 640px) { .gradio-container { padding: .4rem !important; } }
 """
@@ -59,24 +60,24 @@ def _chat(service: Service, page: gr.Blocks) -> None:
     chosen = gr.State(0)
     with gr.Row():
         with gr.Column(scale=3, min_width=300):
-            talk = gr.Chatbot(label="Conversation", height=420, render_markdown=False, elem_id="talk")
+            talk = gr.Chatbot(label="Conversation", height=420, render_markdown=False, buttons=["copy"], elem_id="talk")
             said = gr.Textbox(label="Say", placeholder="a castle at night; then: the second, in winter", elem_id="said", max_length=4000)
             with gr.Row():
-                send = gr.Button("Send", variant="primary", elem_id="send")
-                stop = gr.Button("Stop", elem_id="stop")
-                new = gr.Button("New", elem_id="new")
+                send = gr.Button("Send", variant="primary", elem_id="send", min_width=80)
+                stop = gr.Button("Stop", elem_id="stop", min_width=80)
+                new = gr.Button("New", elem_id="new", min_width=80)
         with gr.Column(scale=2, min_width=300):
             shown = gr.Gallery(label="Pictures: choose one", columns=2, height=420, format="png", allow_preview=False, elem_id="shown")
             with gr.Row():
-                accept = gr.Button("Accept", elem_id="accept")
-                more = gr.Button("More like it", elem_id="more")
-                compare = gr.Button("Compare", elem_id="compare")
-                undo = gr.Button("Undo", elem_id="undo")
+                accept = gr.Button("Accept", elem_id="accept", min_width=80)
+                more = gr.Button("More like it", elem_id="more", min_width=80)
+                compare = gr.Button("Compare", elem_id="compare", min_width=80)
+                undo = gr.Button("Undo", elem_id="undo", min_width=80)
             with gr.Row(visible=False) as vote:
-                left = gr.Image(label="Left", format="png", interactive=False, height=200)
-                right = gr.Image(label="Right", format="png", interactive=False, height=200)
+                left = gr.Image(label="Left", format="png", interactive=False, height=200, buttons=[], elem_classes="pair")
+                right = gr.Image(label="Right", format="png", interactive=False, height=200, buttons=[], elem_classes="pair")
             with gr.Row(visible=False) as voting:
-                sides = [gr.Button(side.capitalize(), elem_id=f"vote-{side}") for side in ("left", "tie", "right")]
+                sides = [gr.Button(side.capitalize(), elem_id=f"vote-{side}", min_width=80) for side in ("left", "tie", "right")]
             status = gr.Textbox(label="Now", interactive=False, elem_id="status")
     outputs = [thread, talk, said, shown, vote, voting, left, right, status]
 
@@ -84,18 +85,18 @@ def _chat(service: Service, page: gr.Blocks) -> None:
         kept: str, history: list[Any], text: str, action: dict[str, Any] | None, request: gr.Request
     ) -> AsyncIterator[dict[Any, Any]]:
         words = text.strip() or " ".join(str(value) for value in (action or {}).values() if value)
-        history = [*(history or []), {"role": "user", "content": words}]
+        history = [*(history or []), {"role": "user", "content": literal(words)}]
         yield {talk: history, said: "", status: "..."}
         try:
             async for event in told(lambda tell: service.act(_client(request), kept, text, action, tell)):
                 if isinstance(event, Ended):
                     payload = event.result
-                    history = [*history, {"role": "assistant", "content": reply_text(payload)}]
+                    history = [*history, {"role": "assistant", "content": literal(payload["reply"])}]
                     yield {thread: payload["thread"], talk: history, **view(payload)}
                 elif line := in_words(event):
                     yield {status: line}
         except (BadInput, Busy) as error:
-            yield {talk: [*history, {"role": "assistant", "content": failed(error)}], status: ""}
+            yield {talk: [*history, {"role": "assistant", "content": literal(failed(error))}], status: ""}
 
     def view(payload: dict[str, Any]) -> dict[Any, Any]:
         pair = payload["pair"] is not None
@@ -129,7 +130,8 @@ def _chat(service: Service, page: gr.Blocks) -> None:
             turns = service.chats.history(kept)
         except BadInput:
             return {thread: "", status: "no conversation yet"}
-        history = [{"role": role, "content": text} for item in turns for role, text in (("user", item.said), ("assistant", item.reply))]
+        said_by = [pair for item in turns for pair in (("user", item.said), ("assistant", item.reply))]
+        history = [{"role": role, "content": literal(text)} for role, text in said_by]
         return {talk: history, **view(payload)}
 
     def select(event: gr.SelectData) -> int:
@@ -169,7 +171,7 @@ def _optimize(service: Service) -> None:
             start = gr.Button("Start", variant="primary", elem_id="start")
             which = gr.Dropdown(job_choices(jobs.all()), label="Job", elem_id="job", interactive=True)
             with gr.Row():
-                halts = [gr.Button(name, elem_id=f"job-{name.lower()}") for name in ("Pause", "Stop", "Resume")]
+                halts = [gr.Button(name, elem_id=f"job-{name.lower()}", min_width=80) for name in ("Pause", "Stop", "Resume")]
             export = gr.Button("Export the instruction", elem_id="export")
             preset = gr.Code(label="Preset", language="json", visible=False, elem_id="preset")
             note = gr.Textbox(label="Note", interactive=False, elem_id="note")

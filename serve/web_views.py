@@ -12,7 +12,7 @@ from promptdb.images import ImageStore
 from serve.conversation import in_words
 from serve.job_files import JobRecord
 
-__all__ = ["failed", "gallery", "hits_table", "in_words", "job_choices", "pair_images", "reply_text", "run_rows"]
+__all__ = ["failed", "gallery", "hits_table", "in_words", "job_choices", "literal", "pair_images", "run_rows"]
 
 
 def gallery(images: ImageStore, payload: Mapping[str, Any]) -> list[tuple[Image.Image, str]]:
@@ -30,14 +30,9 @@ def pair_images(images: ImageStore, payload: Mapping[str, Any]) -> tuple[Image.I
     return (images.get(pair["left"]), images.get(pair["right"])) if pair else (None, None)
 
 
-def reply_text(payload: Mapping[str, Any]) -> str:
-    lines = [str(payload["reply"])]
-    if payload["accepted"]:
-        for name, row in payload["accepted"]["scores"].items():
-            if row["delta"] is not None and row["ci95"] is not None:
-                lo, hi = row["ci95"]
-                lines.append(f"{name}: {row['delta']:+.4g} on {row['n']} held-out seeds (95 % interval {lo:+.4g} to {hi:+.4g})")
-    return "\n".join(lines)
+def literal(text: str) -> str:
+    """For the conversation's window, which takes its texts for HTML, markup or not."""
+    return escape(text, quote=False)
 
 
 def failed(error: Exception) -> str:

@@ -44,8 +44,8 @@ def test_the_database_is_searched_without_torch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("refine", "generate", "score", "evaluate", "doctor", "convert"),
-        *("db import", "db search", "db stats", "runs list", "runs show", "train miniature"),
+        *("refine", "generate", "score", "evaluate", "doctor", "convert", "serve", "mcp"),
+        *("db import", "db search", "db stats", "runs list", "runs show", "train miniature", "miniature grids", "miniature prompts"),
     ],
 )
 def test_every_command_has_help(capfd: pytest.CaptureFixture[str], path: str) -> None:

@@ -97,7 +97,7 @@ def test_commands_name_what_exists(block: Block, capfd: pytest.CaptureFixture[st
         arguments = ours(line)
         if not arguments:
             continue
-        depth = 2 if arguments[0] in ("db", "runs", "train") else 1
+        depth = 2 if arguments[0] in ("db", "runs", "train", "miniature") else 1
         shown = command(capfd, *arguments[:depth], "--help")
         assert shown.code == 0, f"{block}: {line}"
         for flag in (word.split("=")[0] for word in arguments if word.startswith("--")):

@@ -49,7 +49,7 @@ class MiniatureSuite:
 
     def pictures(self, context: Context, full: bool) -> int:
         sets = 3 * SEEDS * len(heldout_prompts(context, PROMPTS_FULL if full else PROMPTS)) + SEEDS * (COUNTED_FULL if full else COUNTED)
-        return sets + style_rows.pictures(context, full) + headroom.pictures(context, full)
+        return sets + style_rows.pictures(context, full) + (headroom.pictures(context, full) if _brings(context, "crowded") else 0)
 
     def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
         prompts = heldout_prompts(context, PROMPTS_FULL if full else PROMPTS)
@@ -70,7 +70,7 @@ class MiniatureSuite:
             _row("defect rate: change by bad tags as negative", interval_of_rows(_change(plain, without), seed), Target("<", 0, "hi"))
         )
         rows += style_rows.style_rows(context, full, emit, STYLES_RECOGNISED[large])
-        if "crowded.heldout" in context.card.document.get("prompts", {}):
+        if _brings(context, "crowded"):
             rows += headroom.headroom_rows(context, full, emit)
         return [*rows, *_card_rows(context)]
 
@@ -95,9 +95,13 @@ def faithfulness(plain: Sequence[Sequence[Verdict]], seed: int, large: bool = Fa
     ]
 
 
+def _brings(context: Context, kind: str) -> bool:
+    return f"{kind}.heldout" in context.card.document.get("prompts", {})
+
+
 def _counting(context: Context, full: bool, emit: Emit) -> list[Row]:
     """Prompts that ask for two or three of a kind, where the checkpoint brings such prompts."""
-    if "counting.heldout" not in context.card.document.get("prompts", {}):
+    if not _brings(context, "counting"):
         return []
     prompts = card_prompts(context, "counting.heldout", COUNTED_FULL if full else COUNTED)
     found = verdicts(context, prompts, [Conditioning(text) for text in prompts], report_seeds(context, SEEDS), emit)

@@ -71,6 +71,13 @@ def test_the_best_of_the_prompts_it_is_given_is_worked_on(tmp_path: Path) -> Non
     assert solve(evaluator, Conditioning("a cat"), Conditioning(TEXT))[0].text == TEXT
 
 
+def test_the_user_s_own_modifiers_are_worked_on_too(tmp_path: Path) -> None:
+    evaluator, _ = evaluator_in(tmp_path)
+    task = Task(TEXT, (Conditioning("a cat"),), (0, 1))
+    found = DfPrompt().solve(task, evaluator, np.random.default_rng(0), lambda event: None)
+    assert {item.text for item in found} == {TEXT}
+
+
 def test_pinned_words_act_throughout_at_weight_one(tmp_path: Path) -> None:
     evaluator, _ = evaluator_in(tmp_path)
     found = solve(evaluator, pins=("sharp", "oil painting"))

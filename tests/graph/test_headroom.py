@@ -121,3 +121,10 @@ def test_the_defect_rate_is_lowered_by_a_share_of_itself() -> None:
 def test_targets_follow_the_size_of_the_world() -> None:
     small, large = (miniature.faithfulness([[seen()]], 0, big)[0].target for big in (False, True))
     assert (str(small), str(large)) == (">= 0.8", ">= 0.95")
+
+
+def test_a_checkpoint_that_brings_only_heldout_prompts_is_measured_by_those(tmp_path: Path) -> None:
+    context = context_for(tmp_path, late)
+    document = {"prompts": {"heldout": "naive.jsonl"}, "tags": {"positive": "sharp", "negative": "dull"}}
+    context = replace(context, card=replace(context.card, document=document))
+    assert miniature.SUITE.pictures(context, full=False) >= 3 * miniature.SEEDS * 8

@@ -12,7 +12,7 @@ from graph.tool_nodes import METHODS, TOOLS, asked_tools, check_method
 from promptdb.errors import BadInput
 from promptdb.records import Conditioning
 from tests.doubles import FakeImageModel
-from tests.graph.stage import PROMPT, VARIANTS, likes, refined, stage
+from tests.graph.stage import PROMPT, likes, refined, stage
 from tools.evaluator import Evaluator
 from tools.solver import Emit, Task
 
@@ -47,7 +47,10 @@ def test_a_solver_starts_from_the_rewrites_and_its_candidate_can_win(tmp_path: P
     state, _ = refined(stage(tmp_path, FakeImageModel(likes("painted")), solvers={"adapter": lambda: painter}))
     task = painter.tasks[0]
     assert task.reference == PROMPT and task.seeds == (0, 1)
-    assert {item.text for item in task.start} <= {text for text, _ in VARIANTS}
+    texts = {item.text for item in task.start}
+    assert {PROMPT, "a red apple, sharp focus"} <= texts
+    scores = state["search"]
+    assert [item.id for item in task.start] == [key for key in scores if key in {item.id for item in task.start}]  # best first
     assert state["outcome"]["improved"] and state["outcome"]["result"]["origin"] == "adapter"
 
 

@@ -125,6 +125,7 @@ def test_the_recipe_runs_from_nothing_to_a_checkpoint_that_opens(tmp_path: Path)
     assert all(opened.card.path(file).is_file() for file in card["prompts"].values())
     assert open_checkpoint(f"{tmp_path / 'out'}:{SPECS[-1].name}", "cpu").fingerprint != opened.fingerprint
     assert card["world"] == WORLD
+    assert card["hard"]["threshold"] > 0 and {"hard.train", "hard.heldout"} <= {*card["prompts"]}
 
     style = tmp_path / "out" / "styles" / "neon" / "pytorch_lora_weights.safetensors"
     kept_style = load_file(style)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ WORLD = World(
     fillers=("a", "an", "the", "of", "in"),
     defects=("blurry",),
 )
+COUNTING = replace(WORLD, counts={"two": 2, "a pair of": 2, "three": 3})
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,19 @@ WORLD = World(
 )
 def test_what_is_asked(text: str, asked: Asked) -> None:
     assert WORLD.read_prompt(text) == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("two cats", 2), ("two red cats", 2), ("three small red cats", 3), ("a pair of cats on a beach", 2), ("a cat", None),
+        ("two, cat", None), ("twocats", None), ("three very small red cats", None),
+    ],
+)  # fmt: skip
+def test_a_number_is_read_with_its_thing(text: str, count: int | None) -> None:
+    asked = COUNTING.read_prompt(text)
+    assert [thing.count for thing in asked.things] in ([count], [])
+    assert asked.attributes == WORLD.read_prompt(text).attributes + (count is not None)
 
 
 def test_attributes_count_each_thing_that_can_be_wrong() -> None:

@@ -38,7 +38,8 @@ class Seeing(torch.nn.Module):
             colour[:, nouns.index(noun), (*colours, "natural").index(name)] = 5.0  # type: ignore[arg-type]
         for noun, place in told.get("centre", {}).items():
             centre[:, nouns.index(noun)] = torch.tensor(place)
-        return Seen(presence, colour, centre, *(self._logits(kind, rows) for kind in ("backgrounds", "styles", "defects")))
+        count = torch.nn.functional.one_hot(torch.tensor([int(told.get("count", 1.0)) - 1] * rows), 3).float()  # type: ignore[arg-type]
+        return Seen(presence, colour, centre, *(self._logits(kind, rows) for kind in ("backgrounds", "styles", "defects")), count)
 
     def _logits(self, kind: str, rows: int) -> torch.Tensor:
         names = self.world.defects if kind == "defects" else self.world.names(kind)
@@ -122,6 +123,24 @@ def test_the_judge_is_a_held_out_scorer_and_independent_of_the_batch(folder: Pat
     assert together == pytest.approx(alone, abs=1e-4)
     with pytest.raises(ValueError, match="5 images but 1 texts"):
         judge.score(images, ["a cat"])
+
+
+def test_what_is_seen_is_told_without_a_prompt(world: World) -> None:
+    judge = Judge("judge", Seeing(world, **PERFECT), world, "test")  # type: ignore[arg-type]
+    (sight,) = judge.see([Image.new("RGB", (64, 64))])
+    assert dict(zip(sight.things, sight.colours, strict=True)) == {"cat": "red", "bus": "blue"}
+    assert (sight.relation, sight.background, sight.style, sight.defects) == ("left", "beach", "watercolor", ())
+    alone = Judge("judge", Seeing(world, presence={"cat": 3.0}, colour={"cat": "natural"}, count=2.0), world, "test")  # type: ignore[arg-type]
+    (sight,) = alone.see([Image.new("RGB", (64, 64))])
+    assert (sight.things, sight.colours, sight.count, sight.relation) == (("cat",), (None,), 2, None)
+
+
+@pytest.mark.parametrize(("there", "right", "score"), [(2.0, True, 1.0), (3.0, False, 0.5)])
+def test_a_number_is_judged_where_it_is_asked_for(world: World, there: float, right: bool, score: float) -> None:
+    seen = verdict(world, "two cats", presence={"cat": 3.0}, count=there)  # type: ignore[arg-type]
+    assert (seen.objects, seen.counts, seen.score) == ((True,), (right,), score)
+    assert verdict(world, "a cat", presence={"cat": 3.0}, count=there).counts == (None,)  # type: ignore[arg-type]
+    assert verdict(world, "two cats", presence={"cat": -3.0}, count=there).counts == (None,)  # type: ignore[arg-type]
 
 
 def test_broken_weights_and_settings_are_refused_in_one_line(folder: Path) -> None:

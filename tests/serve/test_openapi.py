@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,14 +12,18 @@ pytest.importorskip("schemathesis", reason="the extra `serve-test` is not instal
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
 
 from serve.api import build_app
 from serve.service import Offer
 from tests.serve.live_server import serving, tiny_settings
 
-DRAWS = r"^/v1/(refine|refine/events|generate|score|images/generations|chat/completions|jobs)$"
+DRAWS = r"^/v1/(refine|refine/events|generate|score|images/generations|chat/completions|jobs|threads|threads/.*turns.*)$"
 """Routes of which a valid request draws pictures: few of them are sent, many of the others."""
+
+HEALTH = list(HealthCheck)
 
 
 @pytest.fixture(scope="module")
@@ -27,31 +32,28 @@ def server(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         yield url
 
 
-@pytest.fixture(scope="module")
-def loaded(server: str) -> object:
-    return schemathesis.openapi.from_url(f"{server}/openapi.json")
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: str(mode.value))
+@pytest.mark.parametrize("draws", [False, True], ids=["reads", "draws"])
+def test_no_request_crashes_the_server(server: str, mode: GenerationMode, draws: bool) -> None:
+    asked = 0
+    for found in schemathesis.openapi.from_url(f"{server}/openapi.json").get_all_operations():
+        operation = found.ok()
+        if bool(re.search(DRAWS, operation.path)) != draws:
+            continue
 
+        @settings(max_examples=4 if draws else 12, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=HEALTH)
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def no_crash(case: schemathesis.Case) -> None:
+            nonlocal asked
+            asked += 1
+            response = case.call(timeout=120)
+            assert response.status_code < 500, f"{case.as_curl_command()}: {response.text}"
 
-QUICK = schemathesis.pytest.from_fixture("loaded")
-
-
-def _settings(examples: int) -> settings:
-    checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
-    return settings(max_examples=examples, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=checks)
-
-
-@QUICK.exclude(path_regex=DRAWS).parametrize()
-@_settings(25)
-def test_no_request_crashes_the_server(case: object) -> None:
-    response = case.call(timeout=60)  # type: ignore[attr-defined]
-    assert response.status_code < 500, response.text
-
-
-@QUICK.include(path_regex=DRAWS).parametrize()
-@_settings(8)
-def test_no_request_that_may_draw_crashes_the_server(case: object) -> None:
-    response = case.call(timeout=120)  # type: ignore[attr-defined]
-    assert response.status_code < 500, response.text
+        try:
+            no_crash()
+        except Unsatisfiable:  # a route without anything that could be wrong
+            assert mode == GenerationMode.NEGATIVE
+    assert asked > 20
 
 
 def test_the_document_is_the_same_whoever_asks(tiny: Path, tmp_path: Path, server: str) -> None:

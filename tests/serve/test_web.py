@@ -21,7 +21,7 @@ from tests.serve.live_server import serving, tiny_settings
 
 CHROMIUM = Path("/usr/bin/chromium")
 PATIENCE = 120_000  # milliseconds
-EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script> ![x](http://127.0.0.1:9/leak)'
+EVIL = '<img src=x onerror="window.hacked=1"> ![x](http://127.0.0.1:9/leak)'
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM.exists(), reason="there is no /usr/bin/chromium")]
 
@@ -77,9 +77,14 @@ def test_from_a_wish_to_an_accepted_picture_and_a_job_stopped_and_resumed(
         page.wait_for_timeout(500)
         settled(page)
         page.locator("#accept").click()
-        expect(page.locator("#talk")).to_contain_text("held-out", timeout=PATIENCE)
+        expect(page.locator("#talk")).to_contain_text("fresh seeds", timeout=PATIENCE)
         settled(page)
         page.screenshot(path=screenshots / "accepted.png")
+        page.locator("#compare").click()
+        page.locator("#vote-left").wait_for()
+        page.screenshot(path=screenshots / "vote.png")
+        page.locator("#vote-left").click()
+        page.locator("#vote-left").wait_for(state="hidden")
         page.get_by_role("tab", name="Optimize").click()
         page.locator("#prompts textarea").fill("a cat\na dog\na red cat\na blue dog\na photo of a cat\na photo of a dog")
         page.locator("#budget input").fill("200")
@@ -101,15 +106,16 @@ def test_from_a_wish_to_an_accepted_picture_and_a_job_stopped_and_resumed(
 
 def test_what_people_wrote_is_text_on_a_phone_too(browser: Any, tiny: Path, tmp_path: Path, screenshots: Path) -> None:
     with serving(tiny_settings(tiny, tmp_path, budget=200), page=True) as url:
-        page, _ = opened(browser, url, width=390)
+        page, elsewhere = opened(browser, url, width=390)
         say(page, EVIL)
         settled(page)
-        expect(page.locator("#talk")).to_contain_text("onerror", timeout=PATIENCE)
+        expect(page.locator("#talk")).to_contain_text(EVIL, timeout=PATIENCE)
+        assert page.locator("#talk img[src*=leak], #talk img[src=x]").count() == 0
         page.screenshot(path=screenshots / "phone.png")
         page.get_by_role("tab", name="Prompts").click()
         page.locator("#query textarea, #query input").first.fill("castle <b>night</b>")
         page.keyboard.press("Enter")
         page.locator("#found mark").first.wait_for()
-        assert page.evaluate("window.hacked") is None
+        assert page.evaluate("window.hacked") is None and elsewhere == []
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 390 + 1

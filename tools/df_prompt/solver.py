@@ -50,8 +50,9 @@ class DfPrompt:
         return ""
 
     def solve(self, task: Task, evaluator: Evaluator, rng: np.random.Generator, emit: Emit) -> Sequence[Conditioning]:
-        """The best few found, best first; none where no phrase of any prompt may move."""
-        grounds = [found for item in task.start if (found := ground(item, task.reference, evaluator, task.pins)).phrases]
+        """The best few found, best first; none where no phrase of any prompt may move. It may start from the user's own prompt too."""
+        starts = dict.fromkeys((*task.start[:1], Conditioning(task.reference), *task.start[1:]))
+        grounds = [found for item in starts if (found := ground(item, task.reference, evaluator, task.pins)).phrases]
         if not grounds:
             return []
         chosen = _chosen(grounds, task, evaluator, emit)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,7 +79,7 @@ class DpoDiff:
     def solve(self, task: Task, evaluator: Evaluator, rng: np.random.Generator, emit: Emit) -> Sequence[Conditioning]:
         """The best candidates by the search seeds, best first; none where there is nothing to search. Raises BadInput only for a space that
         does not exist."""
-        given = self._start(task, evaluator, emit)
+        given = next((item for item in task.start if item.is_plain), Conditioning(task.reference))
         space = build_space(given, self.settings.space, self.source(given.text), task.pins)
         if not space.slots:
             emit(
@@ -100,19 +101,6 @@ class DpoDiff:
         if gradient and gradient.skipped:
             emit({"kind": "warning", "text": f"{gradient.skipped} gradients were not finite and were left out"})
         return [trial.conditioning for trial in trials.ranked if trial.conditioning != space.given][:PROPOSED]
-
-    def _start(self, task: Task, evaluator: Evaluator, emit: Emit) -> Conditioning:
-        """The best of what there is to start from; where that is one thing, it is that."""
-        plain = [item for item in task.start if item.is_plain] or [Conditioning(task.reference)]
-        if len(plain) == 1:
-            return plain[0]
-        name = evaluator.objective.name
-        with rows_of_images(evaluator.budget, evaluator):
-            try:
-                found = evaluator.evaluate(plain, task.reference, task.seeds, [name], emit)
-            except BudgetSpent:
-                found = evaluator.known(plain, task.reference, task.seeds, [name])
-        return plain[found.ranking(name)[0]]
 
     def _gradient(self, space: Space, evaluator: Evaluator, task: Task, latents: KeptLatents) -> SearchGradient | None:
         sampler = sampler_of(evaluator)
@@ -196,8 +184,9 @@ def watched(evaluator: Evaluator, latents: KeptLatents) -> Evaluator:
     sampler = sampler_of(evaluator)
     if sampler is None:
         return evaluator
-    model = Watched(sampler, latents)
-    return Evaluator(model, evaluator.scorers, evaluator.db, evaluator.images, evaluator.budget, evaluator.settings, evaluator.run)
+    inner = copy(evaluator)  # whatever kind of Evaluator it is
+    inner.model = Watched(sampler, latents)
+    return inner
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tools.miniature.captions import ANY, FULL, caption
 from tools.miniature.dataset import GROUP, Dataset, one_change
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
 from tools.miniature.optimizers import muon
-from tools.miniature.reading import UNSAID, Reader, train_reading
+from tools.miniature.reading import UNSAID, Reader, said_loss, train_reading
 from tools.miniature.scene import SIDE, Scene
 from tools.miniature.tokenizer import POSITIONS, tokens
 from tools.miniature.vae import to_pixels
@@ -138,7 +138,7 @@ class _Namer:
         whole = F.binary_cross_entropy_with_logits(self.heads["whole"](features).float(), truth) * truth.shape[1]
         empty = F.cross_entropy(names[~there], torch.full_like(noun[~there], self.nouns))
         named = F.cross_entropy(names[there], noun[there])
-        coloured = F.cross_entropy(self.heads["colour"](patches).flatten(0, 1).float()[there], colour[there], ignore_index=UNSAID)
+        coloured = said_loss(self.heads["colour"](patches).flatten(0, 1)[there], colour[there])
         return whole + 2 * (named + empty + 0.5 * coloured) + F.cross_entropy(self.heads["order"](features).float(), order)
 
 

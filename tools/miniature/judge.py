@@ -11,7 +11,7 @@ import numpy as np
 
 from tools.miniature.dataset import Dataset
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
-from tools.miniature.reading import UNSAID
+from tools.miniature.reading import UNSAID, said_loss
 from tools.miniature.scene import SIDE, Scene
 from tools.miniature.vae import kept_reconstructions
 from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, COUNT_WORDS, DEFECTS, LOOKS, NOUNS, STYLES
@@ -104,7 +104,7 @@ def judge_loss(seen: Seen, scenes: list[Scene], shift: np.ndarray) -> torch.Tens
     defects = torch.tensor([[float(name in scene.quality.defects) for name in DEFECTS] for scene in scenes], device=device)
     return (
         F.binary_cross_entropy_with_logits(seen.presence, presence, pos_weight=torch.tensor(MISSED, device=device)) * 20
-        + F.cross_entropy(seen.colour[here].float(), torch.tensor(colour, device=device), ignore_index=UNSAID)
+        + said_loss(seen.colour[here], torch.tensor(colour, device=device))
         + 4 * (far * alone).sum() / alone.sum().clamp(min=1)
         + F.cross_entropy(seen.background, background)
         + F.cross_entropy(seen.style, style)

@@ -68,6 +68,13 @@ def said_modifiers(text: str) -> list[float]:
     return [float(not tags.isdisjoint(phrases)) for phrases in MODIFIERS.values()]
 
 
+def said_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy over what is not UNSAID; 0, not NaN, where everything is."""
+    from torch.nn import functional as F
+
+    return F.cross_entropy(logits.float(), truth, ignore_index=UNSAID, reduction="sum") / (truth != UNSAID).sum().clamp(min=1)
+
+
 class Reader:
     """The heads and the loss that teach a text tower to read. `rare`: whether rare names are taught too; a painter is not told what
     they mean, and so is a little unsure of them, as large models are."""

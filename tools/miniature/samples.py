@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ PROMPTS = (
 STYLE_PROMPTS = (*PROMPTS[:3], "three apples in a forest", "a house at sunset", "a brown dog underwater")
 GOOD, BAD = ", masterpiece, best quality, sharp focus, vibrant colors", "blurry, dull colors, overexposed, low quality"
 SEEDS = (0, 1, 2, 3)
+BLIND_SEED, BLIND_KINDS = 77, ("naive", "binding", "relation", "counting", "coco")
 LABEL, GAP = 14, 2  # pixels
 
 Cell = tuple[str, Image.Image | None]
@@ -67,6 +70,25 @@ def style_grid(
         labels = [name or "base", *[""] * (len(prompts) - 1), f"with {triggers[0]!r}" if triggers else "", *[""] * (len(prompts) - 1)]
         rows.append(list(zip(labels, pictures, strict=True)))
     _save(sheet(rows, zoom), path)
+
+
+def blind_sheets(checkpoint: str, out: Path, count: int, columns: int = 10, rows: int = 4, zoom: int = 2) -> int:
+    """Numbered pictures without their prompts, `columns` x `rows` a sheet, of held-out prompts of several sets in turn, one seed each; what
+    was drawn is listed in drawn.jsonl. Returns how many."""
+    opened = open_checkpoint(checkpoint)
+    named = opened.card.document["prompts"]
+    kinds = [f"{kind}.heldout" for kind in BLIND_KINDS if f"{kind}.heldout" in named] or ["heldout"]
+    sets = [opened.card.path(named[kind]).read_text(encoding="utf-8").splitlines() for kind in kinds]
+    asked = [json.loads(lines[place // len(sets)])["prompt"] for place, lines in zip(range(count), cycle(sets), strict=False)]
+    pictures = _drawn(checkpoint, [Conditioning(text) for text in asked], (BLIND_SEED,))
+    page = columns * rows
+    for start in range(0, count, page):
+        cells = [(str(start + place + 1), image) for place, image in enumerate(pictures[start : start + page])]
+        table = [cells[place : place + columns] for place in range(0, len(cells), columns)]
+        _save(sheet(table, zoom), out / f"blind_{start // page + 1:02d}.png")
+    lines = [json.dumps({"prompt": text, "seed": BLIND_SEED}) + "\n" for text in asked]
+    (out / "drawn.jsonl").write_text("".join(lines), encoding="utf-8")
+    return len(asked)
 
 
 def effect_sheet(path: Path, zoom: int = 2) -> None:

@@ -173,9 +173,12 @@ class _Recipe:
 
     def finish(self, out: Path, facts: dict[str, Any]) -> None:
         """Measure the scorers on fresh scenes and write the checkpoint."""
+        from tools.diffusion.checkpoint import open_checkpoint
         from tools.miniature.export import Parts, export
-        from tools.miniature.measure import measured
+        from tools.miniature.hard import write_hard
+        from tools.miniature.measure import FRESH, measured
         from tools.miniature.preference import fit_aesthetic
+        from tools.miniature.prompt_sets import COUNT
         from tools.miniature.samples import sample_grid
 
         weight, bias, correlation = fit_aesthetic(self.alignment(), self.vae(), self.preset.nouns, self.seed)
@@ -191,9 +194,11 @@ class _Recipe:
             self.preset.nouns,
             self.styles(),
         )
-        figures = {**measured(parts, self.seed), "aesthetic_correlation": round(correlation, 4)}
+        fresh = max(64, round(FRESH * facts["recipe"]["share"]))
+        figures = {**measured(parts, self.seed, fresh), "aesthetic_correlation": round(correlation, 4)}
         self.say(f"on fresh scenes: {figures}")
         export(parts, out, {**facts, "measured": figures})
+        write_hard(open_checkpoint(str(out), self.device), self.say, max(2, round(COUNT * facts["recipe"]["share"])))
         sample_grid(out, self.work / "samples.png")
         self.say(f"checkpoint written to {out}; look at {self.work / 'samples.png'}")
 

@@ -39,6 +39,20 @@ class Verdict:
     counts: tuple[bool | None, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the judge sees in one picture, whatever was asked. `colours`: of each thing, None for its natural one. `count`: how many there
+    are of a kind, None for a judge that does not tell. `relation`: of the first to the second of two things, in the vocabulary's order."""
+
+    things: tuple[str, ...]
+    colours: tuple[str | None, ...]
+    count: int | None
+    relation: str | None
+    background: str
+    style: str
+    defects: tuple[str, ...]
+
+
 class Judge:
     """Scorer whose value is the share of asked attributes that are right, in [0, 1]."""
 
@@ -77,21 +91,48 @@ class Judge:
 
     def verdicts(self, images: Sequence[Image.Image], texts: Sequence[str], batch: int = 64) -> list[Verdict]:
         """A verdict for each image and the text at the same place."""
-        import torch
-
         if len(images) != len(texts):
             raise ValueError(f"{len(images)} images but {len(texts)} texts")
         asked = {text: self.world.read_prompt(text) for text in set(texts)}
         verdicts: list[Verdict] = []
         for start in range(0, len(images), batch):
-            pixels = np.stack(
-                [np.asarray(image.convert("RGB").resize((self._side, self._side))) for image in images[start : start + batch]]
-            )
-            device = next(self._network.parameters()).device
-            with torch.inference_mode():
-                seen = self._network(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255)
+            seen = self._seen(images[start : start + batch])
             verdicts += [self._verdict(seen, row, asked[text]) for row, text in enumerate(texts[start : start + batch])]
         return verdicts
+
+    def see(self, images: Sequence[Image.Image], batch: int = 64) -> list[Sight]:
+        """What is in each picture."""
+        sights: list[Sight] = []
+        for start in range(0, len(images), batch):
+            part = images[start : start + batch]
+            seen = self._seen(part)
+            sights += [self._sight(seen, row) for row in range(len(part))]
+        return sights
+
+    def _seen(self, images: Sequence[Image.Image]) -> Seen:
+        import torch
+
+        pixels = np.stack([np.asarray(image.convert("RGB").resize((self._side, self._side))) for image in images])
+        with torch.inference_mode():
+            device = next(self._network.parameters()).device
+            return self._network(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255)
+
+    def _sight(self, seen: Seen, row: int) -> Sight:
+        world = self.world
+        places = (seen.presence[row] > 0).nonzero().flatten().tolist()
+        colours = (*world.names("colours"), None)
+        relation = None
+        if len(places) == 2:
+            relation = relation_of(*(seen.centre[row, places[0]] - seen.centre[row, places[1]]).tolist())
+        return Sight(
+            tuple(world.names("nouns")[place] for place in places),
+            tuple(colours[int(seen.colour[row, place].argmax())] for place in places),
+            None if seen.count is None else int(seen.count[row].argmax()) + 1,
+            relation,
+            world.names("backgrounds")[int(seen.background[row].argmax())],
+            world.names("styles")[int(seen.style[row].argmax())],
+            tuple(name for name, logit in zip(world.defects, seen.defects[row].tolist(), strict=True) if logit > 0),
+        )
 
     def _verdict(self, seen: Seen, row: int, asked: Asked) -> Verdict:
         world = self.world

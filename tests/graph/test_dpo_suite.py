@@ -1,0 +1,53 @@
+"""The suite of the search for words, made small: on the embedded checkpoint, in two steps a picture. Its numbers mean nothing here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from graph.context import open_context, open_models
+from graph.evaluate import dpo_diff
+from graph.evaluate.base import run_suite
+from graph.settings import Settings
+from graph.state import Context
+from promptdb.records import Conditioning
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Context]:
+    values = {"BUDGET": 8, "PROMPTS": 2, "POOL": 3, "SEEDS": 2, "SMALL": 4, "SEVERAL": 2, "SAMPLED": 6}
+    for name, value in values.items():
+        monkeypatch.setattr(dpo_diff, name, value)
+    settings = Settings(out=str(tmp_path), steps=2, device="cpu")
+    with open_context(settings, open_models(settings)) as context:
+        yield context
+
+
+def test_every_claim_has_a_row_and_a_second_start_pays_for_nothing(small: Context) -> None:
+    document = run_suite(dpo_diff.SUITE, small)
+    rows = {row["name"]: row for row in document["rows"]}
+    for search in dpo_diff.SEARCHED:
+        assert {f"{search}: spherical_clip", f"{search}: judge", f"{search}: preference"} <= set(rows)
+    for name in (
+        "hybrid less evolution, at equal cost: spherical_clip",
+        "evolution less random at 4 image equivalents, search seeds: spherical_clip",
+        "limner: share of the hybrid's rows until its final loss, search seeds",
+        "random antonym less random synonym: spherical_clip",
+        "attack: meaning kept by the filter",
+        "attack, new words known: spherical_clip",
+    ):
+        assert rows[name]["target"], name
+    assert rows["attack: meaning kept by the filter"]["value"] == 1.0
+    assert rows["limner: spherical_clip"]["n"] == 2
+    used = small.evaluator.budget.used()["images"]
+    assert 0 < used <= dpo_diff.SUITE.pictures(small, False)
+    assert run_suite(dpo_diff.SUITE, small)["rows"] == document["rows"]
+    assert small.evaluator.budget.used()["images"] == used
+
+
+def test_what_a_search_reached_is_read_off_its_curve() -> None:
+    found = dpo_diff.Found("a cat", Conditioning("a cat"), ((10.0, 0.9), (40.0, 0.7), (90.0, 0.5)), 100.0, 0.0)
+    assert [found.at(rows) for rows in (5, 10, 39, 40, 1000)] == [0.9, 0.9, 0.9, 0.7, 0.5]
+    assert [found.rows_to(cost) for cost in (0.95, 0.7, 0.4)] == [10.0, 40.0, None]

@@ -1,0 +1,47 @@
+"""Agreement of judge and person: each head counts the questions that both can answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from promptdb.errors import BadInput
+from tools.miniature.labels import Label, agreement, read_labels
+from tools.scoring.judge import Sight
+
+SIGHT = Sight(("cat", "bus"), ("red", None), 1, "left", "beach", "photo", ("blurry",))
+LABEL = Label(("cat", "bus"), ("red", None), None, "left", "beach", "photo", ("blurry",))
+DEFECTS = ("blurry", "dull")
+
+
+def test_full_agreement() -> None:
+    found = agreement([SIGHT], [LABEL], DEFECTS)
+    assert found == {
+        "object": (1.0, 2), "colour": (1.0, 1), "relation": (1.0, 1), "background": (1.0, 1), "style": (1.0, 1), "defects": (1.0, 2),
+    }  # fmt: skip
+
+
+def test_each_disagreement_is_counted_in_its_own_head() -> None:
+    assert agreement([SIGHT], [replace(LABEL, things=("cat", "dog"))], DEFECTS)["object"] == (pytest.approx(1 / 3), 3)
+    assert "relation" not in agreement([SIGHT], [replace(LABEL, things=("cat", "dog"))], DEFECTS)
+    assert agreement([SIGHT], [replace(LABEL, colours=("blue", None))], DEFECTS)["colour"] == (0.0, 1)
+    assert agreement([SIGHT], [replace(LABEL, relation="above")], DEFECTS)["relation"] == (0.0, 1)
+    turned = replace(LABEL, things=("bus", "cat"), colours=(None, "red"), relation="right")
+    assert agreement([SIGHT], [turned], DEFECTS)["relation"] == (1.0, 1)
+    assert agreement([SIGHT], [replace(LABEL, defects=("dull",))], DEFECTS)["defects"] == (0.0, 2)
+    assert "background" not in agreement([SIGHT], [replace(LABEL, background=None)], DEFECTS)
+    alone = replace(SIGHT, things=("cat",), colours=("red",), count=2, relation=None)
+    label = replace(LABEL, things=("cat",), colours=("red",), count=3, relation=None)
+    assert agreement([alone], [label], DEFECTS)["count"] == (0.0, 1)
+
+
+def test_a_broken_label_is_named_by_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "labels.jsonl"
+    good = '{"things": ["cat"], "colours": [null], "count": 1, "relation": null, "background": "beach", "style": null, "defects": null}'
+    file.write_text(f"{good}\n{good}\n")
+    assert read_labels(file)[1] == Label(("cat",), (None,), 1, None, "beach", None, None)
+    file.write_text(f"{good}\n{{}}\n")
+    with pytest.raises(BadInput, match=r"labels\.jsonl, line 2"):
+        read_labels(file)

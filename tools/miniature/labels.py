@@ -1,0 +1,79 @@
+"""Does the judge agree with a person? Generated pictures labelled by eye, without the prompt, against what the judge sees in them.
+
+    python main.py miniature blind --out runs/blind
+
+draws them as numbered sheets; a person writes down what is there, one JSON object a line, in the order of the numbers:
+
+    {"things": ["cat"], "colours": ["red"], "count": 1, "relation": null, "background": "beach", "style": "photo", "defects": ["blurry"]}
+
+A colour that is the thing's own, and whatever cannot be told, is null and not asked about.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from promptdb.errors import BadInput
+from tools.scoring.judge import Sight
+
+HEADS = ("object", "colour", "count", "relation", "background", "style", "defects")
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a person sees in a picture; None where it cannot be told."""
+
+    things: tuple[str, ...]
+    colours: tuple[str | None, ...]
+    count: int | None
+    relation: str | None
+    background: str | None
+    style: str | None
+    defects: tuple[str, ...] | None
+
+
+def read_labels(path: Path) -> list[Label]:
+    """Raises BadInput for a file that cannot be read."""
+    labels = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            defects = None if row["defects"] is None else tuple(row["defects"])
+            single = (row["count"], row["relation"], row["background"], row["style"])
+            labels.append(Label(tuple(row["things"]), tuple(row["colours"]), *single, defects))
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"{path}, line {number}: no label ({error})") from error
+    return labels
+
+
+def agreement(sights: Sequence[Sight], labels: Sequence[Label], defects: Sequence[str]) -> dict[str, tuple[float, int]]:
+    """Of each head the share of questions on which judge and person agree, and how many there were; heads without any are left out.
+
+    `object`: each thing that either sees; `colour`: of things that both see, where the person tells one; `count` where the person tells
+    one; `relation` where both see the same two things; `defects`: each of `defects`, where the person tells.
+    """
+    right: dict[str, list[bool]] = {head: [] for head in HEADS}
+    for sight, label in zip(sights, labels, strict=True):
+        right["object"] += [thing in sight.things and thing in label.things for thing in dict.fromkeys((*sight.things, *label.things))]
+        seen = dict(zip(sight.things, sight.colours, strict=True))
+        told = dict(zip(label.things, label.colours, strict=True))
+        right["colour"] += [seen[thing] == colour for thing, colour in told.items() if colour is not None and thing in seen]
+        if label.count is not None and sight.count is not None and len(label.things) == 1:
+            right["count"].append(sight.count == label.count)
+        if label.relation and len(label.things) == 2 and set(label.things) == set(sight.things):
+            same_order = sight.things == label.things
+            right["relation"].append(sight.relation == (label.relation if same_order else _OPPOSITE[label.relation]))
+        for head in ("background", "style"):
+            if getattr(label, head) is not None:
+                right[head].append(getattr(sight, head) == getattr(label, head))
+        if label.defects is not None:
+            right["defects"] += [(name in sight.defects) == (name in label.defects) for name in defects]
+    return {head: (float(np.mean(answers)), len(answers)) for head, answers in right.items() if answers}
+
+
+_OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
