@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ from langgraph.runtime import Runtime
 from agents.actions import Action
 from graph.chat_state import ACTIONS, ChatState, Shown, Topic, first_topic
 from graph.chat_topic import contract_of
-from graph.settings import Settings
+from graph.settings import settings_from
 from graph.state import Context
 from graph.studio import Desk, Studio
 from promptdb.turns import Turns
@@ -26,7 +27,7 @@ def desk_of(runtime: Runtime[Desk] | ToolRuntime) -> Desk:
         return runtime.context
     with _making:
         if not _standard:
-            _standard.append(Studio(Settings()))
+            _standard.append(Studio(settings_from(os.environ)))
     info = runtime.execution_info
     return _standard[0].desk((info.thread_id if info else None) or "chat")
 

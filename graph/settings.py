@@ -106,3 +106,21 @@ _AT_LEAST: dict[str, float] = {
     "heldout_seeds": 2,  # an interval needs two
     "variants": 1,
 }
+
+_NUMBERS = ("steps", "budget", "seed", "search_seeds", "heldout_seeds", "variants")
+_TEXTS = ("checkpoint", "out", "db", "device")
+
+
+def settings_from(environment: Mapping[str, str], **given: Any) -> Settings:
+    """Settings from LIMNER_CHECKPOINT, LIMNER_OUT, LIMNER_DB, LIMNER_DEVICE and the numbers. Raises BadInput."""
+    texts = {name: text for name in _TEXTS if (text := environment.get(f"LIMNER_{name.upper()}", ""))}
+    numbers: dict[str, int] = {}
+    for name in _NUMBERS:
+        value = environment.get(f"LIMNER_{name.upper()}", "").strip()
+        if value:
+            try:
+                numbers[name] = int(value)
+            except ValueError:
+                raise BadInput(f"LIMNER_{name.upper()} must be a whole number, not {value!r}") from None
+    values: dict[str, Any] = {**texts, **numbers, **given}
+    return Settings(**values)

@@ -182,4 +182,5 @@ class Jobs:
     def _tell(self, id: str) -> None:
         with self._lock:
             for told in self._watchers.get(id, ()):
-                told()
+                with suppress(RuntimeError):  # of a listener whose loop has ended; the job does not end with it
+                    told()

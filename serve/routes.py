@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, File, Form, Header, HTTPException, Path, Query, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from promptdb.errors import BadInput
@@ -108,7 +108,7 @@ def convert(ask: ConvertAsk, service: Serving) -> Any:
 @router.post("/search", response_model=list[HitDocument], tags=["prompts"])
 def search(ask: SearchAsk, service: Serving) -> Any:
     """Find prompts in the database, best first."""
-    return service.search(ask)
+    return JSONResponse(service.search(ask))  # as it is: checking it again by the model would cost as much as finding it
 
 
 @router.get("/search", response_model=list[HitDocument], tags=["prompts"])
@@ -118,7 +118,7 @@ def search_by_query(
     limit: Annotated[int, Query(ge=1, le=most.HITS)] = 20,
 ) -> Any:
     """Find prompts in the database, best first, by words and likeness."""
-    return service.search(SearchAsk(query=q, limit=limit))
+    return JSONResponse(service.search(SearchAsk(query=q, limit=limit)))
 
 
 @router.get("/runs", response_model=list[RunRow], tags=["runs"])

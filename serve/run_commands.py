@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from graph.settings import Settings
-from promptdb.errors import BadInput
 from serve.options import STORED, Json, takes_settings
 from serve.output import console, print_json
 
@@ -45,16 +43,13 @@ def runs_show(settings: Settings, run: str, as_json: Json = False) -> None:
 def runs_export(
     settings: Settings,
     run: str,
-    form: Annotated[str, typer.Option("--as", help="preset (JSON) or system-prompt (text)")] = "preset",
+    form: Annotated[str, typer.Option("--to", "--as", help="preset-json, comfyui, a1111 or system-prompt")] = "preset-json",
     file: Annotated[Path | None, typer.Option("--file", help="write it there instead of on stdout")] = None,
 ) -> None:
-    """Export the instruction that a run learned, for other tools."""
+    """Export what a run found, an instruction or a prompt, as something that other tools load."""
     from serve import exported
 
-    if form not in ("preset", "system-prompt"):
-        raise BadInput(f"--as knows preset and system-prompt, not {form!r}")
-    document = exported.preset(settings, run)
-    text = exported.system_prompt(document) if form == "system-prompt" else json.dumps(document, ensure_ascii=False, indent=2)
+    text = exported.exported(settings, run, form)
     if file is None:
         print(text)
     else:

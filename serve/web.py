@@ -22,6 +22,7 @@ STATES: dict[str, State] = {"Pause": "paused", "Stop": "stopped"}
 KEPT = "limner-thread"  # under which the browser remembers the conversation
 CSS = """
 .live progress { width: 10rem; vertical-align: middle; }
+.pair img { width: 100% !important; height: 100% !important; object-fit: contain; }
 footer { display: none !important; }
 @media (max-width: 640px) { .gradio-container { padding: .4rem !important; } }
 """
@@ -73,8 +74,8 @@ def _chat(service: Service, page: gr.Blocks) -> None:
                 compare = gr.Button("Compare", elem_id="compare", min_width=80)
                 undo = gr.Button("Undo", elem_id="undo", min_width=80)
             with gr.Row(visible=False) as vote:
-                left = gr.Image(label="Left", format="png", interactive=False, height=200)
-                right = gr.Image(label="Right", format="png", interactive=False, height=200)
+                left = gr.Image(label="Left", format="png", interactive=False, height=200, buttons=[], elem_classes="pair")
+                right = gr.Image(label="Right", format="png", interactive=False, height=200, buttons=[], elem_classes="pair")
             with gr.Row(visible=False) as voting:
                 sides = [gr.Button(side.capitalize(), elem_id=f"vote-{side}", min_width=80) for side in ("left", "tie", "right")]
             status = gr.Textbox(label="Now", interactive=False, elem_id="status")

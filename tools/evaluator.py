@@ -40,6 +40,9 @@ class Evaluator:
     {"kind": "scored", "drawing", "reference", "scorer", "value"} for each new score.
     """
 
+    pays_again = False
+    """Whether what is stored is paid for too, as where searches are compared."""
+
     def __init__(
         self,
         model: ImageModel,

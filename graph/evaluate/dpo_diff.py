@@ -13,11 +13,12 @@ from typing import ClassVar, cast
 import numpy as np
 
 from graph.dpo_diff import OBJECTIVE
+from graph.evaluate.afresh import AfreshEvaluator
 from graph.evaluate.base import Emit, Row, Target
 from graph.evaluate.heldout import REPORT_FROM, heldout_prompts, interval_of_rows, judge_of, report_seeds
 from graph.state import Context
 from promptdb.records import Conditioning
-from tools.budget import UNITS, Budget, BudgetSpent
+from tools.budget import Budget, BudgetSpent
 from tools.dpo_diff.meaning import meaning_kept
 from tools.dpo_diff.settings import DpoSettings, SearchName
 from tools.dpo_diff.solver import DpoDiff, anything, sampler_of
@@ -108,19 +109,18 @@ class _Measure:
         """The prompts of highest and of lowest loss, on seeds that nothing else uses."""
         prompts = heldout_prompts(self.context, pool)
         seeds = [REPORT_FROM + 10**5 + place for place in range(2)]
-        loss = self._evaluator(None).evaluate([Conditioning(text) for text in prompts], prompts, seeds, [OBJECTIVE], self.emit)
+        loss = self._evaluator().evaluate([Conditioning(text) for text in prompts], prompts, seeds, [OBJECTIVE], self.emit)
         order = loss.ranking(OBJECTIVE)
         return [prompts[index] for index in order[::-1][:count]], [prompts[index] for index in order[:count]]
 
-    def _evaluator(self, images: int | None, attack: bool = False) -> Evaluator:
+    def _evaluator(self) -> Evaluator:
         outer = self.context.evaluator
-        leading: Scorer = Adversarial(self.loss) if attack else self.loss
-        budget = outer.budget if images is None else Budget(images=images)
-        return Evaluator(outer.model, [leading, *self.others], outer.db, outer.images, budget, outer.settings, outer.run)
+        return Evaluator(outer.model, [self.loss, *self.others], outer.db, outer.images, outer.budget, outer.settings, outer.run)
 
-    def _solve(self, prompt: str, search: str, space: str = DpoSettings().space, images: int = BUDGET, attack: bool = False) -> Found:
-        """One search with a purse of its own, counted against the suite's afterwards; what an earlier start drew costs nothing."""
-        evaluator = self._evaluator(images, attack)
+    def _solve(self, prompt: str, search: str, space: str = DpoSettings().space, images: int = 0, attack: bool = False) -> Found:
+        """One search with a purse of its own, in which everything is paid for, stored or not."""
+        leading: Scorer = Adversarial(self.loss) if attack else self.loss
+        evaluator = AfreshEvaluator(self.context.evaluator, [leading, *self.others], Budget(images=images or BUDGET))
         allowed = meaning_kept if attack else anything
         solver = DpoDiff(DpoSettings(space, cast(SearchName, search)), lambda text: self.source, allowed)
         seeds = tuple(self.context.settings.search)
@@ -129,7 +129,6 @@ class _Measure:
             proposed = list(solver.solve(Task(prompt, (Conditioning(prompt),), seeds), evaluator, rng, self.emit))
         except BudgetSpent:
             proposed = []
-        self.context.evaluator.budget.spend(**{unit: evaluator.budget.spent[unit] for unit in UNITS})
         curve = tuple((float(rows), float(cost)) for rows, cost in solver.findings.get("curve", [(0.0, 0.0)]))
         best = solver.findings.get("best")
         result = Conditioning.from_json(best) if best else (proposed[0] if proposed else Conditioning(prompt))
@@ -137,7 +136,7 @@ class _Measure:
         return Found(prompt, result, curve, float(solver.findings.get("rows", 0.0)), float("nan") if change is None else float(change))
 
     def _measured(self, conditionings: Sequence[Conditioning], prompts: Sequence[str]) -> Evaluation:
-        return self._evaluator(None).evaluate(conditionings, prompts, self.seeds, emit=self.emit)
+        return self._evaluator().evaluate(conditionings, prompts, self.seeds, emit=self.emit)
 
     def _interval(self, delta: np.ndarray) -> Interval:
         """Of (prompt, seed) differences, whole prompts resampled."""
@@ -176,7 +175,7 @@ class _Measure:
     def _several(self, hard: Sequence[str], plain: Evaluation) -> list[Row]:
         """The plain prompt on many seeds, the picture of least loss taken: what such a budget buys without any search."""
         seeds = [REPORT_FROM + 2 * 10**5 + place for place in range(SEVERAL)]
-        drawn = self._evaluator(None).evaluate([Conditioning(prompt) for prompt in hard], hard, seeds, emit=self.emit)
+        drawn = self._evaluator().evaluate([Conditioning(prompt) for prompt in hard], hard, seeds, emit=self.emit)
         best = np.nanargmin(drawn.values[OBJECTIVE], axis=1)
         rows = []
         for name in (OBJECTIVE, self.judge):
@@ -197,7 +196,7 @@ class _Measure:
 
     def _attack(self, easy: Sequence[str]) -> list[Row]:
         """By whether the checkpoint knows every new word: words that it never saw would break it whatever they mean."""
-        found = [self._solve(prompt, "limner", "synonym", BUDGET, attack=True) for prompt in easy]
+        found = [self._solve(prompt, "limner", "synonym", attack=True) for prompt in easy]
         plain = self._measured([Conditioning(prompt) for prompt in easy], easy)
         after = self._measured([item.result for item in found], easy)
         known = np.array([self._knows(item) for item in found])

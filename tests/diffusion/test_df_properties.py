@@ -72,6 +72,15 @@ def test_the_mean_survives_weighting_in_every_precision(dtype: torch.dtype, clos
     assert apply_weights(before, {}, "mean_restore", before) is before
 
 
+@pytest.mark.parametrize("weight", [0.5, 1.5, 4.0])
+def test_rows_of_both_signs_that_nearly_cancel_are_not_blown_up(weight: float) -> None:
+    before = torch.ones(77, 8)
+    before[40:] = -40 / 37 + 1e-4  # a mean next to nothing, which one weighted row turns over
+    with pytest.warns(RuntimeWarning, match="next to no mean"):
+        after = apply_weights(before, {3: weight}, "mean_restore", before)
+    assert torch.equal(after[4:], before[4:]) and torch.equal(after[3], before[3] * weight)
+
+
 def test_a_word_that_never_acts_is_a_word_that_is_not_there(checkpoint: Checkpoint) -> None:
     for step in (0, 5, 9):
         never = embedded(checkpoint, read("a [red:1/3-1/3:2] cat"), step)

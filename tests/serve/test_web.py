@@ -77,7 +77,7 @@ def test_from_a_wish_to_an_accepted_picture_and_a_job_stopped_and_resumed(
         page.wait_for_timeout(500)
         settled(page)
         page.locator("#accept").click()
-        expect(page.locator("#talk")).to_contain_text("held-out", timeout=PATIENCE)
+        expect(page.locator("#talk")).to_contain_text("fresh seeds", timeout=PATIENCE)
         settled(page)
         page.screenshot(path=screenshots / "accepted.png")
         page.locator("#compare").click()

@@ -7,7 +7,7 @@ stable-diffusion-webui ("Original" emphasis); ComfyUI and compel for `lerp_from_
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 SMALLEST_MEAN = 1e-6
 """Below it the mean of an embedding is noise, and restoring it would blow everything up: encoders such as SDXL's are centred."""
+
+SLACK = 2.0
+"""How far a restoring factor may leave the range that weights alone explain."""
 
 
 def weighted_rows(tokenizer: Any, text: str, spans: Sequence[EffectSpan], limit: int) -> dict[int, float]:
@@ -43,7 +46,8 @@ def weighted_rows(tokenizer: Any, text: str, spans: Sequence[EffectSpan], limit:
 def apply_weights(embedding: torch.Tensor, rows: Mapping[int, float], mode: WeightMode, empty: torch.Tensor) -> torch.Tensor:
     """`embedding` (tokens, dim) with its `rows` weighted, in its own dtype; the same object where there are none.
 
-    mean_restore: rows times weight, then all times mean(before) / mean(after), the mean over all rows and dimensions.
+    mean_restore: rows times weight, then all times mean(before) / mean(after), the mean over all rows and dimensions. Where rows of both
+    signs nearly cancel, that factor is noise, and is left out with a warning.
     norm_restore: the same with the Euclidean norm of the whole. none: rows times weight.
     lerp_from_empty: rows moved away from, or towards, those of `empty`, the embedding of the empty text (tokens, dim).
     """
@@ -59,14 +63,16 @@ def apply_weights(embedding: torch.Tensor, rows: Mapping[int, float], mode: Weig
         return torch.lerp(empty.float(), before, factors).to(embedding.dtype)
     after = before * factors
     if mode == "mean_restore":
-        after = after * _ratio(before.mean(), after.mean())
+        after = after * _ratio(before.mean(), after.mean(), rows.values())
     elif mode == "norm_restore":
-        after = after * _ratio(before.norm(), after.norm())
+        after = after * _ratio(before.norm(), after.norm(), rows.values())
     return after.to(embedding.dtype)
 
 
-def _ratio(before: torch.Tensor, after: torch.Tensor) -> float:
-    if min(abs(float(before)), abs(float(after))) < SMALLEST_MEAN:
+def _ratio(before: torch.Tensor, after: torch.Tensor, weights: Collection[float]) -> float:
+    """before / after. Were the means of all rows of one sign, it could not leave 1 / (largest weight) .. 1 / (smallest)."""
+    ratio = float(before) / float(after) if float(after) else 0.0
+    if not 1 / (SLACK * max(1.0, *weights)) <= ratio <= SLACK / min(1.0, *weights) or abs(float(before)) < SMALLEST_MEAN:
         warnings.warn("the embedding has next to no mean to restore, and it is left unrestored", RuntimeWarning, stacklevel=3)
         return 1.0
-    return float(before) / float(after)
+    return ratio

@@ -1,4 +1,5 @@
-"""Our own search: one gradient at the best candidate ranks every single swap; the most promising are raced; evolution where that stalls.
+"""Our own search: one gradient at the best candidate ranks every single swap; the most promising are raced; evolution
+takes the rounds where that does better.
 
 A gradient is a ranker of proposals here, never a judge: every step is decided by pictures. Its x_t comes from the candidate's own
 drawings, so it costs little more than its graded call. In the manner of greedy coordinate gradient (Zou et al. 2023).
@@ -6,19 +7,25 @@ drawings, so it costs little more than its graded call. In the manner of greedy 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from tools.budget import BudgetSpent
 from tools.diffusion.gradient import Shortcut
-from tools.dpo_diff.evolution import crossed, distinct, even
+from tools.dpo_diff.evolution import crossed, distinct, mutated
 from tools.dpo_diff.settings import LimnerSettings
 from tools.dpo_diff.trials import Choice, Trials
 from tools.stats import FEW, paired_bootstrap
 
 MUTATED = 0.15  # of the genes of a child
 ATTEMPTS = 10
+NOTICED = 1e-4  # a smaller gain is none, as in rankings
+
+Source = Callable[[Choice], list[Choice]]
+"""Proposals around a candidate; none where it has nothing new."""
 
 
 class SwapGradient(Protocol):
@@ -32,27 +39,29 @@ class SwapGradient(Protocol):
 def search(trials: Trials, gradient: SwapGradient | None, settings: LimnerSettings, rng: np.random.Generator) -> None:
     """Search until the budget is spent (BudgetSpent passes through), nothing new is found, or the gain is sure and no round raises it.
 
-    Without a gradient (a black box) every round is evolution.
+    A round's proposals come from the gradient or from evolution; which of the two is a draw by how often their proposals so far did better
+    than the best candidate on the first seed (Thompson sampling). So a gradient whose ranking is worth nothing on a checkpoint is soon
+    left alone. Without a gradient (a black box) every round is evolution.
     """
     trials.try_all([trials.space.identity])
-    shortcut = Shortcut(int(settings.at * gradient.calls)).within(gradient.calls) if gradient else None
-    gains: dict[Choice, list[np.ndarray]] = {}
+    sources: dict[str, Source] = {"evolution": lambda choice: _children(trials, settings, rng)}
+    if gradient:
+        sources = {"gradient": _Promising(trials, gradient, settings), **sources}
+    won = {name: [1, 1] for name in sources}  # rises and falls, one of each to begin with
     idle = 0
     while True:
         best = trials.best
-        if gradient and shortcut and best.choice not in gains:
-            found = gradient.of_swaps(best.choice, shortcut, trials.seeds)
-            # Without a finite gradient there is no ranking, and chance takes its place.
-            gains[best.choice] = found if all(np.isfinite(row).all() for row in found) else [rng.normal(size=row.shape) for row in found]
-        proposals = (
-            _promising(trials, best.choice, gains[best.choice], settings)
-            if gradient and idle % (settings.stalled + 1) < settings.stalled
-            else []
-        )
-        proposals = proposals or _children(trials, gains.get(best.choice), settings, rng)
+        proposals: list[Choice] = []
+        for name in sorted(sources, key=lambda name: -rng.beta(*won[name])):
+            if proposals := sources[name](best.choice):
+                break
         if not proposals:
             return
         trials.race(proposals, settings.keep)
+        first = trials.first_costs(proposals)
+        better = int(np.sum(first < best.costs[0] - NOTICED))
+        won[name][0] += better
+        won[name][1] += int(np.isfinite(first).sum()) - better
         idle = 0 if trials.best.conditioning.id != best.conditioning.id else idle + 1
         if idle >= settings.stalled and sure(trials, settings.sure):
             return
@@ -67,43 +76,56 @@ def sure(trials: Trials, confidence: float) -> bool:
     return paired_bootstrap(-difference, confidence=confidence).above_zero
 
 
-def _promising(trials: Trials, choice: Choice, gains: Sequence[np.ndarray], settings: LimnerSettings) -> list[Choice]:
+@dataclass
+class _Promising:
     """Single swaps with the largest estimated gain that were not tried, and candidates that make several of the best at once."""
-    ranked = sorted((float(row[candidate]), slot, candidate) for slot, row in enumerate(gains) for candidate in range(len(row)))
-    swaps = [(estimate, slot, candidate) for estimate, slot, candidate in ranked if candidate != choice[slot] and estimate < 0]
-    singles: list[Choice] = []
-    for _, slot, candidate in swaps:
-        if len(singles) == settings.swaps:
-            break
-        singles += trials.fresh([_with(choice, {slot: candidate})])
-    best_of_slot: dict[int, int] = {}
-    for _, slot, candidate in swaps:
-        best_of_slot.setdefault(slot, candidate)
-    jumps = [dict(list(best_of_slot.items())[:size]) for size in settings.jumps if len(best_of_slot) >= size]
-    return trials.fresh([*singles, *(_with(choice, jump) for jump in jumps)])
+
+    trials: Trials
+    gradient: SwapGradient
+    settings: LimnerSettings
+    known: dict[Choice, list[np.ndarray]] = field(default_factory=dict)
+
+    def __call__(self, choice: Choice) -> list[Choice]:
+        settings, trials = self.settings, self.trials
+        swaps: list[tuple[int, int]] = []
+        for _, slot, candidate in sorted(
+            (float(value), slot, candidate) for slot, row in enumerate(self._gains(choice)) for candidate, value in enumerate(row)
+        ):
+            if candidate != choice[slot]:
+                swaps.append((slot, candidate))
+        singles: list[Choice] = []
+        for slot, candidate in swaps:
+            if len(singles) == settings.swaps:
+                break
+            singles += trials.fresh([_with(choice, {slot: candidate})])
+        best_of_slot: dict[int, int] = {}
+        for slot, candidate in swaps:
+            best_of_slot.setdefault(slot, candidate)
+        jumps = [dict(list(best_of_slot.items())[:size]) for size in settings.jumps if len(best_of_slot) >= size]
+        return trials.fresh([*singles, *(_with(choice, jump) for jump in jumps)]) if singles else []
+
+    def _gains(self, choice: Choice) -> list[np.ndarray]:
+        """Nothing where the gradient is not finite, or is dearer than what is left."""
+        if choice not in self.known:
+            shortcut = Shortcut(int(self.settings.at * self.gradient.calls)).within(self.gradient.calls)
+            try:
+                found = self.gradient.of_swaps(choice, shortcut, self.trials.seeds)
+            except BudgetSpent:
+                found = []
+            self.known[choice] = found if all(np.isfinite(row).all() for row in found) else []
+        return self.known[choice]
 
 
-def _children(trials: Trials, gains: Sequence[np.ndarray] | None, settings: LimnerSettings, rng: np.random.Generator) -> list[Choice]:
-    """Crossovers of the better trials with a few genes drawn anew, by the estimates where there are any."""
+def _children(trials: Trials, settings: LimnerSettings, rng: np.random.Generator) -> list[Choice]:
+    """Crossovers of the better trials with a few genes drawn anew."""
     ranked = [trial.choice for trial in trials.ranked]
     parents = ranked[: max(2, len(ranked) // 3)]
-    weights = [_leaning(row) for row in gains] if gains is not None else None
 
     def child() -> Choice:
         left, right = (parents[int(rng.integers(len(parents)))] for _ in range(2))
-        mixed = crossed(left, right, rng)
-        fresh = even(trials.space.sizes, rng) if weights is None else tuple(int(rng.choice(len(row), p=row)) for row in weights)
-        redrawn = rng.random(len(mixed)) < max(MUTATED, 1 / len(mixed))
-        return tuple(new if change else old for change, new, old in zip(redrawn, fresh, mixed, strict=True))
+        return mutated(crossed(left, right, rng), trials.space.sizes, max(MUTATED, 1 / len(left)), rng)
 
     return distinct(trials, child, settings.swaps + len(settings.jumps), ATTEMPTS)
-
-
-def _leaning(gains: np.ndarray) -> np.ndarray:
-    """Probabilities that lean to the estimated gains, at the scale of their own spread."""
-    scaled = -gains / (gains.std() or 1.0)
-    weights = np.exp(scaled - scaled.max())
-    return weights / weights.sum()
 
 
 def _with(choice: Choice, swaps: dict[int, int]) -> Choice:

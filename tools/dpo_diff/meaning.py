@@ -28,7 +28,7 @@ from tools.lexicon.sense_check import keeps_sense
 from tools.lexicon.wordnet import load
 from tools.scoring.adversarial import Adversarial
 from tools.scoring.base import Scorer
-from tools.scoring.clip import ClipEncoder
+from tools.scoring.clip import ClipEncoder, ClipScorer
 
 T5_THRESHOLD = 0.9  # the paper's, of sentence-T5
 USUAL = 0.9  # share of the substitutions that keep the meaning and agree in sense, whose cosine is still enough
@@ -142,11 +142,11 @@ def _local_t5() -> Any:
 
 
 def own_clip(scorers: Sequence[Scorer]) -> Encoder | None:
-    """The text tower of the first CLIP among the scorers that may take part in a search."""
+    """The text tower of the first CLIP for similarity among the scorers; a preference model's tower has learned something else."""
     for scorer in scorers:
         inner = scorer.scorer if isinstance(scorer, Adversarial) else scorer
         encoder = getattr(inner, "encoder", None)
-        if isinstance(encoder, ClipEncoder) and not inner.held_out:
+        if isinstance(inner, ClipScorer) and isinstance(encoder, ClipEncoder) and not inner.held_out:
             return Encoder(f"clip-text-{encoder.version}", partial(_text_features, encoder), True)
     return None
 

@@ -58,8 +58,8 @@ class LimnerSettings:
     """Our own search: swaps ranked by one gradient at the best candidate, the best of them raced.
 
     `at`: share of the steps before the graded call. `swaps`: single swaps of a round; `jumps`: sizes of candidates that take several of the
-    best swaps at once; `keep`: how many of a round meet all seeds. `stalled`: rounds without a better candidate before evolution
-    takes a round. `sure`: confidence at which a gain that no round has raised for `stalled` rounds ends the search; it takes six seeds.
+    best swaps at once; `keep`: how many of a round meet all seeds. `sure`: confidence at which a gain that no round has raised for
+    `stalled` rounds ends the search; it takes six seeds.
     """
 
     at: float = 0.4

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -183,8 +184,9 @@ def watched(evaluator: Evaluator, latents: KeptLatents) -> Evaluator:
     sampler = sampler_of(evaluator)
     if sampler is None:
         return evaluator
-    model = Watched(sampler, latents)
-    return Evaluator(model, evaluator.scorers, evaluator.db, evaluator.images, evaluator.budget, evaluator.settings, evaluator.run)
+    inner = copy(evaluator)  # whatever kind of Evaluator it is
+    inner.model = Watched(sampler, latents)
+    return inner
 
 
 @contextmanager

@@ -33,7 +33,7 @@ PIXELS = 512 * 512
 Latents = Callable[[Drawing, int], "torch.Tensor | None"]
 """x_t of a drawing before a model call, (channels, height, width), where it was kept."""
 
-VERSION = 1  # of what is kept: a change of the computation is taken anew
+VERSION = 2  # of what is kept: a change of the computation is taken anew
 
 
 class SearchGradient:
@@ -83,11 +83,12 @@ class SearchGradient:
         import torch
 
         key = ["weights", [weight.tolist() for weight in weights], asdict(shortcut)]
-        if (stored := self._stored(key)) is not None:
+        if (stored := self._taken(key)) is not None:
             return stored["loss"], [np.array(row) for row in stored["gradients"]]
         both = len(self.relaxed.sides) > 1
         rows = len(self.seeds) * self.cost.gradient(shortcut, both=both)
-        self.evaluator.budget.spend(unet_rows=rows + len(self.relaxed.sides) * (self.cost.text + self.cost.text_back))
+        rows += len(self.relaxed.sides) * (self.cost.text + self.cost.text_back)
+        self.evaluator.budget.spend(unet_rows=rows)
         leaves = [weight.detach().clone().requires_grad_() for weight in weights]
         contexts = self.relaxed.contexts(leaves)
         losses, back = self._context_gradient(contexts, shortcut, None)
@@ -99,7 +100,7 @@ class SearchGradient:
         torch.autograd.backward([there for there, _ in graded], [found.mean(dim=0, keepdim=True).to(there) for there, found in graded])
         gradients = [np.zeros(len(leaf)) if leaf.grad is None else leaf.grad.double().cpu().numpy() for leaf in leaves]
         if all(np.isfinite(row).all() for row in gradients):
-            self._keep(key, {"loss": float(losses.mean()), "gradients": [row.tolist() for row in gradients]})
+            self._keep(key, rows, {"loss": float(losses.mean()), "gradients": [row.tolist() for row in gradients]})
         return float(losses.mean()), gradients
 
     def of_swaps(self, choice: Choice, shortcut: Shortcut, seeds: Sequence[int]) -> list[np.ndarray]:
@@ -112,13 +113,14 @@ class SearchGradient:
         """
         candidates = [slot.candidates for slot in self.space.slots]
         key = ["swaps", self.space.render(choice).id, candidates, list(choice), list(seeds), asdict(shortcut)]
-        if (stored := self._stored(key)) is not None:
+        if (stored := self._taken(key)) is not None:
             return [np.array(row) for row in stored["gains"]]
         texts = self._swapped(choice)
         fresh = {text for rows in texts for _, text in rows} - self._encoded
         latents = self._kept_latents(choice, shortcut, seeds)
         rows = len(seeds) * self.cost.gradient(shortcut, reused=latents is not None, both=len(self.relaxed.sides) > 1)
-        self.evaluator.budget.spend(unet_rows=rows + len(fresh) * self.cost.text)
+        rows += len(fresh) * self.cost.text
+        self.evaluator.budget.spend(unet_rows=rows)
         self._encoded |= fresh
         here = self.space.render(choice)
         own: dict[Side, str] = {"positive": here.text, "negative": here.negative}
@@ -132,7 +134,7 @@ class SearchGradient:
         if not all(np.isfinite(row).all() for row in gains):
             self.skipped += 1
         else:
-            self._keep(key, {"gains": [row.tolist() for row in gains]})
+            self._keep(key, rows, {"gains": [row.tolist() for row in gains]})
         return gains
 
     def _context_gradient(
@@ -193,12 +195,18 @@ class SearchGradient:
              list(self.seeds), what]
         )  # fmt: skip
 
-    def _stored(self, what: object) -> dict[str, Any] | None:
+    def _taken(self, what: object) -> dict[str, Any] | None:
+        """A gradient that was taken before; free, unless the Evaluator is one that pays again."""
         text = self.evaluator.db.stored_answer(self._key(what))
-        return None if text is None else json.loads(text)
+        if text is None:
+            return None
+        found: dict[str, Any] = json.loads(text)
+        if self.evaluator.pays_again:
+            self.evaluator.budget.spend(unet_rows=found["rows"])
+        return found
 
-    def _keep(self, what: object, found: dict[str, object]) -> None:
-        self.evaluator.db.add_answer(self._key(what), "gradient", json.dumps(found))
+    def _keep(self, what: object, rows: float, found: dict[str, object]) -> None:
+        self.evaluator.db.add_answer(self._key(what), "gradient", json.dumps({"rows": rows, **found}))
 
 
 class KeptLatents:

@@ -121,6 +121,13 @@ class Trials:
                 field_ = [field_[place] for place in order[: max(keep, -(-len(order) // RACE_KEEPS))] if math.isfinite(costs[place])]
         return self._record(field_)
 
+    def first_costs(self, choices: Sequence[Choice]) -> np.ndarray:
+        """(choices,) cost on the first seed, NaN where it was not drawn. Draws nothing."""
+        if not choices:
+            return np.zeros(0)
+        name, conditionings = self.evaluator.objective.name, [self.conditioning(choice) for choice in choices]
+        return self._sign * self.evaluator.known(conditionings, self.reference, self.seeds[:1], [name]).values[name][:, 0]
+
     def trajectory(self) -> list[Trial]:
         """The trials in the order in which they were made."""
         return sorted(self.done.values(), key=lambda trial: trial.rows)
