@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from graph.nodes import Node, Update, candidate_row, conditioning_of, emitter, n
 from graph.plan import plan_images
 from graph.refine import SHOWN_DECIMALS, build_refine, finish, gather, heldout, retrieve, rewrite, search, select
 from graph.state import CandidateRow, Context, RefineState, SkippedRow, SliceRow
+from graph.strip import PLACES
 from graph.tool_nodes import TOOLS, kept_back, missing, reserve, tool_node
 from promptdb.records import Conditioning
 from tools.budget import BudgetSpent
@@ -143,15 +145,15 @@ def weigh(state: RefineState, runtime: Runtime[Context]) -> Update:
             warnings.append(f"not all candidates of {slice_['strategy']} were drawn: {error}")
             found = evaluator.known(conditionings, state["prompt"], seeds, names)
     stop_if_asked(runtime)
-    less = set(shows_less(found, guard.name)) if guard else set()
+    less = set(state.get("unfaithful", [])) | set(shows_less(found, guard.name) if guard else [])
     sign = 1 if evaluator.objective.higher_is_better else -1
     means = found.mean(name)
     values = {item.id: float(mean) for item, mean in zip(conditionings, means, strict=True) if not math.isnan(mean)}
-    faithful = {key: value for key, value in values.items() if key not in less}
-    ahead = max((sign * value for value in scores.values() if value is not None), default=sign * faithful.get(plain["id"], math.nan))
-    best = max((sign * value for key, value in faithful.items() if key != plain["id"]), default=-math.inf)
+    before_it = [sign * value for key, value in scores.items() if value is not None and key not in less]
+    ahead = max(before_it, default=sign * values.get(plain["id"], math.nan))
+    best = max((sign * value for key, value in values.items() if key != plain["id"] and key not in less), default=-math.inf)
     gain = max(0.0, best - ahead) if math.isfinite(best) and math.isfinite(ahead) else 0.0
-    scores |= {key: round(value, SHOWN_DECIMALS) for key, value in faithful.items()}
+    scores |= {key: round(value, SHOWN_DECIMALS) for key, value in values.items()}
     rows_spent = slice_.get("rows", 0.0) + evaluator.budget.spent["unet_rows"] - before
     cost = rows_spent / _rows_per_image(evaluator)
     spread = float(np.std([value for value in scores.values() if value is not None])) if len(scores) > 1 else 0.0
@@ -163,16 +165,17 @@ def weigh(state: RefineState, runtime: Runtime[Context]) -> Update:
         "reward": gain / spread if spread > 0 else 0.0,
     }
     note = f"{slice_['strategy']}: {len(fresh)} candidates for {cost:.1f} images, gain {gain:.4g}"
-    return {"slices": [row], "search": scores, "warnings": warnings, "note": note}
+    return {"slices": [row], "search": scores, "unfaithful": sorted(less), "warnings": warnings, "note": note}
 
 
 def ranked(state: RefineState, sign: int) -> list[CandidateRow]:
-    """The candidates so far, the best on the search seeds first; those without a score last."""
+    """The candidates so far, the best on the search seeds first; those without a score last, and those that show less of the prompt."""
     scores: Mapping[str, float | None] = state.get("search", {})
+    less = set(state.get("unfaithful", []))
 
     def key(row: CandidateRow) -> tuple[bool, float, str]:
         value = scores.get(row["id"])
-        return value is None, -sign * (value or 0.0), row["id"]
+        return value is None or row["id"] in less, -sign * (value or 0.0), row["id"]
 
     return sorted(state["candidates"], key=key)
 
@@ -187,15 +190,17 @@ def ucb(slices: Sequence[SliceRow], names: Sequence[str]) -> dict[str, float]:
     }
 
 
-def kept_for_the_end(context: Context) -> Any:
-    """Lowers the cap on images by what the held-out check needs."""
-    settings = context.settings
-    return kept_back(context.evaluator.budget, plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds).heldout)
+def kept_for_the_end(context: Context) -> AbstractContextManager[None]:
+    """Lowers the cap on images by what comes after the search."""
+    return kept_back(context.evaluator.budget, context.settings.budget - _for_search(context))
 
 
 def _for_search(context: Context) -> int:
+    """Images for the search: without the held-out check, and where there are many, without the strip that shows a timed word at work."""
     settings = context.settings
-    return settings.budget - plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds).heldout
+    left = settings.budget - plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds).heldout
+    timed = not missing("df-prompt", context.solvers, context.evaluator)
+    return left - PLACES if timed and left >= 4 * PLACES else left
 
 
 def _least(context: Context) -> int:

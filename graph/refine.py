@@ -115,7 +115,7 @@ def gather(state: RefineState, runtime: Runtime[Context]) -> Update:
     population: list[CandidateRow] = []
     for row in distinct.values():
         cost = missing_images(evaluator, [conditioning_of(row)], settings.search)
-        if cost > left:
+        if cost and cost > left:
             continue  # what a solver has drawn already still costs nothing
         left -= cost
         population.append(row)

@@ -1,7 +1,7 @@
 """Whether a trait can still be seen: the visual half of the intent contract, by the checkpoint's alignment scorer.
 
-A trait is judged against the person's own prompt on the same seeds: a candidate whose pictures are less like the trait than those of the
-plain prompt, by more than chance moves them, has lost it. Draws nothing.
+A trait is judged against the person's own prompt on the same seeds: a candidate whose pictures are much less like the trait than those of
+the plain prompt has lost it. Draws nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from agents.contract import Contract
 from graph.state import Context, DroppedRow
 from promptdb.records import Conditioning
 
-SLACK = 0.05
-"""Mean fall of the cosine that is put down to chance; see docs/chat.md for how it was measured."""
+SHARE = 1 / 3
+"""Part of the plain prompt's mean cosine that a candidate may lose. On the miniature tags cost 0.15 to 0.30 of it, the thing's absence 0.29
+to 1.13, so this overlooks some small things and accuses few (docs/chat.md)."""
 
 
 def alignment_scorer(context: Context) -> str:
@@ -42,7 +43,9 @@ def lost_traits(
         found = context.evaluator.known([plain, *conditionings], trait, seeds, [name])
         sign = 1 if found.higher_is_better[name] else -1
         ahead = sign * (found.values[name][1:] - found.values[name][:1])
-        falls = [place for place, row in enumerate(ahead) if not np.isnan(row).all() and np.nanmean(row) < -SLACK]
+        seen = found.values[name][0]
+        slack = SHARE * abs(float(np.nanmean(seen))) if not np.isnan(seen).all() else np.inf
+        falls = [place for place, row in enumerate(ahead) if not np.isnan(row).all() and np.nanmean(row) < -slack]
         if falls:
             dropped.append({"origin": "pictures", "reason": f"lost trait {trait!r}", "count": len(falls)})
             lost.update(falls)

@@ -73,7 +73,7 @@ def _rows(path: Path) -> Iterator[tuple[int, BatchPrompt | str]]:
     with path.open("rb") as file:
         head = file.read(LOOKED_AT)
         if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise BadInput(f"{path} is no text file (it has zero bytes); give one prompt a line, JSONL or CSV with a header, in UTF-8")
+            raise BadInput(f"{path} holds no prompts: it is no text file, it has zero bytes; give one prompt a line, JSONL or CSV")
         file.seek(0)
         for number, line in lines(file):
             try:

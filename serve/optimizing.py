@@ -51,6 +51,8 @@ def optimize(
     Raises BadInput before anything is written, Stopped after `control.request_drain()`, ServerAway where the chat server is silent.
     """
     open_selector(learning.selector)
+    if settings.traits:
+        raise BadInput("traits are judged in pictures of one prompt, by refine and chat; what an instruction must keep is a --pin")
     read = read_prompts(file, limit)
     facts = {"file": str(file), "limit": limit, "instruction": instruction.strip() or DEFAULT_INSTRUCTION}
     run = Run(run_id or new_run_id(COMMAND), COMMAND, file.name, {**settings.to_json(), "learning": learning.to_json(), **facts})

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from promptdb.errors import BadInput
 from promptdb.records import Conditioning, Drawing, EffectSpan
 from tests.doubles import FakeImageModel, FakeScorer, hashed_value, open_store
 from tools.budget import Budget
@@ -76,6 +77,15 @@ def test_the_user_s_own_modifiers_are_worked_on_too(tmp_path: Path) -> None:
     task = Task(TEXT, (Conditioning("a cat"),), (0, 1))
     found = DfPrompt().solve(task, evaluator, np.random.default_rng(0), lambda event: None)
     assert {item.text for item in found} == {TEXT}
+
+
+def test_a_model_that_knows_plain_words_alone_is_not_searched(tmp_path: Path) -> None:
+    def plain_words_only(drawings: list[Drawing]) -> None:
+        raise BadInput("plain words alone")
+
+    evaluator, model = evaluator_in(tmp_path)
+    model.check = plain_words_only  # type: ignore[attr-defined]
+    assert DfPrompt().missing(evaluator) == "plain words alone"
 
 
 def test_pinned_words_act_throughout_at_weight_one(tmp_path: Path) -> None:

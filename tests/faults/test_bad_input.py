@@ -97,7 +97,7 @@ def test_unknown_names_are_answered_with_those_there_are(capfd: pytest.CaptureFi
     untouched(tmp_path / "out")
 
 
-@pytest.mark.parametrize("method", ["adapter", "dpo-diff"])
+@pytest.mark.parametrize("method", ["adapter"])
 def test_a_method_asked_for_by_name_that_is_not_there(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, method: str) -> None:
     refused(command(capfd, "refine", "a cat", "--checkpoint", tiny, "--out", tmp_path / "out", "--method", method), method)
     untouched(tmp_path / "out")

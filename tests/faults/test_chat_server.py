@@ -13,7 +13,8 @@ VARIANTS = {"variants": [{"positive": "a red cat, sharp", "negative": "blurry"},
 
 
 def refine(capfd: pytest.CaptureFixture[str], tiny: Path, out: Path) -> Result:
-    return command(capfd, "refine", "a red cat", "--checkpoint", tiny, "--out", out, "--heldout-seeds", 2, "--budget", 20, "--json")
+    options = ("--method", "rewrite", "--heldout-seeds", 2, "--budget", 20)
+    return command(capfd, "refine", "a red cat", "--checkpoint", tiny, "--out", out, *options, "--json")
 
 
 def test_the_servers_prompts_are_searched_and_its_name_is_told(

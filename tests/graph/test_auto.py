@@ -11,7 +11,7 @@ import pytest
 from graph.auto import EXTRA, ucb
 from graph.sessions import Control, Stopped, stream_refine
 from graph.state import SliceRow
-from promptdb.records import Conditioning
+from promptdb.records import Conditioning, EffectSpan
 from tests.doubles import FakeImageModel, hashed_value
 from tests.graph.stage import PROMPT, likes, refined, run_of, stage
 from tools.evaluator import Evaluator
@@ -114,3 +114,13 @@ def test_ucb_prefers_the_untried_then_the_better_then_the_less_tried() -> None:
     assert first["df-prompt"] == float("inf") and first["rewrite"] == 1.0
     even = ucb([row("rewrite", 1.0), row("rewrite", 0.0), row("df-prompt", 0.5)], ["rewrite", "df-prompt"])
     assert even["df-prompt"] > even["rewrite"]
+
+
+def test_the_users_prompt_is_in_the_population_even_where_a_timed_candidate_reserves_what_is_left(tmp_path: Path) -> None:
+    class Timer(Climber):
+        def solve(self, task: Task, evaluator: Evaluator, rng: np.random.Generator, emit: Emit) -> Sequence[Conditioning]:
+            return [Conditioning(item.text, spans=(EffectSpan(0, 5, "1/2", "1"),)) for item in task.start]  # type: ignore[arg-type]
+
+    solvers = {"df-prompt": lambda: Timer("df-prompt", "vivid")}
+    state, _ = refined(stage(tmp_path, FakeImageModel(likes("sharp")), solvers=solvers, images=26, heldout_seeds=8))
+    assert state["population"][0]["origin"] == "user" and len(state["population"]) > 1

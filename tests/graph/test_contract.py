@@ -34,7 +34,7 @@ def test_a_candidate_in_whose_pictures_a_trait_is_no_longer_seen_cannot_win(tmp_
     """The objective likes `sharp`; the alignment scorer sees the apple only where the prompt does not say `sharp`."""
 
     def seen(image: Image.Image, text: str) -> float:
-        return 0.2 if text == "apple" and value_of(image) > 0.5 else 0.3
+        return 0.1 if text == "apple" and value_of(image) > 0.5 else 0.3
 
     scorers = [FakeScorer("liking"), FakeScorer("clip", seen)]
     free, _ = refined(stage(tmp_path / "free", FakeImageModel(likes("sharp")), scorers=scorers))

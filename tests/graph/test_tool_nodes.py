@@ -79,6 +79,20 @@ def test_a_solver_cannot_spend_what_search_and_check_need(tmp_path: Path) -> Non
     assert context.evaluator.budget.spent["images"] <= context.settings.budget
 
 
+def test_under_auto_solvers_share_what_is_left(tmp_path: Path) -> None:
+    counts = {}
+    for names in (("df-prompt",), ("df-prompt", "dpo-diff")):
+        context = stage(tmp_path / "-".join(names), solvers={name: lambda: Painter([], draws=100) for name in names}, heldout_seeds=4)
+        state, events = refined(context)
+        ended = [text for text in state["warnings"] if "ended early" in text]
+        assert [text.split()[0] for text in ended] == list(names)
+        starts = [place for place, event in enumerate(events) if event["kind"] == "node" and event["node"] == "df-prompt"]
+        counts[names] = sum(event["kind"] == "drawn" for event in events[starts[0] : starts[1]])
+    alone, shared = counts.values()
+    compared = 4 * 2  # the prompt and what was rewritten, on the search seeds
+    assert shared - compared == (alone - compared) // 2 or shared - compared == (alone - compared + 1) // 2
+
+
 def test_proposals_that_lost_a_pin_are_refused(tmp_path: Path) -> None:
     painter = Painter(["a red fruit", "a red apple, painted"])
     state, _ = refined(stage(tmp_path, solvers={"adapter": lambda: painter}, pins=("apple",)))

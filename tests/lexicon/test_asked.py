@@ -63,11 +63,12 @@ def test_what_was_asked_once_is_not_asked_again(db: PromptDB) -> None:
     assert again.synonyms("Dog") == first.synonyms("dog") == ("hound", "canine")
 
 
-@pytest.mark.parametrize("ask", [Answers("I cannot help with that."), Answers(valid=False)])
-def test_garbage_falls_back_to_the_file_after_a_bounded_number_of_questions(ask: Answers, db: PromptDB) -> None:
+@pytest.mark.parametrize(("ask", "questions"), [(Answers("I cannot help with that."), QUESTIONS), (Answers(valid=False), 1)])
+def test_garbage_falls_back_to_the_file_after_a_bounded_number_of_questions(ask: Answers, questions: int, db: PromptDB) -> None:
+    """No valid answer at all ends the questions at once: `ask` has repeated it already."""
     found = ask_lexicon("a dog", ask, "model", db, NoWords())
     assert found.synonyms("dog") == ("from the file",)
-    assert (found.failed, ask.asked) == (2, 2 * QUESTIONS)
+    assert (found.failed, ask.asked) == (2, 2 * questions)
 
 
 def test_thin_answers_are_asked_again_and_the_fullest_taken(db: PromptDB) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import promptdb_rows
+from promptdb.schema import SCHEMA_VERSION
 from promptdb.store import PromptDB
 from tests.commands import command
 
@@ -43,7 +44,7 @@ def test_all_of_them_answer_with_one_document(capfd: pytest.CaptureFixture[str],
     common = command(capfd, "db", "modifiers", "--kind", "medium", "--limit", 1, *options).document
     assert list(common[0]) == ["modifier", "kind", "count", "share"]
     stats = command(capfd, "db", "stats", *options).document
-    assert stats["sources"]["lexica"] == 3 and stats["schema"] == 3
+    assert stats["sources"]["lexica"] == 3 and stats["schema"] == SCHEMA_VERSION
     exported = command(capfd, "db", "export", tmp_path / "x.csv", "--source", "users", *options).document
     assert exported == {"file": str(tmp_path / "x.csv"), "format": "csv", "rows": 1}
     assert command(capfd, "db", "dedupe", "--dry-run", *options).document["merged"] == 0

@@ -151,6 +151,7 @@ def server_process(tiny: Path, out: Path) -> Iterator[tuple[subprocess.Popen[str
         running.wait()
 
 
+@pytest.mark.slow
 def test_jobs_survive_the_end_of_their_server_killed_or_asked_to(tiny: Path, tmp_path: Path) -> None:
     with server_process(tiny, tmp_path) as (running, url), client(url) as http:
         job = http.post("/v1/jobs", json=LONG | {"steps": 40, "budget": 60, "iterations": 1}).json()["id"]

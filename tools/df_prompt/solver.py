@@ -12,10 +12,10 @@ from typing import Protocol
 import numpy as np
 
 from promptdb.errors import BadInput
-from promptdb.records import Conditioning, Drawing
+from promptdb.records import Conditioning, Drawing, EffectSpan
 from tools.budget import BudgetSpent
 from tools.df_prompt.assemble import Effect
-from tools.df_prompt.effects import DEFAULT, WEIGHTS, Effects
+from tools.df_prompt.effects import DEFAULT, LATE, WEIGHTS, Effects
 from tools.df_prompt.phrases import Phrase, movable, with_effects
 from tools.df_prompt.search import Trials, coordinate_search
 from tools.df_prompt.sliding import PLACES
@@ -47,6 +47,14 @@ class DfPrompt:
     name = "df-prompt"
 
     def missing(self, evaluator: Evaluator) -> str:
+        """A model that can be asked beforehand may refuse words that come and go."""
+        check = getattr(evaluator.model, "check", None)
+        if check is None:
+            return ""
+        try:
+            check([evaluator.drawing(Conditioning("a", spans=(EffectSpan(0, 1, *LATE),)), 0)])
+        except BadInput as error:
+            return str(error)
         return ""
 
     def solve(self, task: Task, evaluator: Evaluator, rng: np.random.Generator, emit: Emit) -> Sequence[Conditioning]:

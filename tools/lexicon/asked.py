@@ -98,7 +98,9 @@ def _chunk(text: str, kind: Kind, ask: Ask, model: str, db: PromptDB) -> dict[st
     best: dict[str, tuple[str, ...]] = {}
     for seed in range(QUESTIONS):
         answer = ask(question, Lines, seed)
-        parsed = parse(answer.lines, text) if answer else {}
+        if answer is None:  # it was asked with retries already
+            break
+        parsed = parse(answer.lines, text)
         if sum(map(len, parsed.values())) > sum(map(len, best.values())):
             best = parsed
         if parsed and sum(len(substitutes) == 1 for substitutes in parsed.values()) <= THIN * len(parsed):

@@ -42,7 +42,7 @@ def measured(parts: Parts, seed: int, fresh: int = FRESH) -> dict[str, Any]:
             "judge_on_looks": judge_accuracy(parts.judge, looks, reconstruct(parts.vae, looked)),
             "alignment_variants": variants_right(parts.alignment, *clip),
             "alignment_zero_shot": zero_shot(parts.alignment, parts.tokenizer, scenes[:120], pictures[:120], nouns),
-            "preference_pairs_right": preference_accuracy(parts.preference, parts.tokenizer, parts.vae, nouns, seed),
+            "preference_pairs_right": preference_accuracy(parts.preference, parts.tokenizer, parts.vae, nouns, seed, max(8, fresh // 10)),
         }
     )
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
     from transformers import CLIPModel, CLIPTokenizer
 
-APART = ("embedding", "projection")  # for AdamW, not Muon
+AESTHETIC = 3000  # pictures that the aesthetic head is fitted to; a sixth of them measure it
+APART = ("token_embedding", "position_embedding", "class_embedding", "projection")  # for AdamW, not Muon
 
 
 def train_preference(
@@ -82,7 +83,7 @@ def preference_accuracy(
 
 
 def fit_aesthetic(
-    model: CLIPModel, vae: AutoencoderKL, nouns: int, seed: int, pictures: int = 3000, ridge: float = 1.0
+    model: CLIPModel, vae: AutoencoderKL, nouns: int, seed: int, pictures: int = AESTHETIC, ridge: float = 1.0
 ) -> tuple[np.ndarray, float, float]:
     """Linear head on the alignment CLIP's unit image features, by ridge regression on the truth's goodness.
 

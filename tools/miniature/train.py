@@ -177,11 +177,13 @@ class _Recipe:
         from tools.miniature.export import Parts, export
         from tools.miniature.hard import write_hard
         from tools.miniature.measure import FRESH, measured
-        from tools.miniature.preference import fit_aesthetic
+        from tools.miniature.preference import AESTHETIC, fit_aesthetic
         from tools.miniature.prompt_sets import COUNT
         from tools.miniature.samples import sample_grid
 
-        weight, bias, correlation = fit_aesthetic(self.alignment(), self.vae(), self.preset.nouns, self.seed)
+        share = facts["recipe"]["share"]
+        few = max(60, round(AESTHETIC * share))
+        weight, bias, correlation = fit_aesthetic(self.alignment(), self.vae(), self.preset.nouns, self.seed, few)
         parts = Parts(
             self.tokenizer,
             self.text_encoder(),
@@ -194,11 +196,10 @@ class _Recipe:
             self.preset.nouns,
             self.styles(),
         )
-        fresh = max(64, round(FRESH * facts["recipe"]["share"]))
-        figures = {**measured(parts, self.seed, fresh), "aesthetic_correlation": round(correlation, 4)}
+        figures = {**measured(parts, self.seed, max(64, round(FRESH * share))), "aesthetic_correlation": round(correlation, 4)}
         self.say(f"on fresh scenes: {figures}")
         export(parts, out, {**facts, "measured": figures})
-        write_hard(open_checkpoint(str(out), self.device), self.say, max(2, round(COUNT * facts["recipe"]["share"])))
+        write_hard(open_checkpoint(str(out), self.device), self.say, max(2, round(COUNT * share)))
         sample_grid(out, self.work / "samples.png")
         self.say(f"checkpoint written to {out}; look at {self.work / 'samples.png'}")
 
