@@ -52,7 +52,9 @@ def search(trials: Trials, gradient: SwapGradient | None, settings: LimnerSettin
     while True:
         best = trials.best
         proposals: list[Choice] = []
-        for name in sorted(sources, key=lambda name: -rng.beta(*won[name])):
+        # Each has a first round, the gradient before evolution; from then on chance, weighed by what they were worth.
+        luck = {name: float(rng.beta(*won[name])) for name in sources}
+        for name in sorted(sources, key=lambda name: (sum(won[name]) > 2, -luck[name] if sum(won[name]) > 2 else 0.0)):
             if proposals := sources[name](best.choice):
                 break
         if not proposals:
