@@ -111,6 +111,7 @@ def test_ctrl_c_ends_the_turn_and_between_turns_the_conversation_without_a_trace
         assert "stopped" in screen.until("you> ")
         screen.type("status")
         assert "Request: none yet" in screen.until("you> ")
+        time.sleep(0.5)  # readline shows its prompt before it listens
         screen.process.send_signal(signal.SIGINT)
         assert screen.close() == 130
         assert "Traceback" not in screen.seen
