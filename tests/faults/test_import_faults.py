@@ -206,6 +206,7 @@ def test_an_interrupted_import_says_so_and_goes_on(source: Path, tmp_path: Path)
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell may have us ignore it
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not ((tmp_path / "limner.db").exists() and loaded(tmp_path / "limner.db") >= 1):

@@ -27,6 +27,11 @@ PROGRAM = Path(__file__).parent / "chat_program.py"
 LONG = 120.0
 
 
+def _heeding_ctrl_c() -> None:
+    """A shell may have started us with it ignored, which programs inherit."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Terminal:
     """A program in a pseudo-terminal: typed into, read until something stands there."""
 
@@ -34,7 +39,9 @@ class Terminal:
         self.master, slave = pty.openpty()
         command = [sys.executable, str(PROGRAM), *map(str, arguments)]
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": "160", "LINES": "50"}
-        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment)
+        self.process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment, preexec_fn=_heeding_ctrl_c
+        )
         os.close(slave)
         self.seen = ""
 
