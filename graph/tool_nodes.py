@@ -6,7 +6,6 @@ how a solver works.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -86,8 +85,7 @@ def tool_node(method: str) -> Node:
             try:
                 task = Task(state["prompt"], _start(state, context, emitter(runtime)), tuple(settings.search), settings.contract.kept)
                 rng = np.random.default_rng([settings.seed, crc32(method.encode())])
-                with kept_back(context.evaluator.budget, _for_later(context, state["method"], method)):
-                    proposals = list(solver.solve(task, context.evaluator, rng, emitter(runtime)))
+                proposals = list(solver.solve(task, context.evaluator, rng, emitter(runtime)))
             except BudgetSpent as error:
                 warnings.append(f"{method} ended early: {error}")
         found, dropped = _accept(method, proposals, state, settings.contract)
@@ -106,14 +104,6 @@ def tool_node(method: str) -> Node:
 def reserve(settings: Settings) -> int:
     """Images that a solver may not spend: what the search of its best candidate and the held-out check will need."""
     return COMPARED * (settings.heldout_seeds + settings.search_seeds)
-
-
-def _for_later(context: Context, method: str, tool: str) -> int:
-    """Images that `tool` leaves to the solvers that come after it: what it may spend is shared alike."""
-    tools = asked_tools(method)
-    later = [name for name in tools[tools.index(tool) + 1 :] if not missing(name, context.solvers, context.evaluator)]
-    left = context.evaluator.budget.left("images")
-    return int(left * len(later) / (len(later) + 1)) if later and left < math.inf else 0
 
 
 def _start(state: RefineState, context: Context, emit: Emit) -> tuple[Conditioning, ...]:
