@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from graph.evaluate import headroom, style_rows
+from graph.evaluate import headroom, label_rows, style_rows
 from graph.evaluate.base import Emit, Row, Target
 from graph.evaluate.heldout import card_prompts, heldout_prompts, interval_of_rows, report_seeds, verdicts
 from graph.state import Context
@@ -42,13 +42,15 @@ PREFERENCE_RIGHT, VARIANTS_RIGHT = 0.90, 0.85
 
 class MiniatureSuite:
     """Rows: share right per attribute on plain prompts and on those of a number; the defect rate and by how much good tags, and bad tags as
-    the negative prompt, lower it; styles; headroom; and from the card what scorers and judge reached on renders when they were trained."""
+    the negative prompt, lower it; styles; headroom; from the card what scorers and judge reached on renders when they were trained; and
+    whether the judge agrees with a person where pictures were labelled."""
 
     name: ClassVar[str] = "miniature"
     summary: ClassVar[str] = "is what is asked for in the picture, do modifiers act, and is there anything to be won?"
 
     def pictures(self, context: Context, full: bool) -> int:
         sets = 3 * SEEDS * len(heldout_prompts(context, PROMPTS_FULL if full else PROMPTS)) + SEEDS * (COUNTED_FULL if full else COUNTED)
+        sets += len(label_rows.labels_of(context))
         return sets + style_rows.pictures(context, full) + (headroom.pictures(context, full) if _brings(context, "crowded") else 0)
 
     def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
@@ -72,7 +74,7 @@ class MiniatureSuite:
         rows += style_rows.style_rows(context, full, emit, STYLES_RECOGNISED[large])
         if _brings(context, "crowded"):
             rows += headroom.headroom_rows(context, full, emit)
-        return [*rows, *_card_rows(context)]
+        return [*rows, *_card_rows(context), *label_rows.label_rows(context, emit)]
 
 
 SUITE = MiniatureSuite()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tools.miniature.labels import Label, agreement, read_labels
 from tools.scoring.judge import Sight
 
 SIGHT = Sight(("cat", "bus"), ("red", None), 1, "left", "beach", "photo", ("blurry",))
-LABEL = Label(("cat", "bus"), ("red", None), None, "left", "beach", "photo", ("blurry",))
+LABEL = Label("a red cat", 77, ("cat", "bus"), ("red", None), None, "left", "beach", "photo", ("blurry",))
 DEFECTS = ("blurry", "dull")
 
 
@@ -39,9 +40,15 @@ def test_each_disagreement_is_counted_in_its_own_head() -> None:
 
 def test_a_broken_label_is_named_by_its_line(tmp_path: Path) -> None:
     file = tmp_path / "labels.jsonl"
-    good = '{"things": ["cat"], "colours": [null], "count": 1, "relation": null, "background": "beach", "style": null, "defects": null}'
+    said = {"things": ["cat"], "colours": [None], "count": 1, "relation": None, "background": "beach", "style": None, "defects": None}
+    good = json.dumps({"prompt": "a", "seed": 77, **said})
     file.write_text(f"{good}\n{good}\n")
-    assert read_labels(file)[1] == Label(("cat",), (None,), 1, None, "beach", None, None)
+    assert read_labels(file)[1] == Label("a", 77, ("cat",), (None,), 1, None, "beach", None, None)
     file.write_text(f"{good}\n{{}}\n")
     with pytest.raises(BadInput, match=r"labels\.jsonl, line 2"):
         read_labels(file)
+
+
+def test_what_a_person_cannot_tell_is_not_asked() -> None:
+    assert agreement([SIGHT], [replace(LABEL, things=("cat", None), colours=("red", None))], DEFECTS)["object"] == (1.0, 1)
+    assert "object" not in agreement([SIGHT], [replace(LABEL, things=(None, None), colours=(None, None))], DEFECTS)

@@ -11,6 +11,7 @@ import numpy as np
 
 from tools.miniature.dataset import Dataset
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
+from tools.miniature.optimizers import muon
 from tools.miniature.reading import UNSAID, said_loss
 from tools.miniature.scene import SIDE, Scene
 from tools.miniature.vae import kept_reconstructions
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from tools.scoring.judge_network import JudgeNetwork, Seen
 
+APART = ("stages.0.0", "where", "colour.2", "background", "style", "defects.2", "count.5")  # first and last layers: for AdamW, not Muon
 HEADS = ("object", "object_exact", "colour", "count", "relation", "background", "style", "defects")
 RECONSTRUCTED = 0.6  # share of training pictures that went through the autoencoder, as generated ones do
 
@@ -73,7 +75,7 @@ def train_judge(
             seen = network(pixels)
         return judge_loss(seen, [*scenes, *others], shift)
 
-    train("judge", network, loss, schedule, work, seed, say)
+    train("judge", network, loss, schedule, work, seed, say, lambda module, decay: muon(module, decay, APART))
     network.eval()
 
 

@@ -2,11 +2,14 @@
 
     python main.py miniature blind --out runs/blind
 
-draws them as numbered sheets; a person writes down what is there, one JSON object a line, in the order of the numbers:
+draws them as numbered sheets and lists what was drawn; a person writes down what is there, and adds it to the list, line by line:
 
-    {"things": ["cat"], "colours": ["red"], "count": 1, "relation": null, "background": "beach", "style": "photo", "defects": ["blurry"]}
+    {"prompt": "...", "seed": 77,
+     "things": ["cat"], "colours": ["red"], "count": 1, "relation": null, "background": "beach", "style": "photo", "defects": ["blurry"]}
 
-A colour that is the thing's own, and whatever cannot be told, is null and not asked about.
+A colour that is the thing's own, and whatever cannot be told, is null and not asked about; a null among the things is one that cannot be
+told: whatever else the judge sees in that picture is then not asked about either. Beside a checkpoint's judge as `labels.jsonl`, they
+become rows of `evaluate miniature`.
 """
 
 from __future__ import annotations
@@ -21,14 +24,17 @@ import numpy as np
 from promptdb.errors import BadInput
 from tools.scoring.judge import Sight
 
+FILE = "labels.jsonl"
 HEADS = ("object", "colour", "count", "relation", "background", "style", "defects")
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a person sees in a picture; None where it cannot be told."""
+    """What a person sees in the picture of `prompt` and `seed`; None where it cannot be told."""
 
-    things: tuple[str, ...]
+    prompt: str
+    seed: int
+    things: tuple[str | None, ...]
     colours: tuple[str | None, ...]
     count: int | None
     relation: str | None
@@ -45,7 +51,8 @@ def read_labels(path: Path) -> list[Label]:
             row = json.loads(line)
             defects = None if row["defects"] is None else tuple(row["defects"])
             single = (row["count"], row["relation"], row["background"], row["style"])
-            labels.append(Label(tuple(row["things"]), tuple(row["colours"]), *single, defects))
+            drawn = (str(row["prompt"]), int(row["seed"]))
+            labels.append(Label(*drawn, tuple(row["things"]), tuple(row["colours"]), *single, defects))
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{path}, line {number}: no label ({error})") from error
     return labels
@@ -54,15 +61,18 @@ def read_labels(path: Path) -> list[Label]:
 def agreement(sights: Sequence[Sight], labels: Sequence[Label], defects: Sequence[str]) -> dict[str, tuple[float, int]]:
     """Of each head the share of questions on which judge and person agree, and how many there were; heads without any are left out.
 
-    `object`: each thing that either sees; `colour`: of things that both see, where the person tells one; `count` where the person tells
-    one; `relation` where both see the same two things; `defects`: each of `defects`, where the person tells.
+    `object`: each thing that either sees, where the person can tell every one, else each that the person sees; `colour`: of things that
+    both see, where the person tells one; `count` where the person tells one; `relation` where both see the same two things; `defects`:
+    each of `defects`, where the person tells.
     """
     right: dict[str, list[bool]] = {head: [] for head in HEADS}
     for sight, label in zip(sights, labels, strict=True):
-        right["object"] += [thing in sight.things and thing in label.things for thing in dict.fromkeys((*sight.things, *label.things))]
+        told_things = [thing for thing in label.things if thing is not None]
+        others = sight.things if len(told_things) == len(label.things) else ()
+        right["object"] += [thing in sight.things and thing in told_things for thing in dict.fromkeys((*told_things, *others))]
         seen = dict(zip(sight.things, sight.colours, strict=True))
         told = dict(zip(label.things, label.colours, strict=True))
-        right["colour"] += [seen[thing] == colour for thing, colour in told.items() if colour is not None and thing in seen]
+        right["colour"] += [seen[thing] == colour for thing, colour in told.items() if colour and thing in seen]
         if label.count is not None and sight.count is not None and len(label.things) == 1:
             right["count"].append(sight.count == label.count)
         if label.relation and len(label.things) == 2 and set(label.things) == set(sight.things):

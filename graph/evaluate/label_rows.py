@@ -1,0 +1,34 @@
+"""Does a checkpoint's judge see what a person sees in its pictures? Where labels lie beside the judge, one row a head."""
+
+from __future__ import annotations
+
+from graph.evaluate.base import Emit, Row, Target
+from graph.evaluate.heldout import judge_of
+from graph.state import Context
+from promptdb.records import Conditioning
+from tools.miniature.labels import FILE, Label, agreement, read_labels
+
+AGREED = 0.90
+
+
+def labels_of(context: Context) -> list[Label]:
+    """None for a checkpoint without them. Raises BadInput where they cannot be read."""
+    path = context.card.path(str(context.card.document["scorers"][context.card.judge]["path"])) / FILE if context.card.judge else None
+    return read_labels(path) if path and path.is_file() else []
+
+
+def label_rows(context: Context, emit: Emit) -> list[Row]:
+    """The labelled pictures drawn again, and the share of questions on which judge and person agree; n is the number of questions."""
+    labels = labels_of(context)
+    if not labels:
+        return []
+    evaluator, judge = context.evaluator, judge_of(context)
+    ids: list[str] = []
+    for seed in sorted({label.seed for label in labels}):
+        of_seed = [label for label in labels if label.seed == seed]
+        ids += evaluator.draw([Conditioning(label.prompt) for label in of_seed], [seed], emit)[:, 0].tolist()
+    labels.sort(key=lambda label: label.seed)  # stable, as they were drawn
+    stored = context.db.stored_drawings(ids)
+    there = [(evaluator.image(key), label) for key, label in zip(ids, labels, strict=True) if stored[key].image]
+    found = agreement(judge.see([image for image, _ in there]), [label for _, label in there], judge.world.defects)
+    return [Row(f"judge agrees with a person: {head}", share, None, asked, Target(">=", AGREED)) for head, (share, asked) in found.items()]
