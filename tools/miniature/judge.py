@@ -27,6 +27,7 @@ APART = ("stages.0.0", "where", "colour.2", "background", "style", "defects.2", 
 HEADS = ("object", "object_exact", "colour", "count", "relation", "background", "style", "defects")
 RECONSTRUCTED = 0.6  # share of training pictures that went through the autoencoder, as generated ones do
 
+ROUNDS = ("judge.first", "judge")  # the schedule twice, the second time from what the first came to: Loshchilov and Hutter 2017, "SGDR"
 LOOKED = 1 / 6  # share of training pictures in the look of a style checkpoint
 PAINTED = (*STYLES, *LOOKS)  # what the style head tells apart
 SEVERAL = 2.5  # what a picture of two or three of a kind counts in the number's loss: there are few of them
@@ -75,7 +76,8 @@ def train_judge(
             seen = network(pixels)
         return judge_loss(seen, [*scenes, *others], shift)
 
-    train("judge", network, loss, schedule, work, seed, say, lambda module, decay: muon(module, decay, APART))
+    for round_ in ROUNDS:
+        train(round_, network, loss, schedule, work, seed, say, lambda module, decay: muon(module, decay, APART))
     network.eval()
 
 

@@ -48,7 +48,7 @@ PRESETS = {
         alignment=Schedule(2800, 3e-3, 100, weight_decay=0.05, average=0.995),
         judge=Schedule(5000, 5e-3, 150, average=0.998),
         unet=Schedule(10500, 5e-3, 300, average=0.999),
-        preference=Schedule(500, 3e-4, 40, average=0.99),
+        preference=Schedule(1200, 1e-3, 60, average=0.99),
         style=Schedule(260, 2e-3, 20),
     ),
     "gpu": Preset(
@@ -61,7 +61,7 @@ PRESETS = {
         alignment=Schedule(12000, 3e-3, 300, weight_decay=0.05, average=0.999),
         judge=Schedule(30000, 5e-3, 500, average=0.999),
         unet=Schedule(30000, 5e-3, 500, average=0.9995),
-        preference=Schedule(4000, 3e-4, 200, average=0.995),
+        preference=Schedule(4000, 1e-3, 200, average=0.995),
         style=Schedule(1500, 2e-3, 50),
         vae_batch=64,
         clip_batch=256,
