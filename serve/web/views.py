@@ -1,0 +1,63 @@
+"""What the web page's components are given: pictures with captions, texts, tables. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from PIL import Image
+
+from promptdb.images import ImageStore
+from serve.http.conversation import in_words
+from serve.service.job_files import JobRecord
+
+__all__ = ["failed", "gallery", "hits_table", "in_words", "job_choices", "literal", "pair_images", "run_rows"]
+
+
+def gallery(images: ImageStore, payload: Mapping[str, Any]) -> list[tuple[Image.Image, str]]:
+    """Pictures of a conversation with their number and scores."""
+    rows = []
+    for row in payload["images"]:
+        scores = ", ".join(f"{name} {value:.3g}" for name, value in row["scores"].items() if value is not None)
+        rows.append((images.get(row["image"]), f"{row['number']}: {scores}"))
+    return rows
+
+
+def pair_images(images: ImageStore, payload: Mapping[str, Any]) -> tuple[Image.Image | None, Image.Image | None]:
+    """The two pictures of a blind vote: nothing goes with them that tells them apart."""
+    pair = payload["pair"]
+    return (images.get(pair["left"]), images.get(pair["right"])) if pair else (None, None)
+
+
+def literal(text: str) -> str:
+    """For the conversation's window, which takes its texts for HTML, markup or not."""
+    return escape(text, quote=False)
+
+
+def failed(error: Exception) -> str:
+    return f"That did not work: {error}"
+
+
+def hits_table(hits: Iterable[Mapping[str, Any]]) -> str:
+    """Prompts with the words of the query marked; escaped."""
+    rows = [f"<tr><td>{_marked(hit['text'], hit['highlights'])}</td><td>{escape(hit['source'])}</td></tr>" for hit in hits]
+    if not rows:
+        return "<p>Nothing found.</p>"
+    return f"<table><thead><tr><th>prompt</th><th>source</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def job_choices(records: Sequence[JobRecord]) -> list[tuple[str, str]]:
+    return [(f"{record.id} ({record.prompts} prompts)", record.id) for record in records]
+
+
+def run_rows(runs: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    return [[str(run[name]) for name in ("run", "command", "status", "started", "prompt")] for run in runs]
+
+
+def _marked(text: str, spans: Iterable[Sequence[int]]) -> str:
+    parts, position = list[str](), 0
+    for start, end in spans:
+        parts += [escape(text[position:start]), "<mark>", escape(text[start:end]), "</mark>"]
+        position = end
+    return "".join([*parts, escape(text[position:])])
