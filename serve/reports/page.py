@@ -10,6 +10,7 @@ import base64
 import io
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,15 @@ Fact = tuple[str, str]  # name, value
 
 def render(template: str, view: Mapping[str, Any]) -> str:
     """The page. A name that the view lacks is an error, not a gap."""
+    return _engine().get_template(template).render(**view)
+
+
+@lru_cache(1)
+def _engine() -> Any:
+    """One for all pages: it keeps the templates that it has read, which for a live view is most of the work."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    engine = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return engine.get_template(template).render(**view)
+    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -31,7 +31,7 @@ from serve.commands import database, drawing, exported, optimizing, refining, st
 from serve.commands.asking import Reading
 from serve.commands.converting import converted
 from serve.reports.live import latest_pictures, live_view
-from serve.service import safe_files
+from serve.service import looking, safe_files
 from serve.service.job_files import JobRecord
 from serve.service.jobs import Jobs
 from serve.service.lanes import Lane
@@ -184,6 +184,22 @@ class Service:
         if record is None:
             raise BadInput(f"there is no job {id}")
         return live_view(self.db, self.settings, record), latest_pictures(self.db, id)
+
+    def beside_plain(self, thread: str, number: int) -> tuple[str, str] | None:
+        """Hashes: the person's words alone on a picture's seed, and the picture. Raises BadInput for an unknown thread or picture."""
+        return looking.beside_plain(self.db, self.chats.view(thread), number)
+
+    def pictures_of(self, hits: list[Document]) -> dict[str, str]:
+        """A picture (hash) of each prompt found that was drawn as it is."""
+        return looking.pictures_of(self.db, hits)
+
+    def timeline(self, text: str, negative: str, lenient: bool) -> Document:
+        """A DF-Prompt as bars over the denoising. Raises BadInput."""
+        return looking.over_time(text, negative, lenient)
+
+    def timeline_view(self, text: str, negative: str, lenient: bool) -> str:
+        """The same as a piece of a page, or what is wrong with the prompt, and where."""
+        return looking.over_time_view(text, negative, lenient)
 
     def history(self, thread: str, everything: bool) -> list[Document]:
         """The turns of a conversation, without what it was about after each."""

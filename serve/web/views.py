@@ -6,13 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+import gradio as gr
 from PIL import Image
 
 from promptdb.images import ImageStore
 from serve.http.conversation import in_words
 from serve.service.job_files import JobRecord
 
-__all__ = ["failed", "gallery", "hits_table", "in_words", "job_choices", "literal", "pair_images", "run_rows"]
+__all__ = [
+    "client_of",
+    "failed",
+    "gallery",
+    "hits_table",
+    "in_words",
+    "job_choices",
+    "literal",
+    "opened",
+    "pair_images",
+    "picture_grid",
+    "run_rows",
+]
 
 
 def gallery(images: ImageStore, payload: Mapping[str, Any]) -> list[tuple[Image.Image, str]]:
@@ -39,12 +52,33 @@ def failed(error: Exception) -> str:
     return f"That did not work: {error}"
 
 
-def hits_table(hits: Iterable[Mapping[str, Any]]) -> str:
-    """Prompts with the words of the query marked; escaped."""
-    rows = [f"<tr><td>{_marked(hit['text'], hit['highlights'])}</td><td>{escape(hit['source'])}</td></tr>" for hit in hits]
+def hits_table(hits: Iterable[Mapping[str, Any]], pictures: Mapping[str, str]) -> str:
+    """Prompts with the words of the query marked, and a thumbnail of those in `pictures` (prompt id to hash); escaped."""
+    rows = [
+        f"<tr><td>{_thumbnail(pictures.get(hit['id']), hit['text'])}</td><td>{_marked(hit['text'], hit['highlights'])}</td>"
+        f"<td>{escape(hit['source'])}</td></tr>"
+        for hit in hits
+    ]
     if not rows:
         return "<p>Nothing found.</p>"
-    return f"<table><thead><tr><th>prompt</th><th>source</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    head = "<thead><tr><th>picture</th><th>prompt</th><th>source</th></tr></thead>"
+    return f'<table class="found-prompts">{head}<tbody>{"".join(rows)}</tbody></table>'
+
+
+def picture_grid(pictures: Iterable[tuple[str, str]]) -> str:
+    """Pictures of the store, (hash, prompt), by their addresses: the browser keeps those that it has. Escaped."""
+    shown = "".join(f'<img src="/v1/images/{key}.png" alt="{escape(text)}" title="{escape(text)}">' for key, text in pictures)
+    return f'<div class="grid-of-pictures">{shown}</div>'
+
+
+def opened(path: str) -> Image.Image:
+    with Image.open(path) as file:
+        return file.convert("RGB")
+
+
+def client_of(request: gr.Request) -> str:
+    """Whose limits count."""
+    return request.client.host if request.client else "web"
 
 
 def job_choices(records: Sequence[JobRecord]) -> list[tuple[str, str]]:
@@ -53,6 +87,10 @@ def job_choices(records: Sequence[JobRecord]) -> list[tuple[str, str]]:
 
 def run_rows(runs: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     return [[str(run[name]) for name in ("run", "command", "status", "started", "prompt")] for run in runs]
+
+
+def _thumbnail(key: str | None, text: str) -> str:
+    return f'<img class="hit-picture" loading="lazy" src="/v1/images/{key}.png" alt="{escape(text)}">' if key else ""
 
 
 def _marked(text: str, spans: Iterable[Sequence[int]]) -> str:

@@ -41,9 +41,14 @@ def browser() -> Iterator[Any]:
         launched.close()
 
 
-def opened(browser: Any, url: str, width: int = 1280) -> tuple[Page, list[str]]:
-    """The page, and the addresses outside of this machine that it asked for."""
-    page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+def opened(browser: Any, url: str, width: int = 1280, scheme: str = "light", shifts: bool = False) -> tuple[Page, list[str]]:
+    """The page, and the addresses outside of this machine that it asked for. `shifts`: count layout shifts in `window.shifted`."""
+    page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
+    if shifts:
+        page.add_init_script(
+            "window.shifted = 0; new PerformanceObserver(list => list.getEntries().forEach(entry => "
+            "{ if (!entry.hadRecentInput) window.shifted += entry.value })).observe({type: 'layout-shift', buffered: true})"
+        )
     elsewhere: list[str] = []
     page.on("request", lambda request: None if request.url.startswith((url, "data:", "blob:")) else elsewhere.append(request.url))
     page.set_default_timeout(PATIENCE)
@@ -76,21 +81,29 @@ def test_from_a_wish_to_an_accepted_picture_and_a_job_stopped_and_resumed(
         expect(page.locator("#talk")).to_contain_text("cat", timeout=PATIENCE)
         page.wait_for_timeout(500)
         settled(page)
+        page.locator("#shown button.thumbnail-item, #shown .grid-container button").first.click()
+        page.wait_for_function("() => /picture 1, beside/.test(document.querySelector('#status textarea').value)", timeout=PATIENCE)
+        expect(page.locator("#beside img")).to_have_count(2)
+        page.wait_for_timeout(500)
+        page.screenshot(path=screenshots / "chosen.png", full_page=True)
         page.locator("#accept").click()
         expect(page.locator("#talk")).to_contain_text("fresh seeds", timeout=PATIENCE)
         settled(page)
-        page.screenshot(path=screenshots / "accepted.png")
+        page.screenshot(path=screenshots / "accepted.png", full_page=True)
         page.locator("#compare").click()
         page.locator("#vote-left").wait_for()
-        page.screenshot(path=screenshots / "vote.png")
+        page.screenshot(path=screenshots / "vote.png", full_page=True)
         page.locator("#vote-left").click()
         page.locator("#vote-left").wait_for(state="hidden")
         page.get_by_role("tab", name="Optimize").click()
         page.locator("#prompts textarea").fill("a cat\na dog\na red cat\na blue dog\na photo of a cat\na photo of a dog")
-        page.locator("#budget input").fill("200")
+        page.locator("#budget input").fill("400")
         page.locator("#start").click()
         page.locator("#live svg .curve").first.wait_for()
-        page.screenshot(path=screenshots / "optimize.png")
+        before = page.locator("#live svg").inner_html()
+        page.wait_for_function("before => document.querySelector('#live svg').innerHTML != before", arg=before, timeout=PATIENCE)
+        page.locator("#grid img").first.wait_for()
+        page.screenshot(path=screenshots / "optimize.png", full_page=True)
         page.locator("#job-stop").click()
         expect(page.locator("#live")).to_contain_text("stopped", timeout=PATIENCE)
         assert elsewhere == []
@@ -98,10 +111,55 @@ def test_from_a_wish_to_an_accepted_picture_and_a_job_stopped_and_resumed(
         page, _ = opened(browser, url)
         page.get_by_role("tab", name="Optimize").click()
         expect(page.locator("#job input")).not_to_have_value("", timeout=PATIENCE)
+        expect(page.locator("#live")).to_contain_text("stopped", timeout=PATIENCE)
         page.locator("#job-resume").click()
         expect(page.locator("#live")).to_contain_text("done", timeout=PATIENCE)
         page.locator("#export").click()
         expect(page.locator("#preset")).to_contain_text("instruction", timeout=PATIENCE)
+        page.screenshot(path=screenshots / "exported.png", full_page=True)
+        page.get_by_role("tab", name="Runs").click()
+        page.locator("#runs").get_by_text("optimize", exact=True).first.click()
+        expect(page.locator("#run-document")).to_contain_text("instruction", timeout=PATIENCE)
+        page.screenshot(path=screenshots / "runs.png", full_page=True)
+
+
+def test_a_df_prompt_is_a_timeline_while_it_is_typed_and_drawn_beside_its_words(
+    browser: Any, tiny: Path, tmp_path: Path, screenshots: Path
+) -> None:
+    with serving(tiny_settings(tiny, tmp_path, budget=200), page=True) as url:
+        page, elsewhere = opened(browser, url, scheme="dark")
+        page.get_by_role("tab", name="DF-Prompt").click()
+        expect(page.locator("#df-bars rect")).to_have_count(3)
+        field = page.locator("#df-text textarea")
+        field.fill("a cat, [red:0.5->0:2], [blue:0.5-1:0.5]")
+        expect(page.locator("#df-bars")).to_contain_text("50 % to 100 %")
+        red, blue = (page.locator(f"#df-bars svg[aria-label^={word}] rect") for word in ("red", "blue"))
+        assert float(red.get_attribute("height") or 0) == 4 * float(blue.get_attribute("height") or 0)
+        assert float(red.get_attribute("x") or 0) == float(blue.get_attribute("width") or 0) > 0 == float(blue.get_attribute("x") or 0)
+        page.locator("#df-draw").click()
+        page.wait_for_function("() => /2 pictures drawn/.test(document.querySelector('#df-note textarea').value)", timeout=PATIENCE)
+        expect(page.locator("#df-picture img")).to_have_count(2)
+        page.screenshot(path=screenshots / "editor.png", full_page=True)
+        field.fill("a cat, [red:0.5]")
+        expect(page.locator("#df-bars [role=alert]")).to_contain_text("character 8")
+        excerpt, caret = page.locator("#df-bars pre").inner_text().split("\n")[:2]
+        assert excerpt[caret.index("^")] == "["
+        page.screenshot(path=screenshots / "editor_error.png", full_page=True)
+        assert elsewhere == []
+
+
+def test_every_control_is_reached_by_the_keyboard_and_nothing_jumps(browser: Any, tiny: Path, tmp_path: Path) -> None:
+    with serving(tiny_settings(tiny, tmp_path, budget=200), page=True) as url:
+        page, _ = opened(browser, url, shifts=True)
+        reached = set()
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            reached.add(page.evaluate("document.activeElement.closest('[id]')?.id || ''"))
+            if {"said", "send", "accept", "more", "compare", "undo"} <= {name.removeprefix("component-") for name in reached}:
+                break
+        assert {"send", "accept", "more", "compare", "undo"} <= reached
+        page.wait_for_timeout(500)
+        assert page.evaluate("window.shifted") < 0.1
 
 
 def test_what_people_wrote_is_text_on_a_phone_too(browser: Any, tiny: Path, tmp_path: Path, screenshots: Path) -> None:
@@ -117,5 +175,8 @@ def test_what_people_wrote_is_text_on_a_phone_too(browser: Any, tiny: Path, tmp_
         page.keyboard.press("Enter")
         page.locator("#found mark").first.wait_for()
         assert page.evaluate("window.hacked") is None and elsewhere == []
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= 390 + 1
+        for name in ("Chat", "Optimize", "DF-Prompt", "Runs", "Prompts"):
+            page.get_by_role("tab", name=name, exact=True).click()
+            page.wait_for_timeout(300)
+            page.screenshot(path=screenshots / f"phone_{name}.png", full_page=True)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390 + 1
