@@ -26,9 +26,6 @@ def chat_tab(service: Service, page: gr.Blocks) -> None:
                 send = gr.Button("Send", variant="primary", elem_id="send", min_width=80)
                 stop = gr.Button("Stop", elem_id="stop", min_width=80)
                 new = gr.Button("New", elem_id="new", min_width=80)
-            slider = gr.ImageSlider(
-                label="Your words alone | the chosen picture, same seed", interactive=False, height=300, format="png", elem_id="beside"
-            )
         with gr.Column(scale=2, min_width=300):
             shown = gr.Gallery(label="Pictures: choose one", columns=2, height=420, format="png", allow_preview=False, elem_id="shown")
             with gr.Row():
@@ -42,6 +39,7 @@ def chat_tab(service: Service, page: gr.Blocks) -> None:
                 right = gr.Image(label="Right", format="png", interactive=False, height=200, buttons=[], elem_classes="pair")
             with gr.Row(visible=False) as voting:
                 sides = [gr.Button(side.capitalize(), elem_id=f"vote-{side}", min_width=80) for side in ("left", "tie", "right")]
+            slider = gr.ImageSlider(label="Plain words | the chosen picture", interactive=False, height=300, format="png", elem_id="beside")
     outputs = [thread, talk, said, shown, slider, chosen, vote, voting, left, right, status]
 
     async def turn(

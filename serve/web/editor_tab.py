@@ -45,6 +45,6 @@ def editor_tab(service: Service, page: gr.Blocks) -> None:
         return (pictures[0], pictures[-1]), f"{len(pictures)} pictures drawn, seed {document['images'][0]['seed']}"
 
     typed = [text, negative, lenient]
-    for event in (text.input, negative.input, lenient.change, page.load):
+    for event in (text.change, negative.change, lenient.change, page.load):
         event(service.timeline_view, typed, bars, show_progress="hidden", trigger_mode="always_last")
     gr.on([draw.click], preview, [*typed, checkpoint, seed], [picture, note], concurrency_limit=None, show_progress="minimal")

@@ -29,12 +29,20 @@ CSS = """
 .found-prompts td, .found-prompts th { padding: .3rem .5rem; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
 .editor { overflow-x: auto; }
 .editor table { border-collapse: collapse; width: 100%; }
-.editor th, .editor td { padding: .2rem .5rem; text-align: left; overflow-wrap: anywhere; }
-.editor svg { width: 100%; min-width: 120px; height: 24px; display: block; }
+.editor th, .editor td { padding: .2rem .5rem; text-align: left; border: 0; }
+.editor td:nth-child(3) { width: 50%; }
+.editor svg { width: 100%; height: 24px; display: block; }
 .editor .axis { stroke: currentColor; opacity: .3; }
 .editor pre { overflow-x: auto; font-family: ui-monospace, monospace; }
 footer { display: none !important; }
-@media (max-width: 640px) { .gradio-container { padding: .4rem !important; } }
+@media (max-width: 640px) {
+  .gradio-container { padding: .2rem !important; }
+  .editor thead { display: none; }
+  .editor tr { display: grid; grid-template-columns: 1fr auto auto; }
+  .editor td { padding: .1rem .3rem; overflow-wrap: anywhere; }
+  .editor td:nth-child(3) { width: auto; grid-column: 1 / -1; grid-row: 2; }
+  .tab-container button, button[role=tab] { padding: 0 .35rem !important; font-size: .85rem !important; }
+}
 """
 
 
