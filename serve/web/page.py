@@ -26,7 +26,9 @@ CSS = """
 .grid-of-pictures img, .hit-picture { width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 4px; }
 .hit-picture { width: 56px; max-width: none; }
 .found-prompts { width: 100%; border-collapse: collapse; }
-.found-prompts td, .found-prompts th { padding: .3rem .5rem; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
+.found-prompts td, .found-prompts th { padding: .3rem .5rem; text-align: left; vertical-align: top; }
+.found-prompts .words { width: 100%; overflow-wrap: anywhere; }
+.editor *, .found-prompts * { border-color: var(--border-color-primary) !important; }
 .editor { overflow-x: auto; }
 .editor table { border-collapse: collapse; width: 100%; }
 .editor th, .editor td { padding: .2rem .5rem; text-align: left; border: 0; }

@@ -10,10 +10,14 @@ from PIL import Image
 from serve.service.service import Service
 from serve.web.views import run_rows
 
+WIDTHS = {"run": "230px", "command": "100px", "status": "100px", "started": "200px", "prompt": "420px"}
+
 
 def runs_tab(service: Service, page: gr.Blocks) -> None:
     again = gr.Button("Look again", elem_id="runs-again")
-    table = gr.Dataframe(headers=["run", "command", "status", "started", "prompt"], interactive=False, elem_id="runs", wrap=True)
+    table = gr.Dataframe(
+        headers=list(WIDTHS), column_widths=list(WIDTHS.values()), interactive=False, elem_id="runs", wrap=True, max_height=360
+    )
     pictures = gr.Gallery(label="Pictures of the run", columns=6, height=320, format="png")
     document = gr.JSON(label="The run", elem_id="run-document", max_height=480)
 

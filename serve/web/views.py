@@ -55,7 +55,7 @@ def failed(error: Exception) -> str:
 def hits_table(hits: Iterable[Mapping[str, Any]], pictures: Mapping[str, str]) -> str:
     """Prompts with the words of the query marked, and a thumbnail of those in `pictures` (prompt id to hash); escaped."""
     rows = [
-        f"<tr><td>{_thumbnail(pictures.get(hit['id']), hit['text'])}</td><td>{_marked(hit['text'], hit['highlights'])}</td>"
+        f'<tr><td>{_thumbnail(pictures.get(hit["id"]), hit["text"])}</td><td class="words">{_marked(hit["text"], hit["highlights"])}</td>'
         f"<td>{escape(hit['source'])}</td></tr>"
         for hit in hits
     ]
