@@ -24,7 +24,7 @@ __all__ = [
     "opened",
     "pair_images",
     "picture_grid",
-    "run_rows",
+    "run_choices",
 ]
 
 
@@ -85,8 +85,8 @@ def job_choices(records: Sequence[JobRecord]) -> list[tuple[str, str]]:
     return [(f"{record.id} ({record.prompts} prompts)", record.id) for record in records]
 
 
-def run_rows(runs: Iterable[Mapping[str, Any]]) -> list[list[str]]:
-    return [[str(run[name]) for name in ("run", "command", "status", "started", "prompt")] for run in runs]
+def run_choices(runs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    return [(" · ".join(str(run[name]) for name in ("command", "prompt", "status", "run") if run[name]), str(run["run"])) for run in runs]
 
 
 def _thumbnail(key: str | None, text: str) -> str:
