@@ -54,15 +54,15 @@ def failed(error: Exception) -> str:
 
 def hits_table(hits: Iterable[Mapping[str, Any]], pictures: Mapping[str, str]) -> str:
     """Prompts with the words of the query marked, and a thumbnail of those in `pictures` (prompt id to hash); escaped."""
-    rows = [
-        f'<tr><td>{_thumbnail(pictures.get(hit["id"]), hit["text"])}</td><td class="words">{_marked(hit["text"], hit["highlights"])}</td>'
-        f"<td>{escape(hit['source'])}</td></tr>"
-        for hit in hits
-    ]
+    rows = []
+    for hit in hits:
+        picture = f"<td>{_thumbnail(pictures.get(hit['id']), hit['text'])}</td>" if pictures else ""
+        words = _marked(hit["text"], hit["highlights"])
+        rows.append(f'<tr>{picture}<td class="words">{words}</td><td>{escape(hit["source"])}</td></tr>')
     if not rows:
         return "<p>Nothing found.</p>"
-    head = "<thead><tr><th>picture</th><th>prompt</th><th>source</th></tr></thead>"
-    return f'<table class="found-prompts">{head}<tbody>{"".join(rows)}</tbody></table>'
+    heads = "".join(f"<th>{name}</th>" for name in (("picture",) if pictures else ()) + ("prompt", "source"))
+    return f'<table class="found-prompts"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 
 def picture_grid(pictures: Iterable[tuple[str, str]]) -> str:
