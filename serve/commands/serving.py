@@ -12,7 +12,7 @@ from promptdb.errors import BadInput
 SECONDS_TO_END = 5  # for answers that are under way
 
 SWITCH_SECONDS = 0.001
-"""After so long a thread that computes hands over to one that answers; of Python's own 5 ms a search beside a job waits several."""
+"""After so long a thread that computes hands over to one that answers; Python's own 5 ms is for programs that nobody waits for."""
 
 NEEDED = ("fastapi", "uvicorn", "mcp", "multipart")
 

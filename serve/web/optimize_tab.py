@@ -14,6 +14,7 @@ from serve.service.requests import OptimizeAsk
 from serve.service.service import Service
 from serve.web.views import client_of, failed, job_choices, picture_grid
 
+LOOK_SECONDS = 3.0  # between looks at the job
 STATES: dict[str, State] = {"Pause": "paused", "Stop": "stopped"}
 
 
@@ -36,7 +37,7 @@ def optimize_tab(service: Service, page: gr.Blocks) -> None:
         with gr.Column(scale=3, min_width=300):
             live = gr.HTML("<p>Choose or start a job.</p>", elem_id="live", min_height=360)
             grid = gr.HTML("", elem_id="grid", min_height=120)
-    timer = gr.Timer(2.0)
+    timer = gr.Timer(LOOK_SECONDS)
     seen = gr.State("")
 
     def begin(text: str, most: float, rounds: float, request: gr.Request) -> dict[Any, Any]:
