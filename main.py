@@ -19,12 +19,12 @@ from graph.learning import DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS, LearningSettin
 from graph.settings import Settings
 from graph.stopped import ServerAway, Stopped
 from promptdb.errors import BadInput
-from serve.converting import convert
-from serve.database_commands import app as db_app
-from serve.miniature_commands import app as miniature_app
-from serve.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
-from serve.output import console, print_json
-from serve.run_commands import app as runs_app
+from serve.commands.converting import convert
+from serve.commands.db import app as db_app
+from serve.commands.miniature import app as miniature_app
+from serve.commands.options import DRAWING, SEARCHING, STORED, Json, read_config, takes_settings
+from serve.commands.runs import app as runs_app
+from serve.terminal.output import console, print_json
 from tools.diffusion.away import ImagesAway
 from tools.dpo_diff.settings import DpoSettings
 
@@ -60,20 +60,21 @@ def refine(
     """Refine one prompt: rewrite it, search, and check the best candidate on seeds that no search has seen."""
     from graph.dpo_diff import DpoOptions
     from graph.sessions import Control
-    from serve import refining, terminal
+    from serve.commands import refining
+    from serve.terminal import printing, watching
 
     if resume and prompt:
         raise BadInput("give either a prompt or --resume RUN; a resumed run keeps its prompt")
     control = Control()
-    with terminal.stop_on_signals(control):
+    with watching.stop_on_signals(control):
         if resume:
-            document = refining.resume(settings, resume, terminal.show_events, control)
+            document = refining.resume(settings, resume, watching.show_events, control)
         else:
-            document = refining.refine(settings, prompt, method, terminal.show_events, control, DpoOptions(space, search))
+            document = refining.refine(settings, prompt, method, watching.show_events, control, DpoOptions(space, search))
     if as_json:
         print_json(document)
     else:
-        terminal.print_refined(document, console())
+        printing.print_refined(document, console())
 
 
 @app.command()
@@ -87,20 +88,21 @@ def attack(
 ) -> None:
     """Find a prompt that means the same and that the model draws worse, and check it on seeds that no search has seen."""
     from graph.sessions import Control
-    from serve import refining, terminal
+    from serve.commands import refining
+    from serve.terminal import printing, watching
 
     if resume and prompt:
         raise BadInput("give either a prompt or --resume RUN; a resumed run keeps its prompt")
     control = Control()
-    with terminal.stop_on_signals(control):
+    with watching.stop_on_signals(control):
         if resume:
-            document = refining.resume(settings, resume, terminal.show_events, control, refining.ATTACK)
+            document = refining.resume(settings, resume, watching.show_events, control, refining.ATTACK)
         else:
-            document = refining.attack(settings, prompt, search, terminal.show_events, control)
+            document = refining.attack(settings, prompt, search, watching.show_events, control)
     if as_json:
         print_json(document)
     else:
-        terminal.print_refined(document, console(), attack=True)
+        printing.print_refined(document, console(), attack=True)
 
 
 @app.command()
@@ -121,20 +123,21 @@ def optimize(
 ) -> None:
     """Learn an instruction on a file of prompts, and report what it is worth on prompts that it never saw."""
     from graph.sessions import Control
-    from serve import optimizing, terminal
+    from serve.commands import optimizing
+    from serve.terminal import printing, watching
 
     if (file is None) == (resume is None):
         raise BadInput("give either a FILE of prompts or --resume RUN; a resumed run keeps its prompts")
     learning = LearningSettings(iterations, batch_size, arms, selector, professional=professional, compat=compat)  # type: ignore[arg-type]
     control = Control()
-    with terminal.stop_on_signals(control):
+    with watching.stop_on_signals(control):
         if resume:
-            document = optimizing.resume(settings, resume, terminal.show_events, control)
+            document = optimizing.resume(settings, resume, watching.show_events, control)
         else:
-            document = optimizing.optimize(settings, learning, file, limit, terminal.show_events, control, instruction)  # type: ignore[arg-type]
+            document = optimizing.optimize(settings, learning, file, limit, watching.show_events, control, instruction)  # type: ignore[arg-type]
     if as_json:
         return print_json(document)
-    terminal.print_optimized(document, console())
+    printing.print_optimized(document, console())
 
 
 @app.command()
@@ -144,7 +147,7 @@ def chat(
     thread: Annotated[str, typer.Option("--thread", help="go on with this conversation, or begin one of that name")] = "",
 ) -> None:
     """Talk about a picture: say what it should show, choose, change, keep, vote. --budget caps what a new conversation may draw."""
-    from serve import chatting
+    from serve.commands import chatting
 
     chatting.chat(settings, thread)
 
@@ -165,8 +168,9 @@ def generate(
 ) -> None:
     """Draw prompts, DF-Prompts such as "a cat, [sharp focus:0-0.5:1.25]" among them, nothing else. With --from: draw again what an image
     says of itself."""
-    from serve import drawing, terminal
-    from serve.asking import Reading
+    from serve.commands import drawing
+    from serve.commands.asking import Reading
+    from serve.terminal import printing
 
     if source is not None and prompts:
         raise BadInput("give either prompts or --from IMAGE.png; an image brings its own prompt")
@@ -178,8 +182,8 @@ def generate(
     if as_json:
         return print_json(document)
     if schedule:
-        terminal.print_schedule(document["schedule"], console())
-    terminal.print_rows(document["images"], ("path", "seed", "prompt"), console())
+        printing.print_schedule(document["schedule"], console())
+    printing.print_rows(document["images"], ("path", "seed", "prompt"), console())
 
 
 @app.command()
@@ -191,13 +195,14 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Judge an image for a prompt, by every scorer, nothing else."""
-    from serve import drawing, terminal
+    from serve.commands import drawing
+    from serve.terminal import printing
 
     document = drawing.score(settings, image, prompt)
     if as_json:
         return print_json(document)
     rows = [{"scorer": name, "value": value} for name, value in document["scores"].items()]
-    terminal.print_rows(rows, ("scorer", "value"), console())
+    printing.print_rows(rows, ("scorer", "value"), console())
 
 
 @app.command()
@@ -209,12 +214,13 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure what is claimed, as a table with confidence intervals."""
-    from serve import evaluating, terminal
+    from serve.commands import evaluating
+    from serve.terminal import printing
 
     document = evaluating.evaluate(settings, suite, full)
     if as_json:
         return print_json(document)
-    terminal.print_rows(document["rows"], ("name", "value", "ci95", "n", "target", "pass"), console())
+    printing.print_rows(document["rows"], ("name", "value", "ci95", "n", "target", "pass"), console())
 
 
 @app.command()
@@ -229,7 +235,7 @@ def serve(
     also: Annotated[list[str] | None, typer.Option("--also", help="a checkpoint that requests may name; repeatable")] = None,
 ) -> None:
     """Serve the HTTP API, OpenAI's API and MCP, with jobs that survive a restart. The options are what holds where a request is silent."""
-    from serve.serving import serve_http
+    from serve.commands.serving import serve_http
 
     serve_http(settings, host, port, token, tuple(also or ()))
 
@@ -241,7 +247,7 @@ def mcp(
     also: Annotated[list[str] | None, typer.Option("--also", help="a checkpoint that requests may name; repeatable")] = None,
 ) -> None:
     """Serve assistants over MCP, on stdin and stdout. The options are what holds where a request is silent."""
-    from serve.serving import serve_mcp
+    from serve.commands.serving import serve_mcp
 
     serve_mcp(settings, tuple(also or ()))
 
@@ -250,13 +256,13 @@ def mcp(
 @takes_settings("checkpoint", "device", "dtype", "steps", "guidance_scale", *STORED)
 def doctor(settings: Settings, as_json: Json = False) -> None:
     """Say what is here, what fits, what is missing, and what to do."""
-    from serve import terminal
-    from serve.doctor import doctor as examine
+    from serve.commands.doctor import doctor as examine
+    from serve.terminal import printing
 
     document = examine(settings)
     if as_json:
         return print_json(document)
-    terminal.print_tree(document, console())
+    printing.print_tree(document, console())
 
 
 app.command()(convert)

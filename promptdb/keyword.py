@@ -123,14 +123,19 @@ def _scored(db: PromptDB, numbers: Sequence[int], words: Sequence[Word], prompts
         lengths |= dict(db.query_for(f"SELECT number, {_LENGTH} FROM prompt WHERE number IN", part))
     mean = sum(lengths.values()) / max(1, len(lengths))
     # As SQLite has it: a word of more than half of the prompts weighs next to nothing.
-    idf = {word: max(math.log((max(prompts, word.documents) - word.documents + 0.5) / (word.documents + 0.5)), 1e-6) for word in words}
-    whole = sum(idf.values())
+    weighed = [
+        (word.terms, max(math.log((max(prompts, word.documents) - word.documents + 0.5) / (word.documents + 0.5)), 1e-6)) for word in words
+    ]
+    whole = sum(weight for _, weight in weighed)
     scores = {}
     for number, length in lengths.items():
-        counts = {word: min(held[number].get(term, 0) for term in word.terms) for word in words}
-        norm = K1 * (1 - B + B * length / mean)
-        held_share = sum(idf[word] for word, count in counts.items() if count) / whole
-        scores[number] = held_share * sum(idf[word] * count * (K1 + 1) / (count + norm) for word, count in counts.items() if count)
+        counts, norm = held[number], K1 * (1 - B + B * length / mean)
+        share = score = 0.0
+        for wanted, weight in weighed:
+            if count := min([counts.get(term, 0) for term in wanted]):
+                share += weight
+                score += weight * count * (K1 + 1) / (count + norm)
+        scores[number] = share / whole * score
     return sorted(((number, score) for number, score in scores.items() if score), key=lambda item: (-item[1], item[0]))
 
 

@@ -237,8 +237,8 @@ class Prompt:
     @classmethod
     def stored(cls, id: str, text: str, source: str, subject: str, negative: str, nsfw: float | None) -> Prompt:
         """One whose id is known: a search looks at hundreds, and hashing every text would take longer than finding them."""
-        prompt = cls(text, source, subject, negative, nsfw)
-        prompt.__dict__["id"] = id
+        prompt = cls.__new__(cls)  # its texts were made canonical when they were stored
+        prompt.__dict__.update(text=text, source=source, subject=subject, negative=negative, nsfw=nsfw, id=id)
         return prompt
 
     @cached_property

@@ -5,9 +5,10 @@ A temporary table with the index's own tokenizer stems a query, or the prompts o
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,6 +19,9 @@ GROWN = 1.1  # counts are asked anew when the database has grown by more than a 
 
 REMEMBERED = 50_000
 """Words whose stems are remembered."""
+
+REMEMBERED_TEXTS = 10_000
+"""Prompts whose terms are remembered; some 20 MB."""
 
 _TABLES = (
     "CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, prompt_fts, row)",
@@ -37,6 +41,7 @@ class _Counts:
 _known: weakref.WeakKeyDictionary[PromptDB, _Counts] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 _stems: dict[str, tuple[str, ...]] = {}
+_texts: dict[str, dict[str, int]] = {}
 
 
 def stems(db: PromptDB, words: Sequence[str]) -> list[tuple[str, ...]]:
@@ -80,14 +85,32 @@ def frequencies(db: PromptDB, terms: Iterable[str], prompts: int) -> dict[str, i
 
 def occurrences(db: PromptDB, numbers: Collection[int], terms: Collection[str]) -> dict[int, dict[str, int]]:
     """For each of those prompts, how often it holds which of the terms in text or subject."""
-    places, wanted = ", ".join("?" * len(numbers)), ", ".join("?" * len(terms))
-    texts = f"SELECT number, text || ' ' || subject FROM prompt WHERE number IN ({places})"
-    found: dict[int, dict[str, int]] = {number: {} for number in numbers}
-    with _probe(db):
-        db.query(f"INSERT INTO temp.probe (rowid, text) {texts}", list(numbers))
-        counted = f"SELECT doc, term, count(*) FROM temp.probed WHERE term IN ({wanted}) GROUP BY doc, term"
-        for number, term, count in db.query(counted, list(terms)):
-            found[number][term] = count
+    places = ", ".join("?" * len(numbers))
+    texts: dict[int, str] = dict(db.query(f"SELECT number, text || ' ' || subject FROM prompt WHERE number IN ({places})", list(numbers)))
+    counted = _counted(db, texts)
+    return {number: {term: often for term in terms if (often := counted[texts[number]].get(term))} for number in numbers if number in texts}
+
+
+def _counted(db: PromptDB, texts: Mapping[int, str]) -> dict[str, dict[str, int]]:
+    """How often each text holds which term. Counted texts are remembered: the same prompts are candidates again and again, and having
+    them split by SQLite is most of what a search costs."""
+    global _texts
+    known = _texts  # another thread may put an empty one in its place meanwhile
+    found = {text: known[text] for text in texts.values() if text in known}
+    if unknown := {text: number for number, text in texts.items() if text not in found}:
+        places = ", ".join("?" * len(unknown))
+        chosen = f"SELECT number, text || ' ' || subject FROM prompt WHERE number IN ({places})"
+        with _probe(db):
+            db.query(f"INSERT INTO temp.probe (rowid, text) {chosen}", list(unknown.values()))
+            rows = db.query("SELECT doc, term, count(*) FROM temp.probed GROUP BY doc, term")
+        counts: dict[int, dict[str, int]] = {number: {} for number in unknown.values()}
+        for number, term, often in rows:
+            counts[number][sys.intern(term)] = often
+        fresh = {text: counts[number] for text, number in unknown.items()}
+        if len(_texts) > REMEMBERED_TEXTS:
+            _texts = {}
+        _texts.update(fresh)
+        found |= fresh
     return found
 
 

@@ -131,10 +131,11 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def telling_words(text: str) -> list[str]:
+@lru_cache(1 << 13)
+def telling_words(text: str) -> tuple[str, ...]:
     """The words of a text without those that say nothing; all of them where there are no others."""
     words = words_of(text)
-    return [word for word in words if word not in FUNCTION_WORDS] or words
+    return tuple(word for word in words if word not in FUNCTION_WORDS) or tuple(words)
 
 
 @lru_cache(1 << 17)

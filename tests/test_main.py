@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import main
-from serve.options import OPTIONS
+from serve.commands.options import OPTIONS
 from tests.commands import ROOT, command, process
 from tests.tiny_card import STEPS
 
@@ -184,7 +184,7 @@ def test_settings_come_from_flags_then_variables_then_the_file(
 
 
 def test_an_unexpected_error_is_exit_1_and_says_what_it_was(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve.database.count", lambda settings: 1 / 0)
+    monkeypatch.setattr("serve.commands.database.count", lambda settings: 1 / 0)
     result = command(capfd, "db", "stats", "--json")
     assert result.code == 1 and result.out == ""
     assert result.err.strip().splitlines()[-1] == "limner: ZeroDivisionError: division by zero"

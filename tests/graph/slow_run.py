@@ -10,7 +10,7 @@ from graph.context import open_budget
 from graph.sessions import Control, Stopped, stop_check, stream_refine
 from graph.settings import Settings
 from graph.state import Context
-from serve.terminal import INTERRUPTED, stop_on_signals
+from serve.terminal.watching import INTERRUPTED, stop_on_signals
 from tests.doubles import FakeImageModel, open_store
 from tests.graph.stage import likes, run_of, stage
 

@@ -15,7 +15,7 @@ from graph.state import Context, RefineState
 from promptdb.ingest import import_file
 from promptdb.merit import SOURCE, merits
 from promptdb.records import Prompt
-from serve.report import render_refine
+from serve.reports.refine import render_refine
 from tests.commands import command
 from tests.doubles import FakeImageModel, hashed_value
 from tests.graph.optimize_stage import BAD, GOOD, optimized

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 
 from graph.settings import Settings
-from serve.api import build_app
-from serve.limits import Limits
-from serve.service import Offer
+from serve.http.app import build_app
+from serve.service.limits import Limits
+from serve.service.service import Offer
 
 SMALL = {"budget": 14, "heldout_seeds": 2, "search_seeds": 1, "variants": 2}
 """Settings of a run that is over at once."""

@@ -1,0 +1,145 @@
+"""The prompt database as documents: prompts imported, found, counted, exported, merged and checked. Draws nothing, needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from graph.database import open_database
+from graph.settings import Settings
+from promptdb import upkeep
+from promptdb.errors import BadInput
+from promptdb.export import FORMATS, Format, export_file, form_of
+from promptdb.filters import Filters
+from promptdb.highlights import highlights
+from promptdb.ingest import LISTED, import_file
+from promptdb.merit import merits
+from promptdb.modifier_kinds import KINDS
+from promptdb.modifiers import additions, count_modifiers, frequent
+from promptdb.search import By, index_of, meaning_of, search
+from promptdb.store import PromptDB
+from serve.terminal.progress import Tell
+
+Document = dict[str, Any]
+
+DECIMALS = 4
+
+
+def import_files(settings: Settings, files: Sequence[Path], source: str | None, tell: Tell) -> Document:
+    """Add the prompts of files; a row that cannot be used is counted, named and passed by.
+
+    Raises BadInput for a file that cannot be read; what was added before it is kept.
+    """
+    absent = next((path for path in files if not path.expanduser().is_file()), None)
+    if absent is not None:
+        raise BadInput(f"there is no file {absent}")
+    names = ("added", "duplicates", "pictures", "long", "malformed_rows", "resumed")
+    document: Document = {**dict.fromkeys(names, 0), "malformed": []}
+    with open_database(settings) as db:
+        for path in files:
+            report = import_file(db, path, source, partial(tell, path.name))
+            for name in names:
+                document[name] += getattr(report, name)
+            room = LISTED - len(document["malformed"])
+            document["malformed"] += [{"file": str(path), "line": line, "reason": reason} for line, reason in report.malformed[:room]]
+        count_modifiers(db, partial(tell, "modifiers"))
+        index_of(db).segments(db, partial(tell, "likeness"))
+    return document
+
+
+def find(settings: Settings, query: str, limit: int, filters: Filters, by: str, differing: bool) -> list[Document]:
+    """Prompts, best first; scores are comparable within one answer only. `highlights`: offsets of the query's words."""
+    if by not in get_args(By):
+        raise BadInput(f"--by knows {', '.join(get_args(By))}, not {by!r}")
+    with open_database(settings) as db:
+        return find_in(db, query, limit, filters, cast(By, by), differing)
+
+
+def find_in(db: PromptDB, query: str, limit: int, filters: Filters, by: By, differing: bool) -> list[Document]:
+    """As `find`, in a database that is open."""
+    hits = search(db, query, limit, filters, by, differing)
+    found = highlights(db, query, [hit.prompt.text for hit in hits])
+    known = merits(db, [hit.prompt.id for hit in hits])
+    return [
+        {
+            "id": hit.prompt.id,
+            "text": hit.prompt.text,
+            "subject": hit.prompt.subject,
+            "negative": hit.prompt.negative,
+            "source": hit.prompt.source,
+            "nsfw": hit.prompt.nsfw,
+            "score": round(hit.score, DECIMALS),
+            "merit": round(known[hit.prompt.id][0], DECIMALS) if hit.prompt.id in known else None,
+            "highlights": [list(span) for span in spans],
+        }
+        for hit, spans in zip(hits, found, strict=True)
+    ]
+
+
+def embed(settings: Settings, tell: Tell) -> Document:
+    """Embed the prompts that have no vector yet. Raises BadInput where MiniLM is not installed."""
+    with open_database(settings) as db:
+        embedded = meaning_of(db).take_up(db, partial(tell, "meaning"))
+        return {"embedded": embedded, "prompts": db.count_prompts()}
+
+
+def count(settings: Settings) -> Document:
+    """Rows of every table, prompts by source, and the modifiers in most prompts."""
+    with open_database(settings) as db:
+        count_modifiers(db)
+        sources = dict(db.query("SELECT source, count(*) FROM prompt GROUP BY source ORDER BY 2 DESC, 1"))
+        common = {item.phrase: item.df for item in frequent(db, 10)}
+        return {"database": str(db.path), **db.stats(), "sources": sources, "modifiers": common}
+
+
+def add_to(settings: Settings, subject: str, limit: int, kind: str | None) -> list[Document]:
+    """What professionals add to a subject; without one, the modifiers in most prompts."""
+    if kind is not None and kind not in KINDS:
+        raise BadInput(f"--kind knows {', '.join(KINDS)}, not {kind!r}")
+    with open_database(settings) as db:
+        count_modifiers(db)
+        if not subject.strip():
+            total = max(1, db.count_prompts())
+            common = frequent(db, limit, kind)
+            return [{"modifier": m.phrase, "kind": m.kind, "count": m.df, "share": round(m.df / total, DECIMALS)} for m in common]
+        found = additions(db, subject, limit, kind=kind)
+    return [{"modifier": m.phrase, "kind": m.kind, "count": m.count, "share": m.share, "lift": m.lift} for m in found]
+
+
+def export(settings: Settings, file: Path, form: str | None, source: str | None, pictures: bool, tell: Tell) -> Document:
+    if form is not None and form not in FORMATS:
+        raise BadInput(f"--format knows {', '.join(FORMATS)}, not {form!r}")
+    chosen: Format = form or form_of(file)
+    with open_database(settings) as db:
+        rows = export_file(db, file.expanduser(), chosen, source, pictures, partial(tell, file.name))
+    return {"file": str(file), "format": chosen, "rows": rows}
+
+
+def dedupe(settings: Settings, dry_run: bool, tell: Tell) -> Document:
+    """Merge prompts that differ in marks alone; with `dry_run`, only count them."""
+    with open_database(settings) as db:
+        merged = len(upkeep.duplicates(db, partial(tell, "prompts"))) if dry_run else upkeep.dedupe(db, partial(tell, "prompts"))
+        count_modifiers(db, partial(tell, "modifiers"))
+        return {"merged": 0 if dry_run else merged, "found": merged, "prompts": db.count_prompts()}
+
+
+def vacuum(settings: Settings) -> Document:
+    with _existing(settings) as db:
+        before, after = upkeep.vacuum(db)
+        return {"database": str(db.path), "before": before, "after": after}
+
+
+def check(settings: Settings) -> Document:
+    """`ok`, and what is wrong where it is not."""
+    with _existing(settings) as db:
+        problems = upkeep.check(db)
+        found = [{"what": problem.what, "count": problem.count, "first": list(problem.first)} for problem in problems]
+        return {"database": str(db.path), "ok": not found, "problems": found}
+
+
+def _existing(settings: Settings) -> PromptDB:
+    if not settings.database.exists():
+        raise BadInput(f"there is no database {settings.database}; name it with --db, or its folder with --out")
+    return PromptDB.open(settings.database)

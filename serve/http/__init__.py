@@ -1,0 +1,1 @@
+"""The HTTP server: who may come in, the API's routes, OpenAI's API, addresses of files."""

@@ -1,0 +1,105 @@
+"""A turn of a conversation in Markdown, for chat windows of other programs: what is said meanwhile, and the answer with its pictures.
+
+Such programs send the whole conversation each time and keep no thread, so every answer ends with the thread and turn it belongs to, and is
+found again by them; where a person edited what they said before, the thread goes back to the turn before that. Decides nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from promptdb.errors import BadInput
+from serve.http.addresses import Addresses
+from serve.http.openai_asks import ChatAsk
+from serve.service.limits import PROMPT_CHARS
+from serve.service.service import Ended, Service, told
+
+_MARK = re.compile(r"thread `([A-Za-z0-9][\w.-]{0,99})`, turn (\d{1,6})\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is being done, for whoever waits; no part of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A part of the answer."""
+
+    text: str
+
+
+def mark_of(ask: ChatAsk) -> tuple[str, int]:
+    """(thread, turn) that the assistant's last answer named; ("", 0) where there is none."""
+    answers = [message.text for message in ask.messages[:-1] if message.role == "assistant"]
+    found = _MARK.search(answers[-1]) if answers else None
+    return (found[1], int(found[2])) if found else ("", 0)
+
+
+async def turn(service: Service, client: str, ask: ChatAsk, checkpoint: str | None, places: Addresses) -> AsyncIterator[Said | Progress]:
+    """Say the last message to the thread of the conversation, a new one at its beginning. Raises BadInput, Busy."""
+    if len(ask.last) > PROMPT_CHARS:
+        raise BadInput(f"the message has {len(ask.last)} characters; {PROMPT_CHARS} are taken at most")
+    thread, place = mark_of(ask)
+    async for event in told(lambda tell: service.say(client, thread, ask.last, None, tell, place, checkpoint)):
+        if isinstance(event, Ended):
+            yield Said(answer(event.result, places))
+        elif line := in_words(event):
+            yield Progress(line + "\n")
+
+
+def in_words(event: Mapping[str, Any]) -> str:
+    """An event in a line; empty for those that are too many to be told."""
+    kind = event["kind"]
+    if kind == "node" and event["phase"] == "end" and event["note"] not in ("", "not asked for"):
+        return f"{event['node']}: {event['note']}"
+    if kind == "draw" and event["images"]:
+        return f"drawing {event['images']} pictures"
+    return str(event["text"]) if kind == "warning" else ""
+
+
+def answer(payload: Mapping[str, Any], places: Addresses) -> str:
+    """What a thread waits for, in Markdown. What people, models or the database wrote is text in it, never markup."""
+    lines = [literal(line) + "  " for line in str(payload["reply"]).splitlines()]
+    if payload["pair"]:  # blind: nothing that tells the two apart is shown
+        sides = [f"**{side}** ![{side}]({places.image(payload['pair'][side])})" for side in ("left", "right")]
+        lines += ["", " ".join(sides)]
+    else:
+        for row in payload["images"]:
+            scores = ", ".join(f"{literal(name)} {value:.4g}" for name, value in row["scores"].items())
+            lines += ["", f"**{row['number']}** ![{row['number']}]({places.image(row['image'])}) {scores}"]
+    if payload["accepted"]:
+        lines += ["", *_table(payload["accepted"]["scores"])]
+    if payload["base"]:
+        conditioning = payload["base"]["conditioning"]
+        lines += ["", fenced(conditioning["text"])]
+        lines += ["", "negative:", "", fenced(conditioning["negative"])] if conditioning.get("negative") else []
+    lines += ["", f"thread `{payload['thread']}`, turn {payload['turn']}"]
+    return "\n".join(lines) + "\n"
+
+
+def _table(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The held-out comparison: the only numbers that are results."""
+    lines = ["| scorer | before | after | difference | 95 % interval | seeds |", "|---|---|---|---|---|---|"] if scores else []
+    for scorer, row in scores.items():
+        interval = "" if row["ci95"] is None else f"{row['ci95'][0]:+.4g} to {row['ci95'][1]:+.4g}"
+        cells = ["" if row[key] is None else f"{row[key]:.4g}" for key in ("before", "after")]
+        delta = "" if row["delta"] is None else f"{row['delta']:+.4g}"
+        lines.append(f"| {literal(scorer)} | {' | '.join(cells)} | {delta} | {interval} | {row['n']} |")
+    return lines
+
+
+def literal(text: str) -> str:
+    """Text that no Markdown reader takes for markup: no links, no pictures from elsewhere, no HTML."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|~&-])", r"\\\1", text)
+
+
+def fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"

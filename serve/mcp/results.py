@@ -1,0 +1,74 @@
+"""What MCP clients are handed: structured documents, pictures as image content, files as resources they can read. Decides nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
+from pydantic import ValidationError
+
+from graph.stopped import Cancelled, ServerAway, Stopped
+from promptdb.errors import BadInput
+from serve.http.addresses import Addresses
+from serve.service.lanes import Busy
+
+SCHEME = "limner:/"
+PICTURES = 4  # shown of each answer; all of them are resources
+
+
+class Resources(Addresses):
+    """Files by the addresses under which this server lets its clients read them."""
+
+    def __init__(self) -> None:
+        super().__init__(None, SCHEME)
+
+    def file(self, run: str, name: str) -> str:
+        return f"{self.base}/runs/{run}/files/{name}"
+
+    def image(self, key: str) -> str:
+        return f"{self.base}/images/{key}"
+
+
+def answered(document: Mapping[str, Any], summary: str, pictures: Sequence[str | Path] = ()) -> CallToolResult:
+    """`summary` for a model to read, pictures for it to look at, and the whole document for a program."""
+    content: list[ContentBlock] = [TextContent(text=summary)]
+    for path in pictures[:PICTURES]:
+        data = base64.b64encode(Path(path).read_bytes()).decode()
+        content.append(ImageContent(data=data, mime_type="image/png"))
+    return CallToolResult(content=content, structured_content=json.loads(json.dumps(document)))
+
+
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """What a person can mend is told to the model; anything else is a crash, whose words stay in the log."""
+    try:
+        yield
+    except (BadInput, Busy, ServerAway, Stopped, Cancelled) as error:
+        raise ToolError(str(error)) from error
+    except ValidationError as error:
+        parts = [f"{'.'.join(str(place) for place in item['loc'])}: {item['msg']}" for item in error.errors()[:5]]
+        raise ToolError("; ".join(parts)) from error
+
+
+def refined_summary(document: Mapping[str, Any]) -> str:
+    result = document["result"]
+    row = next(iter(document["scores"].items()), None)
+    verdict = f"Improved: {result['text']}" if document["improved"] else f"No improvement found; the prompt stays: {result['text']}"
+    lines = [verdict + (f"\nnegative: {result['negative']}" if result["negative"] and document["improved"] else "")]
+    if row and row[1]["ci95"]:
+        lo, hi = row[1]["ci95"]
+        lines.append(f"{row[0]}: {row[1]['delta']:+.4g} on {row[1]['n']} held-out seeds, 95 % interval {lo:+.4g} to {hi:+.4g}")
+    lines.append(f"{document['used']['images']} pictures drawn, chat model {document['chat_model']}, run {document['run']}")
+    return "\n".join(lines)
+
+
+def optimized_summary(document: Mapping[str, Any]) -> str:
+    instruction = document["instruction"]
+    verdict = "Improved over the initial instruction" if document["improved"] else "No improvement found over the initial instruction"
+    return f"{verdict}. Best: {instruction['best']}\n{document['used']['images']} pictures drawn, run {document['run']}"

@@ -1,0 +1,192 @@
+"""The report of a refined prompt: one HTML file that needs nothing else, and the pictures beside it as PNGs that say how they were made.
+
+Turns what a run found into what the page shows; the page itself is templates/refine.html. Decides nothing and draws nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graph.intent import witness
+from graph.nodes import conditioning_of
+from graph.state import Context, RefineState, ScoreRow
+from promptdb.images import provenance, write_png
+from promptdb.records import text_id
+from serve.reports import page
+from serve.reports.diff import word_diff
+from serve.reports.timeline import strip, timeline
+from serve.reports.words import words_view
+from tools.evaluation import Evaluation
+from tools.scoring.adversarial import Adversarial
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where things were written. `before`, `after`: a PNG for each held-out seed whose picture was not dropped."""
+
+    report: Path
+    before: list[Path]
+    after: list[Path]
+
+
+def write_refine(context: Context, state: RefineState, folder: Path) -> ReportFiles:
+    """Write pictures and page into `folder`, the page last and whole. Raises BadInput where it cannot be written."""
+    outcome = state["outcome"]
+    before = _write_pictures(context, state, outcome["before"], folder, "before")
+    after = _write_pictures(context, state, outcome["after"], folder, "after")
+    path = folder / "report.html"
+    page.write_text(path, render_refine(context, state))
+    return ReportFiles(path, before, after)
+
+
+def render_refine(context: Context, state: RefineState) -> str:
+    """The page. Everything that people or models wrote is escaped by the template engine."""
+    return page.render("refine.html", _view(context, state))
+
+
+def _view(context: Context, state: RefineState) -> dict[str, Any]:
+    outcome, prompt = state["outcome"], state["prompt"]
+    objective = outcome["objective"]
+    higher = outcome["higher_is_better"]
+    found = _found(context, state)
+    best = outcome["best"]
+    text = conditioning_of(best).text if best else prompt
+    row = outcome["scores"][objective]
+    attack = isinstance(context.evaluator.objective, Adversarial)
+    return {
+        "attack": attack,
+        "words": words_view(context, state),
+        "prompt": prompt,
+        "run": state["run"],
+        "method": state["method"],
+        "checkpoint": context.evaluator.model.name,
+        "improved": outcome["improved"],
+        "verdict": _verdict(outcome["improved"], attack),
+        "summary": _summary(objective, row, higher[objective], outcome["improved"], best is not None, bool(state.get("unfaithful"))),
+        "warnings": outcome["warnings"],
+        "notes": _notes(context, state),
+        "compared": best is not None,
+        "witness": guard.name if (guard := witness(context)) else "",
+        "objective": objective,
+        "pairs": _pairs(context, state, found),
+        "aspect": page.aspect(context),
+        "diff": word_diff(prompt, text),
+        "negative": conditioning_of(best).negative if best else "",
+        "origin": best["origin"] if best else "",
+        "timeline": timeline(conditioning_of(best)) if best else {},
+        "strip": strip(context, outcome.get("strip", [])),
+        "scores": [page.difference_view(context, name, item, found.differences(name, 0, 1)) for name, item in outcome["scores"].items()],
+        "path": _path_view(state),
+        "exemplars": state.get("exemplars", []),
+        "candidates": _candidates_view(state),
+        "facts": [*page.spent_facts(context), *page.drawing_facts(context)],
+    }
+
+
+def _verdict(improved: bool, attack: bool) -> str:
+    if attack:
+        return "Led astray" if improved else "No prompt found that leads it astray"
+    return "Improved" if improved else "No improvement found"
+
+
+def _found(context: Context, state: RefineState) -> Evaluation:
+    outcome = state["outcome"]
+    rows = [state["population"][0], outcome["best"] or state["population"][0]]
+    conditionings = [conditioning_of(row) for row in rows]
+    return context.evaluator.known(conditionings, state["prompt"], context.settings.heldout, list(outcome["scores"]))
+
+
+def _summary(objective: str, row: ScoreRow, higher: bool, improved: bool, compared: bool, faithless: bool) -> str:
+    if not compared:
+        if faithless:
+            return "Every candidate showed less of what you asked for on the search seeds; your prompt is returned unchanged."
+        return "No candidate could be compared with your prompt; it is returned unchanged."
+    if row["delta"] is None or row["ci95"] is None:
+        return "The held-out check has too few pictures to say anything; your prompt is returned unchanged."
+    number = page.change(objective, row, "held-out seeds")
+    direction = "" if higher else ", lower being better"
+    if improved:
+        return f"{number}{direction}."
+    return f"With the best candidate {number}{direction}. That does not rule out no gain, so your prompt is returned unchanged."
+
+
+def _notes(context: Context, state: RefineState) -> list[str]:
+    """What a reader should know, though nothing went wrong."""
+    texts = []
+    if context.chat.name == page.OFFLINE:
+        texts.append("No chat model is configured: the offline stand-in rewrote the prompt, by rules and counts, not a language model.")
+    dropped = [f"{row['count']} x {row['reason']} ({row['origin']})" for row in state.get("dropped", [])]
+    if dropped:
+        texts.append(f"Proposals that did not become candidates: {', '.join(dropped)}.")
+    passed: dict[str, list[str]] = {}
+    for item in state.get("skipped", []):
+        passed.setdefault(item["reason"], []).append(item["method"])
+    texts += [f"Not run: {', '.join(methods)} ({reason})." for reason, methods in passed.items()]
+    return texts
+
+
+def _pairs(context: Context, state: RefineState, found: Evaluation) -> list[dict[str, Any]]:
+    outcome = state["outcome"]
+    values = found.values[outcome["objective"]]
+    sign = 1 if outcome["higher_is_better"][outcome["objective"]] else -1
+    uris = page.data_uris(context, [*outcome["before"], *outcome["after"]])
+    pairs = []
+    for place, (seed, before, after) in enumerate(zip(context.settings.heldout, outcome["before"], outcome["after"], strict=True)):
+        delta = float(values[1, place] - values[0, place])
+        pairs.append(
+            {
+                "seed": seed,
+                "before": {"image": uris[before], "score": page.number(values[0, place])},
+                "after": {"image": uris[after], "score": page.number(values[1, place])},
+                "delta": "" if np.isnan(delta) else f"{delta:+.3g}",
+                "direction": page.direction(sign * delta),
+            }
+        )
+    return pairs
+
+
+def _path_view(state: RefineState) -> list[dict[str, Any]]:
+    longest = max((row["seconds"] for row in state["path"]), default=0.0) or 1.0
+    return [
+        {
+            "node": row["node"],
+            "note": row["note"],
+            "seconds": f"{row['seconds']:.1f} s" if row["seconds"] >= 0.05 else "",
+            "share": round(100 * row["seconds"] / longest, 1),
+            "idle": row["note"].startswith(("skipped", "not asked")),
+        }
+        for row in state["path"]
+    ]
+
+
+def _candidates_view(state: RefineState) -> list[dict[str, Any]]:
+    rows = {row["id"]: row for row in state["population"]}
+    return [
+        {
+            "score": page.number(score),
+            "text": conditioning_of(rows[key]).text,
+            "negative": conditioning_of(rows[key]).negative,
+            "origin": rows[key]["origin"],
+            "unfaithful": key in state.get("unfaithful", []),
+        }
+        for key, score in state["search"].items()
+    ]
+
+
+def _write_pictures(context: Context, state: RefineState, drawing_ids: Sequence[str], folder: Path, name: str) -> list[Path]:
+    stored = context.db.stored_drawings(drawing_ids)
+    reference = text_id(state["prompt"])
+    paths = []
+    for key in drawing_ids:
+        if key not in stored or (image := stored[key].image) is None:
+            continue
+        scores = {score.scorer: score.value for score in context.db.scores_of(key) if score.reference == reference}
+        path = folder / f"{name}-{stored[key].drawing.seed}.png"
+        write_png(context.images.get(image), path, provenance(stored[key], scores, state["run"]))
+        paths.append(path)
+    return paths

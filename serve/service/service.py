@@ -1,0 +1,338 @@
+"""What a server does for whoever asks, over whatever wire: the commands' own functions, each in the lane where its work belongs.
+
+Two lanes: one for what somebody waits for, one for what takes its time, so that a picture need not wait for an `optimize` run. Each has its
+own checkpoint in memory. Knows nothing of HTTP or MCP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from agents.actions import Action
+from graph.chatting import Chats
+from graph.database import open_database
+from graph.kept_models import kept_by
+from graph.sessions import Control
+from graph.settings import Settings
+from graph.state import Event
+from graph.studio import Opened, Studio, open_checkpoint_of
+from promptdb.errors import BadInput
+from promptdb.filters import SAFE_BELOW, Filters
+from promptdb.images import ImageStore
+from promptdb.prompt_file import BatchPrompt
+from serve.commands import database, drawing, exported, optimizing, refining, stored
+from serve.commands.asking import Reading
+from serve.commands.converting import converted
+from serve.reports.live import latest_pictures, live_view
+from serve.service import looking, safe_files
+from serve.service.job_files import JobRecord
+from serve.service.jobs import Jobs
+from serve.service.lanes import Lane
+from serve.service.limits import DEFAULTS, Limits
+from serve.service.requests import ConvertAsk, DrawingAsk, GenerateAsk, OptimizeAsk, RefineAsk, SearchAsk, learning_of, settings_of
+
+Document = dict[str, Any]
+Made = TypeVar("Made")
+Tell = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What this server gives: its settings, the checkpoints that a request may name, its limits."""
+
+    settings: Settings
+    also: tuple[str, ...] = ()
+    limits: Limits = DEFAULTS
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([self.settings.checkpoint, *self.also]))
+
+
+@dataclass(frozen=True)
+class Ended(Generic[Made]):
+    """Work has ended, with this result."""
+
+    result: Made
+
+
+_TRIED = "SELECT count(*), max(iteration), (SELECT count(*) FROM standing s WHERE s.run = t.run) FROM trial t WHERE t.run = ?"
+
+
+class Service:
+    """Open while the server lasts. `with_jobs`: whether this process runs the jobs of its folder; one process may.
+
+    Raises BadInput where the folder or the database cannot be used.
+    """
+
+    def __init__(self, offer: Offer, with_jobs: bool = True) -> None:
+        self.offer, self.limits = offer, offer.limits
+        self.db = open_database(offer.settings)
+        self.images = ImageStore(offer.settings.database.parent / "images")
+        self.chats = Chats(Studio(offer.settings, self._open_offered))
+        self.drawing = Lane("draw", self.limits.waiting, self.limits.per_client)
+        self.learning = Lane("learn", self.limits.waiting, self.limits.per_client)
+        try:
+            self.jobs = Jobs(offer.settings, self.learning) if with_jobs else None
+        except BaseException:
+            self.chats.studio.close()
+            self.db.close()
+            raise
+
+    def close(self) -> None:
+        if self.jobs:
+            self.jobs.close()
+        self.learning.close()
+        self.drawing.close()
+        self.chats.studio.close()
+        self.db.close()
+
+    @property
+    def settings(self) -> Settings:
+        return self.offer.settings
+
+    def settings_for(self, ask: DrawingAsk) -> Settings:
+        return settings_of(ask, self.settings, self.offer.checkpoints, self.limits.budget)
+
+    async def refine(self, client: str, ask: RefineAsk, tell: Tell = lambda event: None) -> Document:
+        """`refine --json`; `tell` hears events in the lane's thread. Raises BadInput, Busy, Stopped."""
+        settings = self.settings_for(ask)
+        return await self.drawing.run(client, lambda control: refining.refine(settings, ask.prompt, ask.method, _each(tell), control))
+
+    async def generate(self, client: str, ask: GenerateAsk) -> Document:
+        """`generate --json`. Raises BadInput, Busy, Cancelled."""
+        settings = self.settings_for(ask)
+        wanted = len(ask.prompts) * ask.count
+        settings = replace(settings, budget=max(settings.budget, min(wanted, self.limits.budget)))
+        work = partial(drawing.generate, settings, ask.prompts, ask.negative, ask.count, Reading(ask.lenient))
+        return await self.drawing.run(client, lambda control: work(control=control))
+
+    async def score(self, client: str, image: bytes, prompt: str, ask: DrawingAsk) -> Document:
+        """`score --json` of an uploaded picture. Raises BadInput where it is none, or too large."""
+        settings = self.settings_for(ask)
+
+        def work(control: Control) -> Document:
+            with self._uploaded(image) as path:
+                return {**drawing.score(settings, path, prompt), "image": ""}
+
+        return await self.drawing.run(client, work)
+
+    async def optimize(self, client: str, ask: OptimizeAsk, tell: Tell) -> Document:
+        """`optimize --json`, waited for; whoever stops waiting interrupts the run, which may be resumed. For `jobs`, see there."""
+        settings, learning = self.settings_for(ask), learning_of(ask)
+
+        def work(control: Control) -> Document:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "prompts.jsonl"
+                _write_prompts(path, prompts_of(ask))
+                return optimizing.optimize(settings, learning, path, None, _each(tell), control, ask.instruction)
+
+        return await self.learning.run(client, work)
+
+    async def start_thread(self, client: str, cap: int | None) -> Document:
+        """A new conversation; what it waits for. Raises BadInput."""
+        if cap is not None and cap > self.limits.budget:
+            raise BadInput(f"a conversation may draw {self.limits.budget} images at most, not {cap}")
+        return await self.drawing.run(client, lambda control: self.chats.view(self.chats.start(cap=cap)))
+
+    async def say(
+        self,
+        client: str,
+        thread: str,
+        text: str,
+        action: Action | None,
+        tell: Tell,
+        turn: int | None = None,
+        checkpoint: str | None = None,
+    ) -> Document:
+        """One turn; what the conversation waits for then. `thread` empty, or `turn` given and the thread unknown: a new one. `turn`: where
+        the person goes on from, if not from where the thread is. `checkpoint`: switched to first. Raises BadInput, Busy."""
+        if not text.strip() and action is None:
+            raise BadInput("say something, or choose an action")
+        chosen = action.model_dump(exclude_defaults=True) | {"kind": action.kind} if action else None
+
+        def work(control: Control) -> Document:
+            here = self._found(thread, turn)
+            view = self.chats.view(here)
+            if turn and here == thread and view["turn"] != turn:
+                view = _last(self.chats.send(here, action={"kind": "undo", "turn": turn}, control=control), tell)
+            if checkpoint and view["checkpoint"] != checkpoint:
+                _last(self.chats.send(here, action={"kind": "checkpoint", "text": checkpoint}, control=control), tell)
+            return _last(self.chats.send(here, text, chosen, control), tell)
+
+        return await self.drawing.run(client, work)
+
+    async def act(self, client: str, thread: str, text: str, action: dict[str, Any] | None, tell: Tell) -> Document:
+        """As `say`, for a page that remembers a thread which may be gone: then a new one is begun."""
+        return await self.say(client, thread, text, Action(**action) if action else None, tell, turn=0)
+
+    def job_mark(self, id: str) -> str:
+        """Another one whenever there is something new to see of a job."""
+        record = self.jobs.get(id) if self.jobs else None
+        return f"{id} {record.state} {self.db.query(_TRIED, [id])[0]}" if record else ""
+
+    def job_view(self, id: str) -> tuple[str, list[tuple[str, str]]]:
+        """A job as a piece of a page, and its last pictures. Raises BadInput where there is none."""
+        record = self.jobs.get(id) if self.jobs else None
+        if record is None:
+            raise BadInput(f"there is no job {id}")
+        return live_view(self.db, self.settings, record), latest_pictures(self.db, id)
+
+    def beside_plain(self, thread: str, number: int) -> tuple[str, str] | None:
+        """Hashes: the person's words alone on a picture's seed, and the picture. Raises BadInput for an unknown thread or picture."""
+        return looking.beside_plain(self.db, self.chats.view(thread), number)
+
+    def pictures_of(self, hits: list[Document]) -> dict[str, str]:
+        """A picture (hash) of each prompt found that was drawn as it is."""
+        return looking.pictures_of(self.db, hits)
+
+    def timeline(self, text: str, negative: str, lenient: bool) -> Document:
+        """A DF-Prompt as bars over the denoising. Raises BadInput."""
+        return looking.over_time(text, negative, lenient)
+
+    def timeline_view(self, text: str, negative: str, lenient: bool) -> str:
+        """The same as a piece of a page, or what is wrong with the prompt, and where."""
+        return looking.over_time_view(text, negative, lenient)
+
+    def history(self, thread: str, everything: bool) -> list[Document]:
+        """The turns of a conversation, without what it was about after each."""
+        rows = [asdict(turn) for turn in self.chats.history(thread, everything)]
+        return [{name: value for name, value in row.items() if name != "document"} for row in rows]
+
+    def _found(self, thread: str, turn: int | None) -> str:
+        if thread and turn is not None:
+            with suppress(BadInput):
+                self.chats.view(thread)
+                return thread
+            thread = ""
+        return thread or self.chats.start()
+
+    def _open_offered(self, settings: Settings) -> Opened:
+        """What a conversation may switch to: a name from outside never becomes a path or a download."""
+        if settings.checkpoint not in self.offer.checkpoints:
+            raise BadInput(f"this server offers {', '.join(self.offer.checkpoints)}, not {settings.checkpoint!r}")
+        with kept_by(self.drawing.models):  # a turn's nodes have threads of their own, for which the lane's waits
+            return open_checkpoint_of(settings)
+
+    def start_job(self, client: str, ask: OptimizeAsk) -> JobRecord:
+        """Raises BadInput, Busy."""
+        if self.jobs is None:
+            raise BadInput("this server runs no jobs")
+        settings, learning = self.settings_for(ask), learning_of(ask)
+        optimizing.check(settings, learning, len(ask.prompts))
+        return self.jobs.create(client, settings, learning, prompts_of(ask), ask.instruction)
+
+    def search(self, ask: SearchAsk) -> list[Document]:
+        safe = None if ask.nsfw else SAFE_BELOW
+        filters = Filters(ask.source, ask.min_score, safe, ask.min_words, ask.max_words, tuple(ask.contains), tuple(ask.excludes))
+        return database.find_in(self.db, ask.query, ask.limit, filters, ask.by, ask.diverse)
+
+    def convert(self, ask: ConvertAsk) -> Document:
+        return converted(ask.text, ask.to, ask.source, ask.steps, ask.negative, ask.lenient)
+
+    def prompt(self, id: str) -> Document | None:
+        """A prompt of the database, by id."""
+        found = self.db.prompt(id)
+        if found is None:
+            return None
+        return {"id": found.id, "text": found.text, "subject": found.subject, "negative": found.negative, "source": found.source}
+
+    def runs(self, limit: int) -> list[Document]:
+        return stored.runs_in(self.db, limit)
+
+    def run(self, id: str) -> Document | None:
+        return stored.run_in(self.db, id)
+
+    def preset(self, id: str) -> Document:
+        """Raises BadInput where the run learned nothing or is not done."""
+        return exported.preset(self.settings, id)
+
+    def run_files(self, id: str) -> list[str]:
+        return safe_files.run_files(self.settings.folder, id)
+
+    def run_file(self, id: str, name: str) -> Path | None:
+        return safe_files.run_file(self.settings.folder, id, name)
+
+    def image(self, key: str) -> Path | None:
+        """The file of a picture of the store. Raises BadInput for what is no hash."""
+        return safe_files.stored_image(self.images.folder, self.images.path(key))
+
+    @contextmanager
+    def _uploaded(self, image: bytes) -> Any:
+        """The picture as a file, for as long as it is looked at; nothing is decoded before its size is known to be harmless."""
+        check_picture(image, self.limits.pixels)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "upload"
+            path.write_bytes(image)
+            yield path
+
+
+def check_picture(image: bytes, most_pixels: int) -> None:
+    """Raises BadInput for what is no picture, and for one of too many pixels. Reads its header alone."""
+    import io
+
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(image), formats=["PNG", "JPEG", "WEBP", "GIF", "BMP"]) as opened:
+            width, height = opened.size
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput("the file is not a readable picture (PNG, JPEG, WebP, GIF or BMP)") from error
+    if width * height > most_pixels:
+        raise BadInput(f"the picture has {width} x {height} pixels; at most {most_pixels} are taken")
+
+
+def prompts_of(ask: OptimizeAsk) -> list[BatchPrompt]:
+    return [BatchPrompt(item) if isinstance(item, str) else BatchPrompt(item.prompt, tuple(item.pins)) for item in ask.prompts]
+
+
+def _write_prompts(path: Path, prompts: Iterable[BatchPrompt]) -> None:
+    import json
+
+    rows = [json.dumps({"prompt": prompt.text, "pins": list(prompt.pins)}, ensure_ascii=False) for prompt in prompts]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _last(events: Iterable[Any], tell: Tell) -> Document:
+    """The payload with which a turn ends; what comes before it is told."""
+    payload: Document = {}
+    for event in events:
+        if event["kind"] == "asked":
+            payload = event["payload"]
+        else:
+            tell(event)
+    return payload
+
+
+def _each(tell: Tell) -> Callable[[Iterable[Event]], None]:
+    def show(events: Iterable[Event]) -> None:
+        for event in events:
+            tell(event)
+
+    return show
+
+
+async def told(work: Callable[[Tell], Coroutine[Any, Any, Made]]) -> AsyncIterator[Event | Ended[Made]]:
+    """Each event of `work(tell)` as it happens, then its result. Leaving early cancels it."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[Event | None] = asyncio.Queue()
+    task = asyncio.ensure_future(work(lambda event: _put(loop, queue, event)))
+    task.add_done_callback(lambda _: queue.put_nowait(None))  # behind all events: both go through the loop, in order
+    try:
+        while (event := await queue.get()) is not None:
+            yield event
+        yield Ended(task.result())
+    finally:
+        task.cancel()
+
+
+def _put(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Event | None], event: Event) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody listens any more, and the run is told so by other means
+        loop.call_soon_threadsafe(queue.put_nowait, event)

@@ -1,0 +1,166 @@
+"""A conversation in the terminal: what is asked, what happens meanwhile, pictures in half-block colour with the paths of their files.
+
+Reads events and the payload that a thread waits with; every wish goes to the chat graph, but for `/quit` and what concerns the terminal
+itself. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from graph.chatting import Chats
+from graph.sessions import Control
+from promptdb.errors import BadInput
+from serve.terminal.half_blocks import WIDTH, beside, half_blocks
+from serve.terminal.printing import plain
+
+PROMPT = "you> "
+BYE = ("/quit", "/exit", "/q", "quit", "exit", "bye")
+COMMANDS = """  /history  what was said so far     /images  show the pictures again     /thread  this conversation's id
+  /branch [TURN]  a new conversation from there     /quit or Ctrl-D  leave; everything is kept"""
+
+
+class ChatTerminal:
+    """One person at one terminal. `out` gets everything; `read` asks for a line and raises EOFError at its end."""
+
+    def __init__(self, chats: Chats, thread: str, out: TextIO | None = None, read: Callable[[str], str] = input) -> None:
+        self.chats, self.thread = chats, thread
+        self.out, self._read = out or sys.stdout, read
+
+    def run(self) -> None:
+        """Until the person leaves. Raises KeyboardInterrupt for Ctrl-C while nothing is in work; during a turn it ends the turn."""
+        view = self.chats.view(self.thread)
+        self.say(f"conversation {self.thread}; /help says what you can say, /quit leaves")
+        if view["unfinished"]:
+            self.say("going on with the turn that was cut off")
+            view = self._follow(lambda control: self.chats.resume(self.thread, control)) or self.chats.view(self.thread)
+        elif view["request"]:
+            self.say(f"so far: {view['request']}")
+            self._show(view)
+        else:
+            self.say(view["reply"])
+        while True:
+            try:
+                line = self._read(PROMPT).strip()
+            except EOFError:
+                self.say("")
+                break
+            if line.lower() in BYE:
+                break
+            if line:
+                self._turn(line)
+        self.say(f"go on any time with: chat --thread {self.thread}")
+
+    def say(self, text: str) -> None:
+        """Lines as they are: no control character of a prompt reaches the terminal."""
+        print(plain(text).plain, file=self.out, flush=True)
+
+    def _turn(self, line: str) -> None:
+        name, _, rest = line.partition(" ")
+        try:
+            if name == "/history":
+                return self._history()
+            if name == "/images":
+                return self._show(self.chats.view(self.thread))
+            if name == "/thread":
+                return self.say(self.thread)
+            if name == "/branch":
+                self.thread = self.chats.branch(self.thread, int(rest) if rest.strip().isdigit() else None)
+                return self.say(f"conversation {self.thread}")
+            text = line.removeprefix("/")
+            self._follow(lambda control: self.chats.send(self.thread, text, control=control))
+            if name == "/help":
+                self.say(COMMANDS)
+        except BadInput as error:
+            self.say(f"! {error}")
+
+    def _follow(self, begin: Callable[[Control], Iterator[Any]]) -> dict[str, Any] | None:
+        """Tell what happens in a turn until the thread waits again; Ctrl-C ends the turn, not the conversation."""
+        control, drawn, total = Control(), 0, 0
+        payload: dict[str, Any] | None = None
+        fresh = False
+        with _interrupting(control):
+            for event in begin(control):
+                kind = event["kind"]
+                if kind == "draw":
+                    drawn, total = 0, event["images"]
+                elif kind == "drawn":
+                    drawn += 1
+                    self._progress(f"  drawing {drawn} of {max(total, drawn)}")
+                elif kind == "node" and event["phase"] == "start" and event["node"] in ("draw", "solve", "settle", "rewrite", "heldout"):
+                    self._progress(f"  {event['node']} ...")
+                elif kind == "warning":
+                    self._progress("")
+                    self.say(f"  mind: {event['text']}")
+                elif kind == "reply":
+                    self._progress("")
+                    self.say(event["text"])
+                elif kind in ("shown", "pair"):
+                    fresh = True
+                elif kind == "asked":
+                    payload = event["payload"]
+        self._progress("")
+        if payload and fresh:
+            self._show(payload)
+        return payload
+
+    def _show(self, view: Mapping[str, Any]) -> None:
+        """The pictures that the thread waits with: of a blind vote the two alone."""
+        pair = view["pair"]
+        rows = [{"number": side, "image": pair[side], "scores": {}} for side in ("left", "right")] if pair else view["images"]
+        there = [row for row in rows if row["image"] in self.chats.studio.images]
+        columns = max(1, shutil.get_terminal_size((80, 24)).columns // (WIDTH + 2))
+        for start in range(0, len(there), columns):
+            part = there[start : start + columns]
+            if _colours(self.out):
+                blocks = [half_blocks(self.chats.studio.images.get(row["image"])) for row in part]
+                print("\n".join(beside(blocks)), file=self.out)
+            for row in part:
+                scores = ", ".join(f"{name} {value:.3f}" for name, value in row["scores"].items())
+                self.say(f"  {row['number']}: {self._path(row['image'])}{'  ' + scores if scores else ''}")
+                if "text" in row:
+                    self.say(f"     {row['text']}{'  (negative: ' + row['negative'] + ')' if row['negative'] else ''}")
+
+    def _path(self, image: str) -> Path:
+        return self.chats.studio.images.path(image)
+
+    def _history(self) -> None:
+        for turn in self.chats.history(self.thread):
+            cost = int(turn.cost.get("images", 0))
+            self.say(f"{turn.place}. {turn.said}{f'  [{cost} pictures]' if cost else ''}")
+            self.say("   " + "\n   ".join(turn.reply.splitlines()[:3]))
+
+    def _progress(self, text: str) -> None:
+        """One line that is written over; nothing where the output is no terminal."""
+        if self.out.isatty():
+            print(f"\r\x1b[2K{text}", end="", file=self.out, flush=True)
+
+
+def _colours(out: TextIO) -> bool:
+    return out.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def _interrupting(control: Control) -> Iterator[None]:
+    """Ctrl-C asks the turn to stop; a second one breaks it off."""
+
+    def stop(number: int, frame: object) -> None:
+        if control.drain_requested:
+            raise KeyboardInterrupt
+        control.request_drain("Ctrl-C")
+
+    before = None
+    with suppress(ValueError):  # not in the main thread: whoever runs this there handles signals
+        before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)

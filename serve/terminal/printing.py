@@ -1,0 +1,145 @@
+"""Results as a person at a terminal reads them: a run's in a few lines, rows as tables. Documents in, lines out; starts nothing."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+WHOLE = ("run", "command", "status", "path")
+"""Columns that are copied and typed again, so that no line break may fall into them."""
+
+BAR_CELLS = 20
+
+
+def print_refined(document: Mapping[str, Any], console: Console | None = None, attack: bool = False) -> None:
+    """The result of a refined prompt, or of an attack."""
+    console = console or Console(highlight=False)
+    result = document["result"]
+    console.print()
+    if document["improved"]:
+        said = ("Led astray. ", "This means the same, and is drawn worse:") if attack else ("Improved. ", "Use this prompt:")
+        console.print(Text.assemble((said[0], "bold green"), said[1]))
+        console.print(plain(f"  {result['df_prompt'] or result['text']}"), style="bold")
+        if result["negative"]:
+            console.print(plain(f"  negative: {result['negative']}"))
+    else:
+        said = ("No such prompt found. ", "The model held out.") if attack else ("No improvement found. ", "Your prompt stays as it is.")
+        console.print(Text.assemble((said[0], "bold yellow"), said[1]))
+    console.print()
+    console.print(_scores(document["scores"], "seeds"))
+    _print_cost(document, console)
+
+
+def print_optimized(document: Mapping[str, Any], console: Console | None = None) -> None:
+    """What was learned, and what it is worth on held-out prompts."""
+    console = console or Console(highlight=False)
+    instruction = document["instruction"]
+    console.print()
+    if document["improved"]:
+        console.print(Text.assemble(("Improved. ", "bold green"), "This instruction does better than the initial one:"))
+        console.print(plain(f"  {instruction['best']}"), style="bold")
+    else:
+        console.print(Text.assemble(("No improvement found ", "bold yellow"), "over the initial instruction. The best of the search was:"))
+        console.print(plain(f"  {instruction['best']}"))
+    titles = {
+        "heldout": "learned against plain",
+        "heldout_initial": "learned against initial",
+        "heldout_suffix": "learned against fixed suffix",
+    }
+    for name, title in titles.items():
+        if document[name]:
+            console.print()
+            console.print(f"{title}, on held-out prompts", style="bold")
+            console.print(_scores(document[name], "prompts"))
+    for warning in document["warnings"]:
+        console.print(Text.assemble(("mind: ", "yellow"), plain(warning)), soft_wrap=True)
+    _print_cost(document, console)
+
+
+def _scores(scores: Mapping[str, Mapping[str, Any]], unit: str) -> Table:
+    table = Table("scorer", "before", "after", "difference", "95 % interval", unit, box=None, pad_edge=False, header_style="dim")
+    for name, row in scores.items():
+        interval = "" if row["ci95"] is None else f"{row['ci95'][0]:+.4g} to {row['ci95'][1]:+.4g}"
+        numbers = ["" if row[key] is None else f"{row[key]:.4g}" for key in ("before", "after")]
+        table.add_row(plain(name), *numbers, "" if row["delta"] is None else f"{row['delta']:+.4g}", interval, str(row["n"]))
+    return table
+
+
+def _print_cost(document: Mapping[str, Any], console: Console) -> None:
+    used = document["used"]
+    console.print()
+    cost = f"{used['images']} pictures drawn, {used['llm_calls']} chat calls, {used['seconds']:.1f} s"
+    console.print(plain(f"{cost}, chat model {chat_name(document['chat_model'])}"), soft_wrap=True)
+    console.print(plain(f"report: {document['report']}"), soft_wrap=True)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], console: Console | None = None) -> None:
+    """A table of those columns."""
+    console = console or Console(highlight=False)
+    heads = [Column(name, no_wrap=name in WHOLE, overflow="fold") for name in columns]
+    table = Table(*heads, box=None, pad_edge=False, header_style="dim")
+    for row in rows:
+        table.add_row(*(plain(_cell(row.get(column))) for column in columns))
+    console.print(table)
+
+
+def print_schedule(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Each prompt's words as bars over the model calls, with their weight; words of the negative prompt are marked "not"."""
+    console = console or Console(highlight=False)
+    for row in rows:
+        calls = row["calls"]
+        console.print(plain(row["prompt"]), style="bold", soft_wrap=True)
+        table = Table("", Column("words", overflow="fold"), "weight", f"of {calls} calls", "", box=None, pad_edge=False, header_style="dim")
+        for words in row["words"]:
+            start, stop = words["start"], words["stop"]
+            when = "never" if start == stop else f"{start} to {stop - 1}"
+            bar = "".join("█" if start <= place * calls / BAR_CELLS < stop else "·" for place in range(BAR_CELLS))
+            table.add_row("not" if words["negative"] else "", plain(words["words"]), f"{words['weight']:g}", when, bar)
+        console.print(table)
+
+
+def print_hits(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """A table of prompts found, the words of the query in bold."""
+    console = console or Console(highlight=False)
+    table = Table("score", "source", Column("prompt", overflow="fold"), box=None, pad_edge=False, header_style="dim")
+    for row in rows:
+        text = plain(row["text"])
+        for start, end in row["highlights"]:
+            text.stylize("bold", start, end)
+        table.add_row(_cell(row["score"]), plain(row["source"]), text)
+    console.print(table)
+
+
+def print_tree(document: Mapping[str, Any], console: Console | None = None, depth: int = 0) -> None:
+    """Names and values, nested ones indented; for documents of no fixed shape."""
+    console = console or Console(highlight=False)
+    pad = "  " * depth
+    for name, value in document.items():
+        rows = list(value.items()) if isinstance(value, Mapping) else list(enumerate(value)) if isinstance(value, list) else []
+        if rows and not all(isinstance(item, int | float) for _, item in rows):
+            console.print(plain(f"{pad}{name}"), style="bold" if depth == 0 else "")
+            print_tree({str(key): item for key, item in rows}, console, depth + 1)
+        else:
+            console.print(plain(f"{pad}{name}: {_cell(value) or '-'}"), soft_wrap=True)
+
+
+def chat_name(name: str) -> str:
+    return "offline (a stand-in by rules, no language model)" if name == "offline" else name
+
+
+def plain(text: str) -> Text:
+    """Text as it is: no markup is read from it, and no control character reaches the terminal."""
+    return Text("".join(char if char == "\n" or unicodedata.category(char)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for char in text))
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return " to ".join(_cell(item) for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

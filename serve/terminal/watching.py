@@ -1,0 +1,121 @@
+"""A run as it is watched from a terminal: a bar and a line for each step that is done; Ctrl-C becomes a request to stop.
+
+Reads events; starts nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from serve.terminal.printing import chat_name, plain
+
+INTERRUPTED = 130
+
+PATIENCE = 8.0
+"""Seconds between a request to stop and leaving by force; everything stored by then is kept either way."""
+
+
+class Stoppable(Protocol):
+    """What a request to stop goes to: a run's control."""
+
+    last_words: Callable[[], None]
+
+    def request_drain(self, reason: str = ...) -> None: ...
+
+
+@contextmanager
+def stop_on_signals(control: Stoppable) -> Iterator[None]:
+    """Ctrl-C and SIGTERM ask the run to stop after the step in work; a second one, or patience, ends the process with 130."""
+
+    def leave() -> None:
+        try:
+            control.last_words()
+        finally:
+            os._exit(INTERRUPTED)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if timer.is_alive():
+            os._exit(INTERRUPTED)
+        control.request_drain(signal.Signals(number).name)
+        timer.start()
+        print("stopping; everything so far is kept", file=sys.stderr, flush=True)
+
+    timer = threading.Timer(PATIENCE, leave)
+    timer.daemon = True
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def show_events(events: Iterable[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Follow a run to its end on stderr: a bar with the time left for pictures, a line for each step that is done."""
+    console = console or Console(stderr=True, highlight=False)
+    with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("start", total=None)
+        for event in events:
+            kind = event["kind"]
+            if kind == "started":
+                line = f"{event['run']}: {event['method']} on {event['checkpoint']}, chat model {chat_name(event['chat_model'])}"
+                console.print(plain(line + (", resumed" if event["resumed"] else "")), soft_wrap=True)
+            elif kind == "node" and event["phase"] == "start":
+                progress.reset(task, description=event["node"], total=None)
+            elif kind == "draw":
+                progress.update(task, total=event["images"] or None)
+            elif kind == "drawn":
+                progress.advance(task)
+            elif kind == "node" and event["note"] and event["note"] != "not asked for":
+                console.print(plain(f"  {event['node']:<9} {event['note']}  ({event['seconds']:.1f} s)"), soft_wrap=True)
+            elif kind == "iteration":
+                console.print(plain(f"  leading    {event['text']}"), soft_wrap=True)
+            elif kind == "best":
+                said = f" / negative: {event['negative']}" if event["negative"] else ""
+                console.print(
+                    plain(f"  best       {event['value']:.4g}  {event['text']}{said}  (candidate {event['count']})"), soft_wrap=True
+                )
+            elif kind == "warning":
+                console.print(Text.assemble(("  mind      ", "yellow"), plain(event["text"])), soft_wrap=True)
+
+
+@contextmanager
+def counting(what: str, total: int, console: Console | None = None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A bar over `total` pictures, with the time left; yields what hears the Evaluator's events."""
+    console = console or Console(stderr=True, highlight=False)
+    with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+
+        def emit(event: Mapping[str, Any]) -> None:
+            if event.get("kind") == "drawn":
+                progress.advance(task)
+            elif event.get("kind") == "node":
+                progress.update(task, description=event["node"])
+
+        yield emit
+
+
+def _columns() -> list[ProgressColumn]:
+    name = TextColumn("{task.description:<9}", markup=False)
+    return [SpinnerColumn(), name, BarColumn(bar_width=28), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]

@@ -1,0 +1,23 @@
+"""What the page's components are given: thumbnails beside prompts, and nothing that was written as markup."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("gradio", reason="the extra `serve` is not installed")
+
+from serve.web.views import hits_table, picture_grid
+
+EVIL = '"><script>alert(1)</script>'
+
+
+def test_a_prompt_that_was_drawn_has_its_picture_and_others_have_none() -> None:
+    hits = [{"id": id, "text": "a castle", "highlights": [(2, 8)], "source": EVIL} for id in ("drawn", "other")]
+    table = hits_table(hits, {"drawn": "ab12"})
+    assert table.count("<img") == 1 and 'src="/v1/images/ab12.png"' in table
+    assert "a <mark>castle</mark>" in table and "<script" not in table
+
+
+def test_the_grid_names_its_pictures_by_their_prompts() -> None:
+    grid = picture_grid([("ab12", EVIL), ("cd34", "a cat")])
+    assert grid.index("ab12") < grid.index("cd34") and 'alt="a cat"' in grid and "<script" not in grid
