@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from agents.chat_settings import ChatSettings
@@ -38,7 +39,8 @@ def bounded_client(settings: ChatSettings) -> Any:
             response = super().send(request, stream=True, **options)
             if stream:
                 raw, reach = response.iter_raw, deadline
-                response.iter_raw = lambda chunk_size=None: _within(raw(chunk_size), streamed, lambda: check(reach, request))
+                bounded = partial(_bounded_raw, raw, streamed, partial(check, reach, request))
+                response.iter_raw = bounded  # type: ignore[method-assign]
                 return response
             body = bytearray()
             try:
@@ -53,6 +55,12 @@ def bounded_client(settings: ChatSettings) -> Any:
             return type(response)(response.status_code, headers=headers, content=bytes(body), request=request)
 
     return BoundedClient(timeout=openai.Timeout(settings.timeout, connect=settings.connect_timeout))
+
+
+def _bounded_raw(
+    raw: Callable[..., Iterable[bytes]], limit: int, check: Callable[[], None], chunk_size: int | None = None
+) -> Iterator[bytes]:
+    return _within(raw(chunk_size), limit, check)
 
 
 def _within(pieces: Iterable[bytes], limit: int, check: Callable[[], None]) -> Iterator[bytes]:

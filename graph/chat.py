@@ -8,7 +8,7 @@ chat model where one is configured; either way it becomes actions, and only the 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from langgraph.graph import START, StateGraph
 from langgraph.runtime import Runtime
@@ -33,9 +33,10 @@ WORK = ("draw", "solve", "settle", "compare", "vote", "find", "status")
 Work = Literal["draw", "solve", "settle", "compare", "vote", "find", "status", "record"]
 
 
-def build_chat() -> StateGraph[ChatState, Desk, ChatState, ChatState]:
-    """The graph, not yet compiled: who runs it chooses where its state is kept."""
-    graph = StateGraph(ChatState, context_schema=Desk)
+def build_chat(context: type[Desk] | None = Desk) -> StateGraph[ChatState, Desk, ChatState, ChatState]:
+    """The graph, not yet compiled: who runs it chooses where its state is kept. `context`: None under a server, whose clients hand in JSON
+    and no desk."""
+    graph = StateGraph(ChatState, context_schema=cast(type[Desk], context))
     steps: dict[str, Any] = {"open": open_thread, "listen": listen, "understand": understand}
     steps |= {"consult": consult, "tools": tool_node(), "noted": after_tools}
     steps |= {"act": act, "draw": draw, "solve": solve, "settle": settle, "compare": compare, "vote": vote, "find": find}

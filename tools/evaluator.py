@@ -114,8 +114,8 @@ class Evaluator:
         stored = self._pictures(wanted)
         self._dropped.update(key for key, picture in stored.items() if picture is None)
         paid, refusal = self._pay(self._owed(wanted, stored))
-        if missing := self._bought(paid, stored):
-            self._draw(missing, emit)
+        if missing := [*self._lost(wanted, stored), *self._bought(paid, stored)]:
+            self._draw(missing, paid, emit)
         if refusal:
             raise refusal
         return _ids(table)
@@ -231,8 +231,12 @@ class Evaluator:
         return {key: image for key, image in stored.items() if image is None or self.images.path(image).exists()}
 
     def _owed(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
-        """What of a request has to be paid for."""
-        return [drawing for key, drawing in wanted.items() if key not in stored]
+        """What of a request has to be paid for: what is not stored, and was not paid for by a process of this run that died drawing it."""
+        return [drawing for key, drawing in wanted.items() if key not in stored and key not in self._in_flight.lost]
+
+    def _lost(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
+        """What of a request was paid for and lost."""
+        return [drawing for key, drawing in wanted.items() if key not in stored and key in self._in_flight.lost]
 
     def _bought(self, paid: list[Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
         """What of the drawings just paid for has to be drawn."""
@@ -266,7 +270,7 @@ class Evaluator:
                 bound = middle
         return fits
 
-    def _draw(self, missing: list[Drawing], emit: Emit | None) -> None:
+    def _draw(self, missing: list[Drawing], paid: list[Drawing], emit: Emit | None) -> None:
         ids = [drawing.id for drawing in missing]
         without_file = self.db.stored_drawings(ids).keys()
         buckets: dict[str, int] = {}
@@ -292,7 +296,7 @@ class Evaluator:
                 keep(drawn)
         except ValueError:
             if not buckets:  # refused as a whole (a prompt too long, settings that cannot be served): nothing was used
-                self._refused(missing)
+                self._refused(paid)
                 self._in_flight.end(ids)
             raise
         again = self._in_flight.end(ids)

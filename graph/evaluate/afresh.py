@@ -59,6 +59,9 @@ class AfreshEvaluator(Evaluator):
     def _owed(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
         return [drawing for key, drawing in wanted.items() if key not in self.paid]
 
+    def _lost(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
+        return []  # all is paid for here, whatever an earlier start was drawing
+
     def _bought(self, paid: list[Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
         self.paid.update(drawing.id for drawing in paid)
         self._paid_here.update(drawing.id for drawing in paid)
@@ -69,5 +72,6 @@ class AfreshEvaluator(Evaluator):
 
     def _refused(self, drawings: list[Drawing]) -> None:
         super()._refused(drawings)
-        self.outer.budget.give_back(images=len(drawings), unet_rows=self.model.unet_rows(drawings))
+        missing = [drawing for drawing in drawings if drawing.id not in self._pictures([drawing.id])]
+        self.outer.budget.give_back(images=len(missing), unet_rows=self.model.unet_rows(missing))
         self.paid.difference_update(drawing.id for drawing in drawings)

@@ -40,7 +40,7 @@ def test_every_graph_that_is_named_can_be_made() -> None:
 
 def test_a_client_with_json_alone_goes_through_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_desk, "_standard", [studio(tmp_path)])
-    graph = build_chat().compile(checkpointer=InMemorySaver())
+    graph = build_chat(context=None).compile(checkpointer=InMemorySaver())
     config = {"configurable": {"thread_id": "t-1"}}
     asked = graph.invoke({}, config, version="v2").interrupts[0]
     assert asked.value["request"] == "" and asked.response_schema["properties"].keys() == {"text", "action"}
@@ -58,11 +58,9 @@ def test_settings_come_from_the_environment() -> None:
         settings_from({"LIMNER_BUDGET": "many"})
 
 
-def dev_server() -> str | None:
-    """The program of langgraph-cli[inmem]: in our own environment, or in the one that LIMNER_LANGGRAPH names. It wants another version of a
-    library than our tests pin, so it may need an environment of its own."""
-    named = os.environ.get("LIMNER_LANGGRAPH")
-    return named or shutil.which("langgraph", path=str(Path(sys.executable).parent))
+DEV_SERVER = os.environ.get("LIMNER_LANGGRAPH") or shutil.which("langgraph", path=str(Path(sys.executable).parent))
+"""The program of langgraph-cli[inmem]: that which LIMNER_LANGGRAPH names, else our own environment's. It wants another version of a library
+than our tests pin, so it may need an environment of its own."""
 
 
 @contextmanager
@@ -71,7 +69,7 @@ def developing(folder: Path, **environment: str) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [str(dev_server()), "dev", "--no-browser", "--no-reload", "--host", "127.0.0.1", "--port", str(port)]
+    command = [str(DEV_SERVER), "dev", "--no-browser", "--no-reload", "--host", "127.0.0.1", "--port", str(port)]
     log = folder / "dev.log"
     with (
         log.open("wb") as output,
@@ -94,7 +92,7 @@ def developing(folder: Path, **environment: str) -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(dev_server() is None, reason="langgraph-cli[inmem] is not installed, and LIMNER_LANGGRAPH names no program")
+@pytest.mark.skipif(DEV_SERVER is None, reason="langgraph-cli[inmem] is not installed, and LIMNER_LANGGRAPH names no program")
 def test_the_dev_server_takes_a_client_through_an_interrupt(tmp_path: Path, tiny: Path) -> None:
     from langgraph_sdk import get_sync_client
 
