@@ -110,6 +110,7 @@ class ChatTerminal:
                 elif kind == "reply":
                     self._progress("")
                     self._rest(told, event["text"])
+                    told = ""
                 elif kind in ("shown", "pair"):
                     fresh = True
                 elif kind == "asked":
