@@ -7,11 +7,14 @@ chat messages.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from agents.chat_settings import ChatSettings
 
 ENVELOPE = 65_536  # bytes that a reply may need around the answer's own text
+STREAMED = 600  # bytes that a streamed character may need: a token may be one, and each comes in an envelope of its own
 FRAMING = ("content-encoding", "content-length", "transfer-encoding")  # true of what came in, not of the body as read
 
 
@@ -24,12 +27,20 @@ def bounded_client(settings: ChatSettings) -> Any:
     import openai
 
     limit = ENVELOPE + 8 * settings.max_answer_chars  # JSON may write one character in six bytes
+    streamed = ENVELOPE + STREAMED * settings.max_answer_chars
+
+    def check(deadline: float, request: Any) -> None:
+        if time.monotonic() > deadline:
+            raise openai.APITimeoutError(request)
 
     class BoundedClient(openai.DefaultHttpxClient):
         def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
             deadline = time.monotonic() + settings.timeout
             response = super().send(request, stream=True, **options)
             if stream:
+                raw, reach = response.iter_raw, deadline
+                bounded = partial(_bounded_raw, raw, streamed, partial(check, reach, request))
+                response.iter_raw = bounded  # type: ignore[method-assign]
                 return response
             body = bytearray()
             try:
@@ -37,11 +48,27 @@ def bounded_client(settings: ChatSettings) -> Any:
                     body += piece
                     if len(body) > limit:
                         raise TooMuch
-                    if time.monotonic() > deadline:
-                        raise openai.APITimeoutError(request)
+                    check(deadline, request)
             finally:
                 response.close()
             headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in FRAMING]
             return type(response)(response.status_code, headers=headers, content=bytes(body), request=request)
 
     return BoundedClient(timeout=openai.Timeout(settings.timeout, connect=settings.connect_timeout))
+
+
+def _bounded_raw(
+    raw: Callable[..., Iterable[bytes]], limit: int, check: Callable[[], None], chunk_size: int | None = None
+) -> Iterator[bytes]:
+    return _within(raw(chunk_size), limit, check)
+
+
+def _within(pieces: Iterable[bytes], limit: int, check: Callable[[], None]) -> Iterator[bytes]:
+    """The pieces of a stream as they come. Raises TooMuch past the size, and what `check` raises."""
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > limit:
+            raise TooMuch
+        check()
+        yield piece

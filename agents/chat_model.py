@@ -139,16 +139,36 @@ class ServerChat:
             raise NoAnswer(self._discreet(f"{self.name} refused: {guard.shown(reply.refusal or reply.text)}"))
         return None, reply, problem
 
-    def consult(self, messages: Sequence[Any], tools: Sequence[Any]) -> Any:
+    def consult(self, messages: Sequence[Any], tools: Sequence[Any], on_text: Callable[[str], None] | None = None) -> Any:
         """One turn of a conversation with tools: langchain messages and tools in, its AIMessage out, unexecuted and untrusted.
 
-        Raises NoAnswer where none came or it was too long, BudgetSpent, BadInput.
+        `on_text` hears all of the turn's text so far, each time that more of it has come; after a broken stream it may begin anew. Raises
+        NoAnswer where no turn came or it was too long, BudgetSpent, BadInput.
         """
         model = self._chat_openai(0.0).bind_tools(tools)
-        reply = self._request(lambda: self._read(model.invoke(messages)))
+        if on_text is None:
+            reply = self._request(lambda: self._read(model.invoke(messages)))
+        else:
+            reply = self._request(lambda: self._read(self._streamed(model, messages, on_text)))
         if reply.raw is None or len(reply.text) > self._settings.max_answer_chars:
             raise NoAnswer(self._discreet(f"{self.name} gave no usable turn: {reply.problem or 'it was too long'}"))
         return reply.raw
+
+    def _streamed(self, model: Any, messages: Sequence[Any], on_text: Callable[[str], None]) -> Any:
+        """The whole of a streamed message. Raises TooMuch once it is too long, and ValueError where nothing came."""
+        from langchain_core.messages import message_chunk_to_message
+
+        whole: Any = None
+        for chunk in model.stream(messages, stream_usage=True):
+            whole = chunk if whole is None else whole + chunk
+            if chunk.text:
+                text = str(whole.text)
+                if len(text) > self._settings.max_answer_chars:
+                    raise TooMuch
+                on_text(text)
+        if whole is None:
+            raise ValueError("the stream was empty")
+        return message_chunk_to_message(whole)
 
     def _request(self, send: Callable[[], _Reply]) -> _Reply:
         """One reply; repeats what a server may do better a moment later."""

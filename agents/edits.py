@@ -97,9 +97,18 @@ def recoloured(text: str, colour: str, of: str = "") -> str | None:
     return _tidy(_articles(text[: match.start()] + colour + text[match.end() :]))
 
 
+_HOUR = (
+    r"(?:at|in|during|by|under)\s+(?:an?\s+|the\s+)?(?:\w+\s+)?(?:night|day|noon|midnight|dawn|dusk|sunset|sunrise|twilight|morning|evening"
+    r"|afternoon|daylight|moonlight|sunlight|golden hour|blue hour|winter|summer|spring|autumn|rain|fog|mist|storm|snowfall)"
+)
+
+
 def moved(text: str, place: str) -> str:
-    """`text` somewhere else: the place that stood at the end of a part gives way; where there was none, it is added."""
+    """`text` somewhere else: the place that stood at the end of a part gives way; where there was none, it is added. An hour, a season or
+    weather takes nothing's place: a beach at night is a beach."""
     where = place.strip(" .,")
+    if re.fullmatch(_HOUR, where, _FOLD):
+        return added(text, where)
     if not re.match(rf"{_IN_PLACE}\b", where, _FOLD):
         where = f"with {_a(bare(where))} {where_noun(where)}".rstrip() if not _ARTICLE.match(where) else f"with {where} in the background"
     parts = keywords(text)

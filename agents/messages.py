@@ -5,7 +5,7 @@ Everything above sees only this; who answers (a server over HTTP, or the offline
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -66,8 +66,9 @@ class ChatModel(Protocol):
 class Consultant(ChatModel, Protocol):
     """A chat model that can hold a conversation with tools; the offline stand-in is none."""
 
-    def consult(self, messages: Sequence[Any], tools: Sequence[Any]) -> Any:
-        """langchain messages and tools in, its AIMessage out: unexecuted and untrusted. Raises NoAnswer, BudgetSpent, BadInput."""
+    def consult(self, messages: Sequence[Any], tools: Sequence[Any], on_text: Callable[[str], None] | None = None) -> Any:
+        """langchain messages and tools in, its AIMessage out: unexecuted and untrusted. `on_text` hears the text so far while it comes.
+        Raises NoAnswer, BudgetSpent, BadInput."""
         ...
 
 

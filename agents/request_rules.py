@@ -54,7 +54,7 @@ def status(match: re.Match[str], situation: Situation) -> Action | None:
     r"(?:undo|revert|roll(?: it)? back|step back|go back|back|return|restore|take (?:that|it) back|scrap that"
     r"|forget (?:that|the last (?:one|change))|i (?:liked?|prefer(?:red)?) (?:it )?(?:better )?(?:how it was"
     r"|what we had|before)(?: it)?|(?:the )?previous(?: one| version)?|un-?do)"
-    r"(?:\s+(?P<rest>.*))?"
+    r"(?:[\s,]+(?P<rest>.*))?"
 )
 def undo(match: re.Match[str], situation: Situation) -> Action | None:
     rest = (match["rest"] or "").lower()
@@ -79,13 +79,16 @@ _IT = r"(?:it|this|that|this one|that one|here|with (?:it|this|that))"
 
 @rule(
     rf"(?:i(?:'ll| will)?\s+)?accept(?:ed)?(?:\s+{WHICH})?|(?:i'?m |we'?re |we are |i am |all )?(?:done(?: here| now)?|finished"
-    rf"|happy|satisfied|content)(?:\s+{_IT})*|(?:that'?s|this is|it'?s|that is|looks?|(?:this|that|it) looks)\s+"
+    rf"|happy|satisfied|content)(?:\s+{_IT})*|"
+    rf"(?:i'?m |i am |we'?re )(?:happy|satisfied|content|done) with {OTHER}|"
+    r"(?:that'?s|this is|it'?s|that is|looks?|(?:this|that|it) looks)\s+"
     r"(?:it|perfect|good enough|the one|what i (?:want|wanted|had in mind|meant)|exactly (?:it|right|what i (?:want|wanted|had in mind"
     r"|meant|asked for)))|(?:it'?s |absolutely |just )?perfect|ship it|lgtm|(?:that|this) (?:will do|works)(?: for me)?|good enough"
     rf"|(?:finish|finali[sz]e|wrap (?:it )?up|call it (?:done|a day)|save|end)(?:\s+(?:up|{_IT}))*|(?:i )?love it|keep (?:this|that) one"
 )
 def accept(match: re.Match[str], situation: Situation) -> Action | None:
-    return Action(kind="accept", image=number(match, situation))
+    chosen = number(match, situation)
+    return Action(kind="accept", image=number(match, situation, "b") if chosen is None else chosen)
 
 
 @rule(rf"{WHICH}\s+(?:is|looks)\s+(?:perfect|it|the one|exactly (?:right|what i wanted|it)|final|good enough)(?:[,.!]\s*.*)?")
@@ -162,11 +165,13 @@ def cap(match: re.Match[str], situation: Situation) -> Action | None:
     r"| library)?(?: for)?(?: some)? ?(?:prompts?|examples?|inspiration)?(?: (?:about|for|of|like|with|on"
     r"|by))? (?P<q>.+)|"
     r"(?:what|how) (?:do|did|would) (?:others|other people|professionals|people|experts) (?:write|prompt|use"
-    r"|do)(?: (?:about|for))? (?P<r>.+)|(?:prompts|examples|inspiration) (?:about|for|of|with) (?P<s>.+)"
+    r"|do)(?: (?:about|for))? (?P<r>.+)|(?:(?:which|what|any) )?(?:prompts|examples|inspiration)"
+    r"(?: (?:do you (?:know|have)|are there|have you(?: got)?))?"
+    r" (?:about|for|of|with) (?P<s>.+)"
 )
 def find(match: re.Match[str], situation: Situation) -> Action | None:
     said = match.group().lower()
-    if not re.match(r"(?:search|find|look|browse|query|what|how|prompts|examples|inspiration)", said) and not re.search(
+    if not re.match(r"(?:search|find|look|browse|query|what|which|how|prompts|examples|inspiration)", said) and not re.search(
         r"\b(?:prompts?|examples?|database|library|inspiration)\b", said
     ):
         return None
@@ -201,6 +206,13 @@ _SPENDING = (
     rf"|method)(?:\s+(?:solver|method|search|on it|on this|it|optimi[sz]er))*){_SPENDING}"
 )
 def solve(match: re.Match[str], situation: Situation) -> Action | None:
+    return Action(kind="solve", method=method(match["m"]) or "auto", images=int(match["n"]) if match["n"] else None)
+
+
+@rule(
+    rf"let\s+(?:the\s+)?(?P<m>[\w -]*?(?:{'|'.join(METHODS)}|solver|optimi[sz]er|search|method))\s+(?:try|run|work|go|have a go){_SPENDING}"
+)
+def let_run(match: re.Match[str], situation: Situation) -> Action | None:
     return Action(kind="solve", method=method(match["m"]) or "auto", images=int(match["n"]) if match["n"] else None)
 
 

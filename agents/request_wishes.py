@@ -69,6 +69,18 @@ def trait(match: re.Match[str], situation: Situation) -> Action | None:
     return Action(kind="trait", words=words(next(part for part in (match["w"], match["v"], match["u"], match["t"]) if part)))
 
 
+@rule(
+    r"the\s+(?P<x>[\w -]+?)\s+(?:must|should|has to|have to|needs to)\s+(?:always\s+)?"
+    r"(?:stay|remain|be kept)\s+(?P<y>(?!in\b|there\b)[\w-]+)"
+)
+def stays_as_it_is(match: re.Match[str], situation: Situation) -> Action | None:
+    """A pin where the request says so already, else a change to what it is to stay."""
+    kept = f"{match['y']} {match['x']}"
+    if re.search(rf"\b{re.escape(kept)}\b", situation.request, re.IGNORECASE):
+        return Action(kind="pin", words=[kept])
+    return change_of(f"make the {match['x']} {match['y']}") if situation.request else None
+
+
 _QUOTED_WORDS = r"(?:the )?(?:words?|phrases?|terms?)\s+"
 
 
@@ -138,6 +150,15 @@ def style_word(match: re.Match[str], situation: Situation) -> Action | None:
     if not situation.request or len(said.split()) > 4 or kind_of(said.lower()) not in ("medium", "style", "artist"):
         return None
     return Action(kind="style", text=said)
+
+
+@rule(
+    r"(?:draw|paint|render|make|do|show|sketch)\s+(?:it|this|that)\s+(?:like|the way|as if by)\s+"
+    r"(?P<s>(?!the\b|it\b|this\b|that\b|an?\b|#?\d)[\w .-]{3,40}?)"
+    r"(?:\s+(?:would|did|does|do)(?: it)?)?"
+)
+def manner_of(match: re.Match[str], situation: Situation) -> Action | None:
+    return Action(kind="style", text=f"in the style of {match['s']}") if situation.request else None
 
 
 @rule(

@@ -18,7 +18,8 @@ STARTS = (
     r"(?:(?:please|just|also)\s+)?(?:keep|pin|ban|never|do not|don'?t|avoid|change|replace|swap|turn (?:the|it|this)"
     r"|make (?:it|the|this)|add|remove|"
     r"undo|go back|switch|use|run|spend|pick|choose|select|accept|show|find|search|compare|vote|lock|unpin|allow|forget|without|no more|"
-    r"get rid|take out|drop|optimi[sz]e|draw|put|give it|set|limit|stop using|i want|i'd like|more like|done)\b"
+    r"get rid|take out|drop|optimi[sz]e|draw|put|give it|set|limit|stop using|i want|i'd like|more like|done"
+    r"|in (?:an? )?[\w-]+ (?:style|look))\b"
 )
 
 ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]

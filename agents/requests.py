@@ -19,7 +19,7 @@ _PLEASE = re.compile(
     r"|cool|good|excellent|wonderful|awesome|amazing|lovely|thanks|thank you)"
     r"(?:\s*[,.!:]+\s*|\s+(?=\w))|(?:no|perfect|nope)\s*[,.!:]+\s*|(?:could|can|would|will|shall|may) (?:you|we|i)\s+(?:please\s+)?"
     r"|(?:how|what) about\s+|(?:why )?don'?t (?:you|we)\s+|(?:let'?s|lets)\s+|i(?:'d| would) like (?:you )?to\s+|"
-    r"i want (?:you )?to\s+|i think (?:that )?(?:you should\s+)?|just\s+|maybe\s+|please\s+|go ahead and\s+)",
+    r"i want (?:you )?to\s+|i(?:'d| would) rather\s+|i think (?:that )?(?:you should\s+)?|just\s+|maybe\s+|please\s+|go ahead and\s+)",
     re.IGNORECASE,
 )
 _THANKS = re.compile(r"[\s,]*\b(?:please|pls|thanks|thank you|if you can|for me|would you)\s*[.!?]*$", re.IGNORECASE)

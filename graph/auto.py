@@ -35,7 +35,7 @@ from tools.budget import BudgetSpent
 from tools.evaluator import Evaluator
 
 STRATEGIES = ("rewrite", *TOOLS)
-EXTRA = 2  # slices beyond one for each strategy, where there are several
+EXTRA = 1  # slices beyond one for each strategy, where there are several: below ten pictures a solver hardly begins
 MOST_SLICES = 16
 STARTS = 3  # the best candidates that a solver is handed
 Next = Literal["rewrite", "adapter", "df-prompt", "dpo-diff", "gather"]
@@ -102,11 +102,11 @@ def strategy(name: str) -> Node:
     def run(state: RefineState, runtime: Runtime[Context]) -> Update:
         context, share = runtime.context, state["slice"]["share"]
         settings, outer = context.settings, context.evaluator
-        start = ranked(state, 1 if outer.objective.higher_is_better else -1)[:STARTS]
-        # The solver's node keeps this back by itself: what a run of that method alone would need at its end.
-        kept = 0 if name == "rewrite" else reserve(settings)
+        start = starts(state, 1 if outer.objective.higher_is_better else -1)
+        # The solver's node keeps this back by itself: what a run of that method alone would need at its end, its strip too.
+        kept = 0 if name == "rewrite" else reserve(settings) + (PLACES if name == "df-prompt" else 0)
         purse = Allowance(images=share + kept, purse=outer.budget)
-        evaluator = Evaluator(outer.model, outer.scorers, context.db, context.images, purse, outer.settings, outer.run)
+        evaluator = outer.within(purse)
         if name == "rewrite":
             pulls = sum(row["strategy"] == name for row in state.get("slices", []))
             room = max(1, share // settings.search_seeds - (0 if pulls else 1))
@@ -166,6 +166,12 @@ def weigh(state: RefineState, runtime: Runtime[Context]) -> Update:
     }
     note = f"{slice_['strategy']}: {len(fresh)} candidates for {cost:.1f} images, gain {gain:.4g}"
     return {"slices": [row], "search": scores, "unfaithful": sorted(less), "warnings": warnings, "note": note}
+
+
+def starts(state: RefineState, sign: int) -> list[CandidateRow]:
+    """What a solver is handed: the best found so far that may win. What shows less of the prompt is no place to climb from."""
+    less = set(state.get("unfaithful", []))
+    return [row for row in ranked(state, sign) if row["id"] not in less][:STARTS]
 
 
 def ranked(state: RefineState, sign: int) -> list[CandidateRow]:

@@ -8,7 +8,7 @@ chat model where one is configured; either way it becomes actions, and only the 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from langgraph.graph import START, StateGraph
 from langgraph.runtime import Runtime
@@ -22,6 +22,7 @@ from graph.chat_desk import desk_of, open_topic, pause, recall, saved
 from graph.chat_state import ChatState, Reply, Topic
 from graph.chat_tools import tool_node
 from graph.chat_topic import Step, apply
+from graph.chat_words import tell_lines
 from graph.nodes import Update, emitter, node, stop_if_asked, tell
 from graph.studio import Desk
 from promptdb.errors import BadInput
@@ -32,9 +33,10 @@ WORK = ("draw", "solve", "settle", "compare", "vote", "find", "status")
 Work = Literal["draw", "solve", "settle", "compare", "vote", "find", "status", "record"]
 
 
-def build_chat() -> StateGraph[ChatState, Desk, ChatState, ChatState]:
-    """The graph, not yet compiled: who runs it chooses where its state is kept."""
-    graph = StateGraph(ChatState, context_schema=Desk)
+def build_chat(context: type[Desk] | None = Desk) -> StateGraph[ChatState, Desk, ChatState, ChatState]:
+    """The graph, not yet compiled: who runs it chooses where its state is kept. `context`: None under a server, whose clients hand in JSON
+    and no desk."""
+    graph = StateGraph(ChatState, context_schema=cast(type[Desk], context))
     steps: dict[str, Any] = {"open": open_thread, "listen": listen, "understand": understand}
     steps |= {"consult": consult, "tools": tool_node(), "noted": after_tools}
     steps |= {"act": act, "draw": draw, "solve": solve, "settle": settle, "compare": compare, "vote": vote, "find": find}
@@ -61,7 +63,17 @@ def listen(state: ChatState, runtime: Runtime[Desk]) -> Update:
     actions = [reply.action.model_dump()] if reply.action else []
     said = reply.text or (reply.action.kind if reply.action else "")
     place = state["topic"]["place"]
-    return {"said": said, "actions": actions, "parent": place, "lines": [], "work": {}, "candidates": [], "dropped": [], **FORGET}
+    return {
+        "said": said,
+        "actions": actions,
+        "parent": place,
+        "lines": [],
+        "told": "",
+        "work": {},
+        "candidates": [],
+        "dropped": [],
+        **FORGET,
+    }
 
 
 @node("understand")
@@ -93,7 +105,8 @@ def _act(state: ChatState, runtime: Runtime[Desk]) -> Update:
             step = apply(step, Action.model_validate(row), lambda action: recall(desk, state["parent"], action))
         except BadInput as error:
             step = step.then(_sentence(error))
-    return {"topic": step.topic, "lines": list(step.lines), "work": step.work, "note": step.work.get("kind", "")}
+    told = tell_lines(runtime, state.get("told", ""), step.lines)
+    return {"topic": step.topic, "lines": list(step.lines), "told": told, "work": step.work, "note": step.work.get("kind", "")}
 
 
 def act(state: ChatState, runtime: Runtime[Desk]) -> Command[Work]:
@@ -224,6 +237,7 @@ def record(state: ChatState, runtime: Runtime[Desk]) -> Update:
     desk, turn = desk_of(runtime), state["turn"]
     topic: Topic = {**state["topic"], "place": turn}
     reply = "\n".join(state["lines"]) or "All right."
+    tell_lines(runtime, state.get("told", ""), reply.splitlines())
     cost = difference(_spent(desk, topic), state["before"])
     pictures = [TurnPicture(row["number"], row["drawing"], row["scores"]) for row in topic["shown"]]
     parent = _parent(state, desk)

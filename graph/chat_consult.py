@@ -13,7 +13,6 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES, RemoveMessage
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Overwrite
 
-from agents import guard
 from agents.actions import Action
 from agents.messages import NoAnswer
 from agents.requests import parse
@@ -21,6 +20,7 @@ from graph.chat_desk import desk_of, saved
 from graph.chat_state import ChatState, Topic
 from graph.chat_tools import CALLS, ROUNDS, SYSTEM, TOOLS
 from graph.chat_topic import situation_of
+from graph.chat_words import LONGEST, Told, spoken, tell_lines
 from graph.nodes import Update, tell
 from graph.studio import Desk
 from promptdb.turns import Turns
@@ -30,7 +30,6 @@ PLAIN = ("pick", "accept", "undo", "vote", "help", "status", "cap")
 """What the rules are sure of when it is said by itself, and what no model may say for the person: the cap."""
 
 REMEMBERED = 6  # earlier turns that the model is told of
-LONGEST = 600  # characters of an answer in words
 
 UNDERSTOOD: Update = {"wishes": Overwrite([]), "looked": Overwrite([]), "tainted": Overwrite(False), "rounds": 0}
 """Of the exchange with the model nothing outlives its turn."""
@@ -50,23 +49,25 @@ def has_model(desk: Desk, topic: Topic) -> bool:
 def consult(state: ChatState, runtime: Runtime[Desk]) -> Command[Literal["tools", "act"]]:
     """One exchange with the model: its tool calls are run next, or its words are the answer."""
     desk, topic = desk_of(runtime), state["topic"]
-    spoken = state.get("messages", [])
-    asked = spoken or [SystemMessage(SYSTEM), HumanMessage(_situation(state, desk))]
+    exchanged = state.get("messages", [])
+    asked = exchanged or [SystemMessage(SYSTEM), HumanMessage(_situation(state, desk))]
     fixed = [action.model_dump() for action in by_rules(state, desk) if action.kind == "cap"]  # the person's own, whatever the model says
-    rounds = state.get("rounds", 0)
+    rounds, told = state.get("rounds", 0), Told(runtime, tell_lines(runtime, state.get("told", ""), state.get("looked", [])))
     try:
         chat: Any = saved(desk, topic).chat
-        answer = chat.consult(asked, TOOLS)
+        answer = chat.consult(asked, TOOLS, lambda text: told.hear(state.get("looked", []), text))
     except (NoAnswer, BudgetSpent) as error:
         tell(runtime, {"kind": "warning", "text": f"{error}; understood by rules instead"})
-        return Command(goto="act", update={"actions": [action.model_dump() for action in by_rules(state, desk)]})
-    calls = list(answer.tool_calls)[:CALLS]
+        actions = [action.model_dump() for action in by_rules(state, desk)]
+        return Command(goto="act", update={"actions": actions, "lines": state.get("looked", []), "told": told.text})
+    calls, text = list(answer.tool_calls)[:CALLS], spoken(str(answer.text))
     if calls and rounds < ROUNDS:
         said = AIMessage(str(answer.text)[:LONGEST], tool_calls=calls)
-        return Command(goto="tools", update={"messages": [*([] if spoken else asked), said], "rounds": rounds + 1})
-    text = guard.clean(str(answer.text))[:LONGEST]
+        messages = [*([] if exchanged else asked), said]
+        update = {"messages": messages, "rounds": rounds + 1, "told": told.text, "looked": [text] if text else []}
+        return Command(goto="tools", update=update)
     actions = fixed or [Action(kind="unclear", text=text or "Please say it in other words.").model_dump()]
-    return Command(goto="act", update={"actions": actions, "lines": state.get("looked", [])})
+    return Command(goto="act", update={"actions": actions, "lines": state.get("looked", []), "told": told.text})
 
 
 def after_tools(state: ChatState, runtime: Runtime[Desk]) -> Command[Literal["consult", "act"]]:

@@ -80,9 +80,9 @@ class Topic(TypedDict):
 
 class ChatState(TypedDict, total=False):
     """`turn`: place of the turn in work. `said`, `actions`: what the person said and what it was taken for. `work`: what the actions
-    call for. `lines`: the reply so far. `before`: what the thread had spent when the turn began. `messages`, `rounds`:
-    this turn's exchange with the chat model; `wishes`: what it called for; `looked`: what it found in the database; `tainted`: whether it
-    read that."""
+    call for. `lines`: the reply so far, `told` what of it was told already. `before`: what the thread had spent when the turn began.
+    `messages`, `rounds`: this turn's exchange with the chat model; `wishes`: what it called for; `looked`: what it said before and found
+    in the database; `tainted`: whether it read that."""
 
     thread: str
     turn: int
@@ -94,6 +94,7 @@ class ChatState(TypedDict, total=False):
     candidates: list[CandidateRow]
     dropped: list[DroppedRow]
     lines: list[str]
+    told: str
     path: list[Any]
     before: dict[str, float]
     messages: Annotated[list[Any], add_messages]
@@ -114,7 +115,9 @@ class ChatEvent(TypedDict, total=False):
     """What a turn tells while it works. Those of graph.state.Event (node, draw, drawn, scored, candidate, dropped, skipped, warning), and:
 
     heard: thread, turn (at once, before anything is done). understood: actions. shown: images. pair: images (left, right), blind.
-    found: prompts. strengths: rows. accepted: result. reply: text (whole). asked: payload (what the thread now waits for; always the last).
+    found: prompts. strengths: rows. accepted: result. words: text (the next piece of the reply, as it is composed or as the chat model
+    says it). reply: text (whole; where it does not begin with the words so far, as after a broken stream, it replaces them). asked: payload
+    (what the thread now waits for; always the last).
     """
 
     kind: Literal[
@@ -133,6 +136,7 @@ class ChatEvent(TypedDict, total=False):
         "found",
         "strengths",
         "accepted",
+        "words",
         "reply",
         "asked",
     ]

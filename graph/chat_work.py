@@ -29,7 +29,6 @@ from promptdb.errors import BadInput
 from promptdb.records import Conditioning, Vote, content_id, text_id
 from tools.bradley_terry import Strength, strengths
 from tools.budget import BudgetSpent
-from tools.evaluator import Evaluator
 
 HITS = 5
 Tell = Callable[[Any], None]
@@ -49,7 +48,7 @@ def solve(context: Context, topic: Topic, method: str, images: int | None, run: 
     check_method(method, context.solvers, context.evaluator)
     outer = context.evaluator
     purse = Allowance(images=budget, purse=outer.budget)
-    inner = Evaluator(outer.model, outer.scorers, context.db, context.images, purse, outer.settings, outer.run)
+    inner = outer.within(purse)
     settings = replace(context.settings, budget=budget)
     start: RefineState = {"run": run, "prompt": asked_for(topic), "method": method}
     if topic["base"] is not None:

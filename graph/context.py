@@ -22,7 +22,6 @@ from graph.tool_nodes import check_method, solvers
 from promptdb.errors import BadInput
 from promptdb.images import ImageStore
 from promptdb.records import Conditioning, Drawing, SamplerSettings, canonical_text
-from promptdb.store import PromptDB
 from tools.diffusion.base import Drawn, ImageModel, PromptTooLong
 from tools.diffusion.card import Card
 from tools.diffusion.checkpoint import Checkpoint
@@ -30,7 +29,6 @@ from tools.diffusion.denoising import Hooks
 from tools.diffusion.remote import PREFIX, RemoteImages, RemoteSettings
 from tools.diffusion.sampler import Sampler
 from tools.evaluator import Evaluator
-from tools.in_flight import InFlight
 from tools.scoring.adversarial import Adversarial
 from tools.scoring.base import Scorer
 from tools.scoring.registry import unavailable
@@ -156,12 +154,12 @@ def open_context(
     method: str = "rewrite",
     budget_images: int | None = None,
 ) -> Iterator[Context]:
-    """The live objects of a run. What an earlier process of the same run spent counts; what a kill lost is given back."""
+    """The live objects of a run. What an earlier process of the same run spent counts; what a kill lost is drawn again for nothing."""
     chat_settings = ChatSettings.from_env(os.environ)
     db = open_database(settings)
     try:
         images = ImageStore(settings.database.parent / "images")
-        budget = open_budget(settings, run, images, db, models.sampling.unet_rows, budget_images)
+        budget = open_budget(settings, run, budget_images)
         evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, run)
         chat = open_chat(chat_settings, budget, db)
         chat.usage.add(budget.usage)
@@ -173,14 +171,9 @@ def open_context(
         db.close()
 
 
-def open_budget(settings: Settings, run: str, images: ImageStore, db: PromptDB, rows_per_image: int, cap: int | None) -> JournaledBudget:
-    """The run's purse. Paid for and lost in a kill: noted as in flight, and not stored."""
+def open_budget(settings: Settings, run: str, cap: int | None) -> JournaledBudget:
+    """The run's purse. What a kill lost stays paid for: the Evaluator knows it by its note and draws it again for nothing."""
     if not run:
         return JournaledBudget(images=cap)
     journal = settings.folder / run / JOURNAL
-    before = read_journal(journal)
-    noted = InFlight(images.folder, run).lost
-    lost = len(noted) - len(db.stored_drawings(noted))
-    before["spent"]["images"] = max(0, before["spent"]["images"] - lost)
-    before["spent"]["unet_rows"] = max(0, before["spent"]["unet_rows"] - lost * rows_per_image)
-    return JournaledBudget(images=cap, journal=journal, **before)
+    return JournaledBudget(images=cap, journal=journal, **read_journal(journal))

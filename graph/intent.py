@@ -14,18 +14,25 @@ from tools.evaluation import RANKING_DECIMALS, Evaluation
 from tools.scoring.adversarial import Adversarial
 from tools.scoring.base import Scorer
 
-USUAL = "clip"
-"""The witness of a checkpoint whose card names none, where it is among the run's scorers."""
+USUAL = ("clip", "alignment")
+"""Names and kinds of scorers that compare a picture with any text, for a checkpoint whose card names none."""
+
+
+def aligners(context: Context) -> list[Scorer]:
+    """The run's scorers that say whether a picture shows a text: the one that the card calls its `intent`, else every CLIP similarity. One
+    that is kept out of searches is none."""
+    scorers, card = [item for item in context.evaluator.scorers if not item.held_out], context.card
+    if card.intent:
+        return [item for item in scorers if item.name == card.intent]
+    return [item for item in scorers if item.name in USUAL or card.scorers.get(item.name, {}).get("kind") in USUAL]
 
 
 def witness(context: Context) -> Scorer | None:
-    """The card's `intent` scorer, else the CLIP similarity among the run's scorers; None where there is none beside
-    the objective, and for an attack, which is after pictures that show less."""
-    if isinstance(context.evaluator.objective, Adversarial):
+    """The first of these that is not the objective; None where there is none, and for an attack, which is after pictures that show less."""
+    objective = context.evaluator.objective
+    if isinstance(objective, Adversarial):
         return None
-    name = context.card.intent or USUAL
-    beside = (item for item in context.evaluator.scorers[1:] if not item.held_out)
-    return next((item for item in beside if item.name == name), None)
+    return next((item for item in aligners(context) if item.name != objective.name), None)
 
 
 def shows_less(found: Evaluation, name: str) -> list[str]:

@@ -1,6 +1,6 @@
 """What a run has spent so far, in a small file beside its report, so that a killed run goes on with the same purse.
 
-A budget is paid before the work is done, so a kill leaves work that was paid for and lost; that part is given back on resuming. What
+A budget is paid before the work is done, so a kill leaves work that was paid for and lost; it is done again for nothing. What
 the chat model used is noted with it; of a killed process the last answer's tokens may be missing.
 """
 

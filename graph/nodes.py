@@ -75,6 +75,5 @@ def conditioning_of(row: CandidateRow) -> Conditioning:
 
 
 def missing_images(evaluator: Evaluator, conditionings: Sequence[Conditioning], seeds: Sequence[int]) -> int:
-    """How many pictures are not stored yet, and so have to be paid for."""
-    ids = {evaluator.drawing(conditioning, seed).id for conditioning in conditionings for seed in seeds}
-    return len(ids) - len(evaluator.db.stored_drawings(ids))
+    """How many pictures have to be paid for."""
+    return len(evaluator.unpaid(evaluator.drawing(conditioning, seed) for conditioning in conditionings for seed in seeds))

@@ -39,7 +39,7 @@ class LearnAsk(TypedDict, total=False):
 
 def chat() -> Any:
     """The conversation; a client resumes its interrupts with {"text": ...} or {"action": {...}}."""
-    return build_chat().compile()
+    return build_chat(context=None).compile()
 
 
 def optimize() -> Any:

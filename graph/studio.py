@@ -29,9 +29,6 @@ from tools.evaluator import Evaluator
 from tools.scoring.base import Scorer
 from tools.solver import Solver
 
-ROWS = 40
-"""UNet rows that a picture lost in a kill is given back at: the purse is opened before its checkpoint is."""
-
 Stop = Callable[[], None]
 
 
@@ -114,7 +111,7 @@ class Desk:
         """What the thread may still spend; the same object all through the turn, whichever checkpoint draws."""
         studio = self.studio
         if self._purse is None:
-            self._purse = open_budget(studio.settings, self.thread, studio.images, studio.db, ROWS, max(1, cap))
+            self._purse = open_budget(studio.settings, self.thread, max(1, cap))
         self._purse.images = max(1, cap)
         return self._purse
 

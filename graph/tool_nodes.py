@@ -84,7 +84,8 @@ def tool_node(method: str) -> Node:
         with kept_back(context.evaluator.budget, reserve(settings)):
             try:
                 task = Task(state["prompt"], _start(state, context, emitter(runtime)), tuple(settings.search), settings.contract.kept)
-                rng = np.random.default_rng([settings.seed, crc32(method.encode())])
+                pulls = sum(row["strategy"] == method for row in state.get("slices", []))  # under `auto` a solver may be asked again
+                rng = np.random.default_rng([settings.seed, crc32(method.encode()), *([pulls] if pulls else [])])
                 proposals = list(solver.solve(task, context.evaluator, rng, emitter(runtime)))
             except BudgetSpent as error:
                 warnings.append(f"{method} ended early: {error}")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agents.contract import Contract
+from graph.intent import aligners
 from graph.state import Context, DroppedRow
 from promptdb.records import Conditioning
 
@@ -21,11 +22,7 @@ to 1.13, so this overlooks some small things and accuses few (docs/chat.md)."""
 
 def alignment_scorer(context: Context) -> str:
     """The name of a scorer that compares pictures with any text: one of kind `clip`; empty where there is none."""
-    kinds = {name: entry.get("kind", "") for name, entry in context.card.scorers.items()}
-    for scorer in context.evaluator.scorers:
-        if not scorer.held_out and (kinds.get(scorer.name) == "clip" or scorer.name in ("clip", "alignment")):
-            return scorer.name
-    return ""
+    return next((scorer.name for scorer in aligners(context)), "")
 
 
 def lost_traits(

@@ -4,12 +4,14 @@
         ...  # base URL server.url; afterwards server.requests
 
 One reply of the script is used up by each request; then `server.always` answers (status 500 unless set). A script item may also be
-a function of the request's JSON, for replies that depend on it. `server.hung_up` counts clients that left before the end.
+a function of the request's JSON, for replies that depend on it. A completion is streamed where the client asks for a stream, `token_delay`
+seconds between its words. `server.hung_up` counts clients that left before the end.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 import threading
@@ -18,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
-Fault = Literal["none", "reset", "cut body", "cut chunks", "drip"]
+Fault = Literal["none", "reset", "cut body", "cut chunks", "cut stream", "drip"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     fault: Fault = "none"
     delay: float = 0.0
+    token_delay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,25 @@ def answer(content: object, *, tokens: tuple[int, int] = (11, 7), finish: str = 
         return replace(completion(message, tokens=tokens, finish=finish), delay=delay)
 
     return reply
+
+
+def tokens_of(reply: Reply, request: dict[str, Any]) -> list[bytes]:
+    """A chat completion as server-sent events, as a client that asked for a stream gets it: its text word by word, then its calls."""
+    whole = json.loads(reply.body)
+    choice = whole["choices"][0]
+    message = choice["message"]
+    words = re.findall(r"\s*\S+|\s+$", message.get("content") or "")
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}, *({"content": word} for word in words)]
+    for place, call in enumerate(message.get("tool_calls") or []):
+        deltas.append({"tool_calls": [{"index": place, **call}]})
+    if message.get("refusal"):
+        deltas.append({"refusal": message["refusal"]})
+    head = {"id": "c1", "object": "chat.completion.chunk", "created": 0, "model": "stub"}
+    chunks = [{**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    chunks.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]})
+    if request.get("stream_options", {}).get("include_usage"):
+        chunks.append({**head, "choices": [], "usage": whole["usage"]})
+    return [f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks] + [b"data: [DONE]\n\n"]
 
 
 def completion(message: dict[str, Any], *, tokens: tuple[int, int] = (11, 7), finish: str = "stop") -> Reply:
@@ -179,7 +201,10 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.delay and self.server_of_tests.pause(reply.delay):
             return
         try:
-            self._send(reply)
+            if request.body.get("stream") and reply.status == 200 and reply.fault in ("none", "cut stream"):
+                self._stream(reply, request.body)
+            else:
+                self._send(reply)
         except OSError:
             self.server_of_tests.hung_up += 1
             self.close_connection = True
@@ -208,6 +233,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(reply.body)
         self.close_connection = bool(missing)
+
+    def _stream(self, reply: Reply, request: dict[str, Any]) -> None:
+        """Server-sent events; a cut stream ends after half of them."""
+        events = tokens_of(reply, request)
+        self.send_response(reply.status)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        cut = reply.fault == "cut stream"
+        for event in events[: len(events) // 2] if cut else events:
+            self._chunk(event)
+            if reply.token_delay and self.server_of_tests.pause(reply.token_delay):
+                break
+        if cut:
+            self.close_connection = True
+        else:
+            self._chunk(b"")
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")

@@ -8,7 +8,8 @@ methods or of how a picture is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,6 @@ class Evaluator:
     With `emit`, a request reports {"kind": "drawn", "drawing", "conditioning", "seed", "image"} for each new picture and
     {"kind": "scored", "drawing", "reference", "scorer", "value"} for each new score.
     """
-
-    pays_again = False
-    """Whether what is stored is paid for too, as where searches are compared."""
 
     def __init__(
         self,
@@ -113,14 +111,40 @@ class Evaluator:
         """
         table = self._table(conditionings, seeds)
         wanted = {drawing.id: drawing for drawing in table.flat}
-        pictures = self._pictures(wanted)
-        self._dropped.update(key for key, picture in pictures.items() if picture is None)
-        affordable, refusal = self._pay([drawing for key, drawing in wanted.items() if key not in pictures])
-        if affordable:
-            self._draw(affordable, emit)
+        stored = self._pictures(wanted)
+        self._dropped.update(key for key, picture in stored.items() if picture is None)
+        paid, refusal = self._pay(self._owed(wanted, stored))
+        if missing := [*self._lost(wanted, stored), *self._bought(paid, stored)]:
+            self._draw(missing, paid, emit)
         if refusal:
             raise refusal
         return _ids(table)
+
+    def unpaid(self, drawings: Iterable[Drawing]) -> list[Drawing]:
+        """Those of the drawings, each once, that a request for them would have to pay for."""
+        wanted = {drawing.id: drawing for drawing in drawings}
+        return self._owed(wanted, self._pictures(wanted))
+
+    def within(self, budget: Budget) -> Evaluator:
+        """The same Evaluator, paying from another purse, such as a part of its own."""
+        inner = copy(self)
+        inner.budget = budget
+        return inner
+
+    def through(self, model: ImageModel) -> Evaluator:
+        """The same Evaluator, drawing with what sees each picture on its way, such as a sampler that keeps latents."""
+        inner = copy(self)
+        inner.model = model
+        return inner
+
+    def counts_as_drawn(self, drawings: Iterable[Drawing]) -> bool:
+        """Whether these were paid for as if `through`'s model had drawn them, though they were stored. Never here: storage is free."""
+        return False
+
+    def charge(self, rows: float, stored: bool = False) -> None:
+        """Pay for UNet rows that are no picture, as of a gradient; nothing for one taken before (`stored`). Raises BudgetSpent."""
+        if not stored:
+            self.budget.spend(unet_rows=rows)
 
     def evaluate(
         self,
@@ -206,6 +230,22 @@ class Evaluator:
         stored = {key: item.image for key, item in self.db.stored_drawings(list(ids)).items()}
         return {key: image for key, image in stored.items() if image is None or self.images.path(image).exists()}
 
+    def _owed(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
+        """What of a request has to be paid for: what is not stored, and was not paid for by a process of this run that died drawing it."""
+        return [drawing for key, drawing in wanted.items() if key not in stored and key not in self._in_flight.lost]
+
+    def _lost(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
+        """What of a request was paid for and lost."""
+        return [drawing for key, drawing in wanted.items() if key not in stored and key in self._in_flight.lost]
+
+    def _bought(self, paid: list[Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
+        """What of the drawings just paid for has to be drawn."""
+        return paid
+
+    def _refused(self, drawings: list[Drawing]) -> None:
+        """Give back what was paid for pictures that were refused before they were begun."""
+        self.budget.give_back(images=len(drawings), unet_rows=self.model.unet_rows(drawings))
+
     def _pay(self, missing: list[Drawing]) -> tuple[list[Drawing], BudgetSpent | None]:
         """The longest head of `missing` that the budget holds, paid for; and the refusal of the rest."""
         head, refusal = missing, None
@@ -230,7 +270,7 @@ class Evaluator:
                 bound = middle
         return fits
 
-    def _draw(self, missing: list[Drawing], emit: Emit | None) -> None:
+    def _draw(self, missing: list[Drawing], paid: list[Drawing], emit: Emit | None) -> None:
         ids = [drawing.id for drawing in missing]
         without_file = self.db.stored_drawings(ids).keys()
         buckets: dict[str, int] = {}
@@ -256,7 +296,7 @@ class Evaluator:
                 keep(drawn)
         except ValueError:
             if not buckets:  # refused as a whole (a prompt too long, settings that cannot be served): nothing was used
-                self.budget.give_back(images=len(missing), unet_rows=self.model.unet_rows(missing))
+                self._refused(paid)
                 self._in_flight.end(ids)
             raise
         again = self._in_flight.end(ids)

@@ -1,4 +1,4 @@
-"""A note of what a run is drawing just now, kept beside the images, so that a resumed run can count what a kill made it repeat.
+"""A note of what a run is drawing just now, kept beside the images: a resumed run has paid for that already, and counts it as repeated.
 
 Knows ids only. The note is written before a batch and removed after it; one left behind by a killed process names the drawings
 that may have been lost.

@@ -13,14 +13,14 @@ from typing import ClassVar
 import numpy as np
 
 from graph.auto import STRATEGIES, graph_of
+from graph.evaluate.afresh import AfreshEvaluator
 from graph.evaluate.base import Emit, Row, Target
 from graph.evaluate.heldout import heldout_prompts, report_seeds
 from graph.state import Context, RefineState
 from graph.tool_nodes import missing
 from promptdb.records import Conditioning, content_id
-from tools.budget import UNITS, Budget
+from tools.budget import Budget
 from tools.evaluation import Evaluation
-from tools.evaluator import Evaluator
 from tools.stats import Interval, paired_bootstrap
 
 SEEDS = 4
@@ -79,15 +79,14 @@ SUITE = AutoSuite()
 
 
 def refined(context: Context, prompt: str, method: str) -> tuple[RefineState, float]:
-    """One whole run with its own budget, which is then counted against the suite's; and what it cost in image equivalents."""
+    """One whole run that pays for all it looks at, stored or not, from a purse of its own; and what it cost in image equivalents."""
     settings, outer = context.settings, context.evaluator
     each = outer.model.unet_rows([outer.drawing(Conditioning(prompt), 0)])
     budget = Budget(images=settings.budget, unet_rows=settings.budget * each)
-    inner = Evaluator(outer.model, outer.scorers, context.db, context.images, budget, outer.settings, outer.run)
+    inner = AfreshEvaluator(outer, outer.scorers, budget)
     run = content_id(["evaluate", method, prompt, settings.seed])
     start: RefineState = {"run": run, "prompt": prompt, "method": method}
     state = graph_of(method).compile().invoke(start, {"recursion_limit": 200}, context=replace(context, evaluator=inner))
-    outer.budget.spend(**{unit: budget.spent[unit] for unit in UNITS})
     return state, budget.spent["unet_rows"] / each  # type: ignore[return-value]
 
 

@@ -46,9 +46,18 @@ async def turn(service: Service, client: str, ask: ChatAsk, checkpoint: str | No
     if len(ask.last) > PROMPT_CHARS:
         raise BadInput(f"the message has {len(ask.last)} characters; {PROMPT_CHARS} are taken at most")
     thread, place = mark_of(ask)
+    said = ""
     async for event in told(lambda tell: service.say(client, thread, ask.last, None, tell, place, checkpoint)):
         if isinstance(event, Ended):
-            yield Said(answer(event.result, places))
+            reply = str(event.result["reply"])
+            rest = reply.removeprefix(said) if reply.startswith(said) else f"\n\n{reply}"
+            yield Said(marked(rest) + "  \n" + shown(event.result, places))
+        elif event["kind"] == "words":
+            said += event["text"]
+            yield Said(marked(event["text"]))
+        elif event["kind"] == "heard" and said:  # what was said so far is of a step before this one, such as an undo
+            said = ""
+            yield Said("\n\n")
         elif line := in_words(event):
             yield Progress(line + "\n")
 
@@ -63,9 +72,14 @@ def in_words(event: Mapping[str, Any]) -> str:
     return str(event["text"]) if kind == "warning" else ""
 
 
-def answer(payload: Mapping[str, Any], places: Addresses) -> str:
-    """What a thread waits for, in Markdown. What people, models or the database wrote is text in it, never markup."""
-    lines = [literal(line) + "  " for line in str(payload["reply"]).splitlines()]
+def marked(text: str) -> str:
+    """A piece of a reply in Markdown, its lines kept. What people, models or the database wrote is text in it, never markup."""
+    return literal(text).replace("\n", "  \n")
+
+
+def shown(payload: Mapping[str, Any], places: Addresses) -> str:
+    """What a thread shows while it waits, below its reply, in Markdown."""
+    lines: list[str] = []
     if payload["pair"]:  # blind: nothing that tells the two apart is shown
         sides = [f"**{side}** ![{side}]({places.image(payload['pair'][side])})" for side in ("left", "right")]
         lines += ["", " ".join(sides)]

@@ -33,6 +33,7 @@ class ChatTerminal:
     def __init__(self, chats: Chats, thread: str, out: TextIO | None = None, read: Callable[[str], str] = input) -> None:
         self.chats, self.thread = chats, thread
         self.out, self._read = out or sys.stdout, read
+        self._progressing = False
 
     def run(self) -> None:
         """Until the person leaves. Raises KeyboardInterrupt for Ctrl-C while nothing is in work; during a turn it ends the turn."""
@@ -85,11 +86,15 @@ class ChatTerminal:
         """Tell what happens in a turn until the thread waits again; Ctrl-C ends the turn, not the conversation."""
         control, drawn, total = Control(), 0, 0
         payload: dict[str, Any] | None = None
-        fresh = False
+        fresh, told = False, ""
         with _interrupting(control):
             for event in begin(control):
                 kind = event["kind"]
-                if kind == "draw":
+                if told and not told.endswith("\n") and kind not in ("words", "reply", "asked"):
+                    told += self._words("\n")  # what is told meanwhile stands on lines of its own
+                if kind == "heard":
+                    self._progress("  ...")
+                elif kind == "draw":
                     drawn, total = 0, event["images"]
                 elif kind == "drawn":
                     drawn += 1
@@ -99,9 +104,13 @@ class ChatTerminal:
                 elif kind == "warning":
                     self._progress("")
                     self.say(f"  mind: {event['text']}")
+                elif kind == "words":
+                    self._progress("")
+                    told += self._words(event["text"].removeprefix("\n") if told.endswith("\n") else event["text"])
                 elif kind == "reply":
                     self._progress("")
-                    self.say(event["text"])
+                    self._rest(told, event["text"])
+                    told = ""
                 elif kind in ("shown", "pair"):
                     fresh = True
                 elif kind == "asked":
@@ -110,6 +119,18 @@ class ChatTerminal:
         if payload and fresh:
             self._show(payload)
         return payload
+
+    def _words(self, text: str) -> str:
+        """A piece of the reply, as it is said."""
+        print(plain(text).plain, end="", file=self.out, flush=True)
+        return text
+
+    def _rest(self, told: str, reply: str) -> None:
+        """The end of the reply's line, or all of it where what was told is not what it became."""
+        if told.rstrip("\n") == reply:
+            self._words("" if told.endswith("\n") else "\n")
+        else:
+            self.say(("\n" if told and not told.endswith("\n") else "") + reply)
 
     def _show(self, view: Mapping[str, Any]) -> None:
         """The pictures that the thread waits with: of a blind vote the two alone."""
@@ -139,8 +160,9 @@ class ChatTerminal:
 
     def _progress(self, text: str) -> None:
         """One line that is written over; nothing where the output is no terminal."""
-        if self.out.isatty():
+        if self.out.isatty() and (text or self._progressing):
             print(f"\r\x1b[2K{text}", end="", file=self.out, flush=True)
+        self._progressing = bool(text)
 
 
 def _colours(out: TextIO) -> bool:

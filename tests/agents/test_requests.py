@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents import edits
 from agents.actions import Action, Situation
 from agents.requests import parse
 
@@ -184,6 +185,31 @@ def test_at_least_85_of_100_paraphrases_are_understood(utterances: list[tuple[st
     assert len(utterances) == 40
     wrong = {said: parse(said, SHOWN) for said, wanted in utterances if not right(parse(said, SHOWN), wanted)}
     assert len(wrong) <= 6, wrong
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("pin red car and in watercolor style", [{"kind": "pin", "words": ["red car"]}, {"kind": "style", "text": "watercolor"}]),
+        ("I'd rather have it at night", [{"kind": "change", "new": "at night"}]),
+        ("go back, that was better before", [{"kind": "undo"}]),
+        ("the car has to stay red", [{"kind": "pin", "words": ["red car"]}]),
+        ("the car must stay blue", [{"kind": "change", "new": "blue", "aspect": "colour"}]),
+        ("let the optimizer try with 30 images", [{"kind": "solve", "method": "auto", "images": 30}]),
+        ("paint it like van gogh", [{"kind": "style", "text": "in the style of van gogh"}]),
+        ("I'm happy with number 3", [{"kind": "accept", "image": 3}]),
+        ("which prompts do you know about castles", [{"kind": "find", "text": "castles"}]),
+    ],
+)
+def test_what_was_once_asked_back_or_taken_for_something_else(said: str, wanted: list[dict[str, Any]]) -> None:
+    found = parse(said, SHOWN)
+    assert len(found) == len(wanted) and all(right([action], expected) for action, expected in zip(found, wanted, strict=True)), found
+
+
+@pytest.mark.parametrize("place", ["at night", "in the rain", "in the early morning"])
+def test_an_hour_takes_nothings_place(place: str) -> None:
+    assert edits.moved("a red car on a beach", place) == f"a red car on a beach {place}"
+    assert edits.moved("a red car on a beach", "in a forest") == "a red car in a forest"
 
 
 @pytest.mark.parametrize("said", ["blub", "flurb the gnarl", "what?", "42 maybe or so", "hm", "...", "that thing there you know", "🙂"])

@@ -13,7 +13,7 @@ from typing import Any
 from graph.context import open_budget
 from graph.sessions import stream_optimize
 from graph.settings import Settings
-from tests.doubles import FakeImageModel, open_store
+from tests.doubles import FakeImageModel
 from tests.graph.optimize_stage import optimize_stage, taste
 
 SECONDS = 0.02  # a bucket
@@ -23,9 +23,7 @@ BUDGET = 300
 def slow_optimize_stage(folder: Path, model: FakeImageModel) -> Any:
     """A stage whose purse is journaled as that of a real run."""
     settings = Settings(out=str(folder), budget=BUDGET, heldout_seeds=2, seed=3)
-    db, images = open_store(folder)
-    purse = open_budget(settings, "run-1", images, db, model.default_settings.unet_rows, BUDGET)
-    db.close()
+    purse = open_budget(settings, "run-1", BUDGET)
     return optimize_stage(folder, model, budget=BUDGET, purse=purse, iterations=3)
 
 

@@ -11,7 +11,7 @@ from graph.sessions import Control, Stopped, stop_check, stream_refine
 from graph.settings import Settings
 from graph.state import Context
 from serve.terminal.watching import INTERRUPTED, stop_on_signals
-from tests.doubles import FakeImageModel, open_store
+from tests.doubles import FakeImageModel
 from tests.graph.stage import likes, run_of, stage
 
 SETTINGS = {"heldout_seeds": 6, "seed": 3}
@@ -21,9 +21,7 @@ SECONDS = 0.15  # a bucket
 def slow_stage(folder: Path, model: FakeImageModel) -> Context:
     """A stage whose purse is journaled as that of a real run."""
     settings = Settings(out=str(folder), **SETTINGS)
-    db, images = open_store(folder)
-    budget = open_budget(settings, "run-1", images, db, model.default_settings.unet_rows, settings.budget)
-    db.close()
+    budget = open_budget(settings, "run-1", settings.budget)
     return stage(folder, model, budget=budget, **SETTINGS)
 
 

@@ -115,9 +115,7 @@ class _Purse:
 
     def fits(self, drawings: Sequence[Drawing]) -> bool:
         budget, model = self._evaluator.budget, self._evaluator.model
-        distinct = {drawing.id: drawing for drawing in drawings}
-        stored = self._evaluator.db.stored_drawings(list(distinct))
-        missing = [drawing for key, drawing in distinct.items() if key not in stored]
+        missing = self._evaluator.unpaid(drawings)
         if self._drawings + len(drawings) > MOST_DRAWINGS or budget.left("seconds") == 0:
             return False
         return len(missing) <= budget.left("images") - PLACES and model.unet_rows(missing) <= budget.left("unet_rows")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,9 +183,7 @@ def watched(evaluator: Evaluator, latents: KeptLatents) -> Evaluator:
     sampler = sampler_of(evaluator)
     if sampler is None:
         return evaluator
-    inner = copy(evaluator)  # whatever kind of Evaluator it is
-    inner.model = Watched(sampler, latents)
-    return inner
+    return evaluator.through(Watched(sampler, latents))
 
 
 @contextmanager

@@ -88,7 +88,7 @@ class SearchGradient:
         both = len(self.relaxed.sides) > 1
         rows = len(self.seeds) * self.cost.gradient(shortcut, both=both)
         rows += len(self.relaxed.sides) * (self.cost.text + self.cost.text_back)
-        self.evaluator.budget.spend(unet_rows=rows)
+        self.evaluator.charge(rows)
         leaves = [weight.detach().clone().requires_grad_() for weight in weights]
         contexts = self.relaxed.contexts(leaves)
         losses, back = self._context_gradient(contexts, shortcut, None)
@@ -118,9 +118,10 @@ class SearchGradient:
         texts = self._swapped(choice)
         fresh = {text for rows in texts for _, text in rows} - self._encoded
         latents = self._kept_latents(choice, shortcut, seeds)
-        rows = len(seeds) * self.cost.gradient(shortcut, reused=latents is not None, both=len(self.relaxed.sides) > 1)
+        reused = latents is not None or (shortcut.graded == 1 and self.evaluator.counts_as_drawn(self._drawings(choice, seeds)))
+        rows = len(seeds) * self.cost.gradient(shortcut, reused=reused, both=len(self.relaxed.sides) > 1)
         rows += len(fresh) * self.cost.text
-        self.evaluator.budget.spend(unet_rows=rows)
+        self.evaluator.charge(rows)
         self._encoded |= fresh
         here = self.space.render(choice)
         own: dict[Side, str] = {"positive": here.text, "negative": here.negative}
@@ -178,11 +179,14 @@ class SearchGradient:
             rows.append([(slot.side, swap.text if slot.side == "positive" else swap.negative) for swap in swaps])
         return rows
 
+    def _drawings(self, choice: Choice, seeds: Sequence[int]) -> list[Drawing]:
+        conditioning = self.space.render(choice)
+        return [self.evaluator.drawing(conditioning, seed) for seed in seeds]
+
     def _kept_latents(self, choice: Choice, shortcut: Shortcut, seeds: Sequence[int]) -> torch.Tensor | None:
         import torch
 
-        conditioning = self.space.render(choice)
-        found = [self.latents(self.evaluator.drawing(conditioning, seed), shortcut.done) for seed in seeds]
+        found = [self.latents(drawing, shortcut.done) for drawing in self._drawings(choice, seeds)]
         kept = [row for row in found if row is not None]
         return torch.stack(kept) if len(kept) == len(found) and shortcut.graded == 1 else None
 
@@ -196,13 +200,12 @@ class SearchGradient:
         )  # fmt: skip
 
     def _taken(self, what: object) -> dict[str, Any] | None:
-        """A gradient that was taken before; free, unless the Evaluator is one that pays again."""
+        """A gradient that was taken before; what that costs is the Evaluator's matter."""
         text = self.evaluator.db.stored_answer(self._key(what))
         if text is None:
             return None
         found: dict[str, Any] = json.loads(text)
-        if self.evaluator.pays_again:
-            self.evaluator.budget.spend(unet_rows=found["rows"])
+        self.evaluator.charge(found["rows"], stored=True)
         return found
 
     def _keep(self, what: object, rows: float, found: dict[str, object]) -> None:

@@ -6,6 +6,7 @@ import base64
 import io
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import httpx
 import openai
 from PIL import Image
 
+from tests.chat_server import ChatServer, completion
 from tests.serve.live_server import serving, tiny_settings
 
 TOKEN = "correct-horse-battery"
@@ -81,3 +83,26 @@ def test_a_wrong_token_is_an_authentication_error(connected: openai.OpenAI) -> N
         pytest.skip("this server asks for no token")
     with pytest.raises(openai.AuthenticationError):
         connected.with_options(api_key="wrong").models.list()
+
+
+@pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "token"])
+def test_a_chat_models_words_stream_through_as_it_says_them(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str | None
+) -> None:
+    said = "Which of the two animals do you mean, the *big* one?"
+    with ChatServer(always=replace(completion({"role": "assistant", "content": said}), token_delay=0.1)) as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.url)
+        with serving(tiny_settings(tiny, tmp_path), token) as url:
+            client = openai.OpenAI(base_url=f"{url}/v1", api_key=token or "none", max_retries=0, timeout=120)
+            pieces: list[tuple[float, str]] = []
+            started = time.monotonic()
+            first = None
+            ask = [{"role": "user", "content": "that beast again"}]
+            for chunk in client.chat.completions.create(model="limner", messages=ask, stream=True):  # type: ignore[call-overload]
+                first = first or time.monotonic() - started
+                if text := chunk.choices[0].delta.content:
+                    pieces.append((time.monotonic(), text))
+    whole = "".join(text for _, text in pieces)
+    assert whole.startswith("Which of the two animals do you mean, the \\*big\\* one?") and whole.count("Which of") == 1
+    assert len(pieces) >= len(said.split()) and pieces[-1][0] - pieces[0][0] > 0.5  # as they come, not all at the end
+    assert first is not None and first < 1.0

@@ -26,7 +26,7 @@ from tests.commands import ROOT
 from tests.serve.live_server import serving, tiny_settings
 
 TOKEN = "correct-horse-battery"
-TOOLS = {"refine_prompt", "generate", "score", "optimize", "convert", "search_prompts"}
+TOOLS = {"refine", "refine_prompt", "generate", "score", "optimize", "convert", "search_prompts"}
 OPTIONS = ("--budget", "14", "--heldout-seeds", "2", "--search-seeds", "1", "--variants", "2")
 
 Use = Callable[[Client], Awaitable[None]]
@@ -102,8 +102,66 @@ async def everything(client: Client) -> None:
     assert text_of(converted) == converted.structured_content["output"]
 
 
+async def in_steps(client: Client) -> None:
+    """A person's way through the step tool: begin, change, look, accept, go back; then the picture as a resource."""
+    begun = await client.call_tool("refine", {"prompt": "a red cat"})
+    first = begun.structured_content
+    pictures = [part for part in begun.content if part.type == "image"]
+    assert not begun.is_error and first["request"] == "a red cat" and len(pictures) == len(first["images"]) > 0
+    assert first["thread"] in text_of(begun) and first["reply"] in text_of(begun)
+    stored = (await client.read_resource(first["images"][0]["url"])).contents[0]
+    assert stored.blob == pictures[0].data and stored.mime_type == "image/png"
+
+    async def say(**what: Any) -> Any:
+        result = await client.call_tool("refine", {"thread": first["thread"], **what})
+        assert not result.is_error, text_of(result)
+        return result.structured_content
+
+    assert (await say(answer="pin red cat"))["contract"]["pins"] == ["red cat"]
+    picked = await say(action={"kind": "pick", "image": 1})
+    assert picked["base"]["id"] == first["images"][0]["conditioning"]
+    accepted = await say(answer="accept")
+    assert accepted["accepted"]["result"]["id"] == picked["base"]["id"]
+    assert (await say(answer="undo"))["accepted"] is None
+    refused = await client.call_tool("refine", {"thread": "never-begun", "answer": "hello"})
+    assert refused.is_error and "never-begun" in text_of(refused)
+    neither = await client.call_tool("refine", {})
+    assert neither.is_error and "prompt to begin" in text_of(neither)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_refining_in_steps_over_http(url: str, mode: str) -> None:
+    over_http(url, in_steps, mode=mode)
+
+
+def test_a_turn_is_cancelled_and_its_thread_goes_on(url: str, out: Path) -> None:
+    async def use(client: Client) -> None:
+        begun = (await client.call_tool("refine", {"prompt": "a blue dog"})).structured_content
+
+        async def heard(progress: float, total: float | None, message: str | None) -> None:
+            if message and message.startswith("understand"):
+                scope.cancel()
+
+        with anyio.CancelScope() as scope:
+            arguments = {"thread": begun["thread"], "answer": "run rewrite with 14 images"}
+            await client.call_tool("refine", arguments, progress_callback=heard)
+        assert scope.cancelled_caught
+        for _ in range(100):
+            after = await client.call_tool("refine", {"thread": begun["thread"], "answer": "status"})
+            if not after.is_error:
+                break
+            await anyio.sleep(0.1)
+        assert not after.is_error and after.structured_content["request"] == "a blue dog"
+
+    over_http(url, use)
+
+
 def test_over_stdio(tiny: Path, tmp_path: Path) -> None:
-    over_stdio(tiny, tmp_path, everything)
+    async def both(client: Client) -> None:
+        await everything(client)
+        await in_steps(client)
+
+    over_stdio(tiny, tmp_path, both)
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
