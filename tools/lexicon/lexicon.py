@@ -48,9 +48,11 @@ class WordSource(Protocol):
 
 @dataclass(frozen=True)
 class Lexicon:
-    """`groups`: co-hyponyms that a checkpoint records of its own words (group -> names), preferred where a contrast is wanted. `forms`:
-    what else those names are called (form -> name), as "on the grass" for "meadow". `alike`: its own words for the same (form -> other forms).
-    `known`: the words that it was taught; where there are any, no other becomes an opposite, since such a word steers nothing."""
+    """`groups`: co-hyponyms that a checkpoint records of its own words (group -> names), preferred where a contrast is wanted.
+
+    `forms`: what else those names are called (form -> name), as "on the grass" for "meadow". `alike`: its own words for the same (form ->
+    other forms). `known`: the words that it was taught; where there are any, no other becomes an opposite, since it would steer nothing.
+    """
 
     wordnet: WordNet = field(default_factory=load)
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
