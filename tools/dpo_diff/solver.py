@@ -25,6 +25,7 @@ from tools.dpo_diff.build import build_space
 from tools.dpo_diff.evolution import evolve, random_search
 from tools.dpo_diff.findings import findings
 from tools.dpo_diff.gumbel import learn, softmax
+from tools.dpo_diff.preview import SwapPreview
 from tools.dpo_diff.settings import SEARCHES, DpoSettings
 from tools.dpo_diff.space import Space
 from tools.dpo_diff.text_gradient import KeptLatents, SearchGradient
@@ -92,6 +93,8 @@ class DpoDiff:
             inner = watched(evaluator, latents)
             trials = Trials(space, inner, task.reference, task.seeds, self.allowed(evaluator, task.reference), emit)
             gradient = self._gradient(space, inner, task, latents)
+            if gradient:
+                trials.besides = lambda: gradient.charged
             try:
                 self._search(trials, gradient, rng)
             except BudgetSpent:
@@ -118,7 +121,8 @@ class DpoDiff:
         if search == "evolution":
             return evolve(trials, settings.evolution, rng)
         if search == "limner":
-            return limner.search(trials, gradient, settings.limner, rng)
+            ranker = SwapPreview(gradient) if gradient and settings.limner.ranker == "preview" else gradient
+            return limner.search(trials, ranker, settings.limner, rng)
         if gradient is None:
             raise BadInput(self.missing(trials.evaluator))
         trials.try_all([trials.space.identity])
