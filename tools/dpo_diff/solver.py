@@ -96,10 +96,16 @@ class DpoDiff:
             if gradient:
                 trials.besides = lambda: gradient.charged
             try:
-                self._search(trials, gradient, rng)
+                trials.try_all([space.identity])
+                if trials.done:
+                    self._search(trials, gradient, rng)
             except BudgetSpent:
                 if not trials.done:
                     raise
+        if not trials.done:
+            emit({"kind": "warning", "text": "the model or the scorer gave nothing for the prompt itself: nothing to compare with"})
+            self.findings = {"space": self.settings.space, "slots": len(space.slots)}
+            return []
         self.findings = findings(trials, self.settings, gradient.skipped if gradient else 0)
         if gradient and gradient.skipped:
             emit({"kind": "warning", "text": f"{gradient.skipped} gradients were not finite and were left out"})
