@@ -19,7 +19,7 @@ from tests.df_prompt.prompts import SHARED
 
 PROMPTS = 5  # of each kind
 WEIGHTS = ROOT / "tools" / "miniature" / "weights"
-SMALL = ("--budget", 30, "--heldout-seeds", 3, "--steps", 6, "--json")
+SMALL = ("--budget", 48, "--heldout-seeds", 3, "--steps", 12, "--json")
 PATIENCE = 300.0
 
 
