@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chat_server import ChatServer, Reply, answer, status
+from tests.chat_server import ChatServer, Reply, answer, page, status
 from tests.commands import ROOT, Result, command
 from tests.diffusion.test_remote import picture
 from tests.scoring.tiny_clips import save_tiny_clip
@@ -198,6 +198,35 @@ def test_an_endpoint_that_goes_away_ends_the_run_which_then_goes_on(
         assert result.code == 0, result.err
         prompts = [json.dumps(request.body, sort_keys=True) for request in server.requests]
     assert set(prompts[:6]).isdisjoint(prompts[asked:])
+
+
+@pytest.mark.parametrize("search", ["limner", "evolution", "random"])
+def test_an_endpoint_that_refuses_the_prompt_is_told_in_a_warning(
+    capfd: pytest.CaptureFixture[str], black_box: Path, monkeypatch: pytest.MonkeyPatch, search: str
+) -> None:
+    with ChatServer(always=status(400, "content policy violation")) as server:
+        monkeypatch.setenv("LIMNER_IMAGES_BASE_URL", server.url)
+        result = command(capfd, *remote(black_box, "--search", search))
+    assert result.code == 0, result.err
+    assert not result.document["improved"] and result.document["result"] == {"text": PROMPT, "negative": ""} | result.document["result"]
+    assert "gave nothing for the prompt itself" in result.err and "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("answer", [status(429), status(400), page()], ids=["429", "400", "page"])
+def test_an_endpoint_that_fails_half_way_loses_nothing(
+    capfd: pytest.CaptureFixture[str], black_box: Path, monkeypatch: pytest.MonkeyPatch, answer: Reply
+) -> None:
+    """Refusals are candidates that came to nothing; all else ends the run with one line, and what was drawn is there for the next."""
+    monkeypatch.setattr("tools.diffusion.remote.FIRST_WAIT", 0.0)
+    monkeypatch.setattr("tools.diffusion.remote.LONGEST_WAIT", 0.0)
+    with ChatServer(*[painted] * 5, always=answer) as server:
+        monkeypatch.setenv("LIMNER_IMAGES_BASE_URL", server.url)
+        result = command(capfd, *remote(black_box))
+    assert result.code == (0 if answer.status == 400 else 1), result.err
+    assert "Traceback" not in result.err
+    assert len(list((black_box / "images").rglob("*.png"))) == 5
+    if result.code:
+        assert result.err.strip().splitlines()[-1].startswith("limner: openai:painter")
 
 
 def test_a_black_box_has_no_gradient_and_no_steps(capfd: pytest.CaptureFixture[str], black_box: Path) -> None:

@@ -41,6 +41,9 @@ class Evaluator:
     {"kind": "scored", "drawing", "reference", "scorer", "value"} for each new score.
     """
 
+    goes_on = True
+    """Whether an earlier process of the same run, ended by a kill, has paid on this budget."""
+
     def __init__(
         self,
         model: ImageModel,
@@ -142,7 +145,8 @@ class Evaluator:
         return False
 
     def charge(self, rows: float, stored: bool = False) -> None:
-        """Pay for UNet rows that are no picture, as of a gradient; nothing for one taken before (`stored`). Raises BudgetSpent."""
+        """Pay for UNet rows that are no picture, as of a gradient; nothing for one taken before, or paid for and lost in a kill (`stored`).
+        Raises BudgetSpent."""
         if not stored:
             self.budget.spend(unet_rows=rows)
 

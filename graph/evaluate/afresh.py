@@ -21,6 +21,8 @@ from tools.scoring.base import Scorer
 class AfreshEvaluator(Evaluator):
     """`budget`: this search's. What is really drawn is spent on `outer.budget` too, and so are gradients that are really taken."""
 
+    goes_on = False
+
     def __init__(self, outer: Evaluator, scorers: Sequence[Scorer], budget: Budget) -> None:
         super().__init__(outer.model, scorers, outer.db, outer.images, budget, outer.settings, outer.run)
         self.outer = outer

@@ -33,6 +33,7 @@ from tools.solver import Task
 from tools.stats import Interval, paired_bootstrap
 
 BUDGET = 80  # image equivalents of one search
+ATTACK = 40  # and of an attack, whose space is small
 SEARCHED: tuple[SearchName, ...] = ("limner", "hybrid", "evolution", "random")
 PROMPTS, PROMPTS_FULL = 16, 40
 POOL, POOL_FULL = 100, 200  # prompts of which the hardest and the easiest are taken
@@ -40,7 +41,7 @@ SEEDS = 4
 SMALL = 20  # image equivalents of a small budget
 ROWS_SHARE = 0.6
 SEVERAL = 40  # seeds of the rival that draws the plain prompt again and again
-SAMPLED = 20  # images of a space's random candidates
+SAMPLED = 12  # images of a space's random candidates
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class DpoDiffSuite:
 
     def pictures(self, context: Context, full: bool) -> int:
         prompts, pool = (PROMPTS_FULL, POOL_FULL) if full else (PROMPTS, POOL)
-        return 2 * pool + prompts * (BUDGET * (len(SEARCHED) + 1) + SEVERAL + 2 * SAMPLED + SEEDS * (len(SEARCHED) + 3))
+        return 2 * pool + prompts * (BUDGET * len(SEARCHED) + ATTACK + SEVERAL + 2 * SAMPLED + SEEDS * (len(SEARCHED) + 3))
 
     def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
         return _Measure(context, emit).rows(*((PROMPTS_FULL, POOL_FULL) if full else (PROMPTS, POOL)))
@@ -196,7 +197,7 @@ class _Measure:
 
     def _attack(self, easy: Sequence[str]) -> list[Row]:
         """By whether the checkpoint knows every new word: words that it never saw would break it whatever they mean."""
-        found = [self._solve(prompt, "limner", "synonym", attack=True) for prompt in easy]
+        found = [self._solve(prompt, "limner", "synonym", ATTACK, attack=True) for prompt in easy]
         plain = self._measured([Conditioning(prompt) for prompt in easy], easy)
         after = self._measured([item.result for item in found], easy)
         known = np.array([self._knows(item) for item in found])

@@ -17,7 +17,7 @@ from promptdb.records import Conditioning
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Context]:
-    values = {"BUDGET": 8, "PROMPTS": 2, "POOL": 3, "SEEDS": 2, "SMALL": 4, "SEVERAL": 2, "SAMPLED": 6}
+    values = {"BUDGET": 8, "ATTACK": 8, "PROMPTS": 2, "POOL": 3, "SEEDS": 2, "SMALL": 4, "SEVERAL": 2, "SAMPLED": 6}
     for name, value in values.items():
         monkeypatch.setattr(dpo_diff, name, value)
     settings = Settings(out=str(tmp_path), steps=2, device="cpu")

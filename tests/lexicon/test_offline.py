@@ -33,6 +33,51 @@ def test_colours_of_a_vocabulary_are_a_group() -> None:
     assert groups_of({"colours": {"Red": "red", "pink": "pink"}}) == {"colours": ("red", "pink")}
 
 
+VOCABULARY = {
+    "groups": {"places": ["meadow", "snow", "city"], "styles": ["photo", "pencil sketch"], "vehicles": ["car", "bicycle"]},
+    "nouns": {"car": "car", "bicycle": "bicycle", "cycle": "bicycle"},
+    "backgrounds": {
+        "meadow": "meadow",
+        "on the grass": "meadow",
+        "in a field": "meadow",
+        "snow": "snow",
+        "on the sand by the sea": "sea",
+        "city": "city",
+    },
+    "styles": {"photo": "photo", "pencil sketch": "pencil", "pencil drawing": "pencil"},
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "contrasts"),
+    [
+        ("cycle", ("car",)),
+        ("cycles", ("cars",)),
+        ("on the grass", ("snow", "city")),
+        ("pencil drawing", ("photo",)),
+        ("meadow", ("snow", "city")),
+    ],
+)
+def test_a_vocabularys_other_forms_of_a_word_have_its_contrasts_and_no_others(said: str, contrasts: tuple[str, ...]) -> None:
+    assert offline(VOCABULARY).antonyms(said) == contrasts
+
+
+def test_words_that_the_checkpoint_was_not_taught_are_no_opposites() -> None:
+    assert "truck" in Offline().antonyms("car")
+    assert offline(VOCABULARY).antonyms("standing") == ()
+
+
+def test_a_vocabularys_other_forms_are_synonyms_and_inflected() -> None:
+    assert offline(VOCABULARY).synonyms("bicycles")[0] == "cycles"
+    assert offline(VOCABULARY).synonyms("on the grass") == ("in a field",)
+
+
+def test_a_phrase_of_many_words_is_one_slot() -> None:
+    vocabulary = {"groups": {"places": ["city", "beach"]}, "backgrounds": {"on the sand by the sea": "b", "beach": "b", "city": "c"}}
+    [slot] = build_space(Conditioning("a xyzzy on the sand by the sea"), "antonym", offline(vocabulary)).slots
+    assert slot.candidates == ("", "city")
+
+
 def test_a_prompt_is_searched_from_the_file_alone() -> None:
     space = build_space(Conditioning("A red car on the beach"), "synonym+antonym", Offline())
     changed = space.render([1] * len(space.slots))

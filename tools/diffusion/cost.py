@@ -24,19 +24,26 @@ PictureLoss = Callable[["torch.Tensor"], "torch.Tensor"]
 @dataclass(frozen=True, slots=True)
 class GradientCost:
     """In UNet rows. `call`: one branch forward and back; `rest`: decoding and the loss, forward and back; `text`: encoding one text, and
-    `text_back` going back through it. `guided`: whether a fixed branch runs beside the graded one."""
+    `text_back` going back through it. `guided`: whether a fixed branch runs beside the graded one. `judged`: decoding and the loss,
+    forward alone."""
 
     call: float
     rest: float
     text: float
     text_back: float
     guided: bool
+    judged: float = 0.0
 
     def gradient(self, shortcut: Shortcut, reused: bool = False, both: bool = False) -> float:
         """Of one picture. `reused`: x_t is known, so what comes before costs nothing; `both`: both branches are graded."""
         branches = 2 if self.guided else 1
         graded = shortcut.graded * (branches * self.call if both else self.call + branches - 1)
         return (0.0 if reused else shortcut.done * branches) + graded + self.rest
+
+    def previews(self, shortcut: Shortcut, count: int, reused: bool = False) -> float:
+        """Of `count` pictures guessed from one x_t after a single call, which differ in what one branch is told."""
+        branches = 2 if self.guided else 1
+        return (0.0 if reused else shortcut.done * branches) + branches + count * (1 + self.judged)
 
 
 def gradient_cost(checkpoint: Checkpoint, settings: SamplerSettings, loss: PictureLoss, decode: Decode | None = None) -> GradientCost:
@@ -71,6 +78,7 @@ def gradient_cost(checkpoint: Checkpoint, settings: SamplerSettings, loss: Pictu
             text=words / row,
             text_back=words / row,
             guided=settings.guidance_scale > 1,
+            judged=_flops(picture, latents, back=False) / row,
         )
 
 

@@ -102,12 +102,12 @@ def guided(denoising: Denoising, step: int, positive: TextContext, negative: Tex
     import torch
 
     if denoising.guidance is None:
-        return _branch(denoising, step, positive)
+        return branch(denoising, step, positive)
     parts = []
     for context in (negative, positive):
         graded = context.requires_grad or denoising.latents.requires_grad
         with torch.set_grad_enabled(graded and torch.is_grad_enabled()):
-            parts.append(_branch(denoising, step, context))
+            parts.append(branch(denoising, step, context))
     return parts[0] + denoising.guidance * (parts[1] - parts[0])
 
 
@@ -130,7 +130,8 @@ def loss_scale(checkpoint: Checkpoint) -> float:
     return HALF_SCALE if str(checkpoint.dtype) == "torch.float16" else 1.0
 
 
-def _branch(denoising: Denoising, step: int, context: TextContext) -> torch.Tensor:
+def branch(denoising: Denoising, step: int, context: TextContext) -> torch.Tensor:
+    """The prediction of one branch of guidance."""
     timestep, unet = denoising.timesteps[step], denoising.checkpoint.unet
     rows = denoising.scheduler.scale_model_input(denoising.latents, timestep).to(unet.dtype)
     more: dict[str, Any] = {} if context.pooled is None else {"added_cond_kwargs": {"text_embeds": context.pooled}}

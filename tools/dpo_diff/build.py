@@ -16,7 +16,7 @@ from tools.dpo_diff.words import Words
 from tools.lexicon.lexicon import WordSource
 
 PARTS = ("synonym", "antonym", "library")
-LONGEST_PHRASE = 3  # words of a prompt that are looked up together, as in "stop sign"
+LONGEST_PHRASE = 6  # words of a prompt that are looked up together, as in "stop sign" or "on the sand by the sea"
 
 Lookup = Callable[[str], Sequence[str]]
 

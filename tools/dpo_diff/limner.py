@@ -1,8 +1,9 @@
-"""Our own search: one gradient at the best candidate ranks every single swap; the most promising are raced; evolution
+"""Our own search: previews at the best candidate rank every single swap; the most promising are raced; evolution
 takes the rounds where that does better.
 
-A gradient is a ranker of proposals here, never a judge: every step is decided by pictures. Its x_t comes from the candidate's own
-drawings, so it costs little more than its graded call. In the manner of greedy coordinate gradient (Zou et al. 2023).
+A ranking proposes, it never judges: every step is decided by pictures. Its x_t comes from the candidate's own drawings, so that a swap
+costs one row and one decoding a seed. In the manner of greedy coordinate gradient (Zou et al. 2023), whose first-order estimate may rank
+instead.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Source = Callable[[Choice], list[Choice]]
 """Proposals around a candidate; none where it has nothing new."""
 
 
-class SwapGradient(Protocol):
+class SwapRanker(Protocol):
     """What ranking needs: the estimated change of the loss by each single swap at a candidate."""
 
     calls: int
@@ -36,23 +37,23 @@ class SwapGradient(Protocol):
     def of_swaps(self, choice: Choice, shortcut: Shortcut, seeds: Sequence[int]) -> list[np.ndarray]: ...
 
 
-def search(trials: Trials, gradient: SwapGradient | None, settings: LimnerSettings, rng: np.random.Generator) -> None:
+def search(trials: Trials, ranker: SwapRanker | None, settings: LimnerSettings, rng: np.random.Generator) -> None:
     """Search until the budget is spent (BudgetSpent passes through), nothing new is found, or the gain is sure and no round raises it.
 
-    A round's proposals come from the gradient or from evolution; which of the two is a draw by how often their proposals so far did better
-    than the best candidate on the first seed (Thompson sampling). So a gradient whose ranking is worth nothing on a checkpoint is soon
-    left alone. Without a gradient (a black box) every round is evolution.
+    A round's proposals come from the ranking or from evolution; which of the two is a draw by how often their proposals so far did better
+    than the best candidate on the first seed (Thompson sampling). So a ranking that is worth nothing on a checkpoint is soon left alone.
+    Without one (a black box) every round is evolution.
     """
     trials.try_all([trials.space.identity])
     sources: dict[str, Source] = {"evolution": lambda choice: _children(trials, settings, rng)}
-    if gradient:
-        sources = {"gradient": _Promising(trials, gradient, settings), **sources}
+    if ranker:
+        sources = {"ranking": _Promising(trials, ranker, settings), **sources}
     won = {name: [1, 1] for name in sources}  # rises and falls, one of each to begin with
     idle = 0
     while True:
         best = trials.best
         proposals: list[Choice] = []
-        # Each has a first round, the gradient before evolution; from then on chance, weighed by what they were worth.
+        # Each has a first round, the ranking before evolution; from then on chance, weighed by what they were worth.
         luck = {name: float(rng.beta(*won[name])) for name in sources}
         for name in sorted(sources, key=lambda name: (sum(won[name]) > 2, -luck[name] if sum(won[name]) > 2 else 0.0)):
             if proposals := sources[name](best.choice):
@@ -83,9 +84,11 @@ class _Promising:
     """Single swaps with the largest estimated gain that were not tried, and candidates that make several of the best at once."""
 
     trials: Trials
-    gradient: SwapGradient
+    ranker: SwapRanker
     settings: LimnerSettings
     known: dict[Choice, list[np.ndarray]] = field(default_factory=dict)
+    rows: float = 0.0
+    """What the last ranking cost."""
 
     def __call__(self, choice: Choice) -> list[Choice]:
         settings, trials = self.settings, self.trials
@@ -107,15 +110,18 @@ class _Promising:
         return trials.fresh([*singles, *(_with(choice, jump) for jump in jumps)]) if singles else []
 
     def _gains(self, choice: Choice) -> list[np.ndarray]:
-        """Nothing where the gradient is not finite, or is dearer than what is left."""
-        if choice not in self.known:
-            shortcut = Shortcut(int(self.settings.at * self.gradient.calls)).within(self.gradient.calls)
+        """Ranked anew at each candidate while that is cheap beside what is left; else the last ranking, as if gains added up. Nothing where
+        it is not finite, or dearer than what is left."""
+        if choice not in self.known and (not self.known or self.rows <= self.settings.share * self.trials.rows_left):
+            shortcut, before = Shortcut(int(self.settings.at * self.ranker.calls)).within(self.ranker.calls), self.trials.rows
             try:
-                found = self.gradient.of_swaps(choice, shortcut, self.trials.seeds)
+                found = self.ranker.of_swaps(choice, shortcut, self.trials.seeds)
             except BudgetSpent:
                 found = []
+            self.rows = max(self.rows, self.trials.rows - before)
             self.known[choice] = found if all(np.isfinite(row).all() for row in found) else []
-        return self.known[choice]
+        ranking = self.known.get(choice) or next((rows for rows in reversed(self.known.values()) if rows), [])
+        return [row - row[chosen] for row, chosen in zip(ranking, choice, strict=True)] if ranking else []
 
 
 def _children(trials: Trials, settings: LimnerSettings, rng: np.random.Generator) -> list[Choice]:

@@ -55,14 +55,17 @@ class EvolutionSettings:
 
 @dataclass(frozen=True, slots=True)
 class LimnerSettings:
-    """Our own search: swaps ranked by one gradient at the best candidate, the best of them raced.
+    """Our own search: swaps ranked at the best candidate, the best of them raced.
 
-    `at`: share of the steps before the graded call. `swaps`: single swaps of a round; `jumps`: sizes of candidates that take several of the
-    best swaps at once; `keep`: how many of a round meet all seeds. `sure`: confidence at which a gain that no round has raised for
-    `stalled` rounds ends the search; it takes six seeds.
+    `ranker`: by previews, one call with each swap in place, or by one gradient. `at`: share of the steps before that call. `share`: of the
+    rows that are left, the most that ranking anew may cost. `swaps`: single swaps of a round; `jumps`: sizes of candidates that take
+    several of the best swaps at once; `keep`: how many of a round meet all seeds. `sure`: confidence at which a gain that no round has
+    raised for `stalled` rounds ends the search; it takes six seeds.
     """
 
-    at: float = 0.4
+    ranker: Literal["preview", "gradient"] = "preview"
+    at: float = 0.3
+    share: float = 0.15
     swaps: int = 6
     jumps: tuple[int, ...] = (2, 4)
     keep: int = 2

@@ -24,6 +24,7 @@ from tools.dpo_diff.build import build_space
 from tools.dpo_diff.evolution import evolve, random_search
 from tools.dpo_diff.findings import findings
 from tools.dpo_diff.gumbel import learn, softmax
+from tools.dpo_diff.preview import SwapPreview
 from tools.dpo_diff.settings import SEARCHES, DpoSettings
 from tools.dpo_diff.space import Space
 from tools.dpo_diff.text_gradient import KeptLatents, SearchGradient
@@ -91,11 +92,19 @@ class DpoDiff:
             inner = watched(evaluator, latents)
             trials = Trials(space, inner, task.reference, task.seeds, self.allowed(evaluator, task.reference), emit)
             gradient = self._gradient(space, inner, task, latents)
+            if gradient:
+                trials.besides = lambda: gradient.charged
             try:
-                self._search(trials, gradient, rng)
+                trials.try_all([space.identity])
+                if trials.done:
+                    self._search(trials, gradient, rng)
             except BudgetSpent:
                 if not trials.done:
                     raise
+        if not trials.done:
+            emit({"kind": "warning", "text": "the model or the scorer gave nothing for the prompt itself: nothing to compare with"})
+            self.findings = {"space": self.settings.space, "slots": len(space.slots)}
+            return []
         self.findings = findings(trials, self.settings, gradient.skipped if gradient else 0)
         if gradient and gradient.skipped:
             emit({"kind": "warning", "text": f"{gradient.skipped} gradients were not finite and were left out"})
@@ -117,7 +126,8 @@ class DpoDiff:
         if search == "evolution":
             return evolve(trials, settings.evolution, rng)
         if search == "limner":
-            return limner.search(trials, gradient, settings.limner, rng)
+            ranker = SwapPreview(gradient) if gradient and settings.limner.ranker == "preview" else gradient
+            return limner.search(trials, ranker, settings.limner, rng)
         if gradient is None:
             raise BadInput(self.missing(trials.evaluator))
         trials.try_all([trials.space.identity])

@@ -65,7 +65,9 @@ class SearchGradient:
         """Gradients that were not finite, and so were left out."""
         settings = evaluator.settings
         self.calls = len(self.checkpoint.scheduler(settings.scheduler, settings.steps).timesteps)
-        self._encoded: set[str] = set()
+        self.encoded: set[str] = set()
+        self.charged = 0.0
+        """UNet rows of all that was asked for, stored or not: what a search without a kill would have paid by now."""
 
     @property
     def cost(self) -> GradientCost:
@@ -75,6 +77,11 @@ class SearchGradient:
             _costs[key] = gradient_cost(self.checkpoint, settings, self.loss, self.decode)
         return _costs[key]
 
+    @property
+    def pictures_at_once(self) -> int:
+        settings = self.evaluator.settings
+        return max(1, PIXELS // (settings.width * settings.height))
+
     def of_weights(self, weights: Sequence[torch.Tensor], shortcut: Shortcut) -> tuple[float, list[np.ndarray]]:
         """Mean loss over the seeds and its gradient by each slot's weights, whose graph it leaves alone.
 
@@ -83,12 +90,12 @@ class SearchGradient:
         import torch
 
         key = ["weights", [weight.tolist() for weight in weights], asdict(shortcut)]
-        if (stored := self._taken(key)) is not None:
+        if (stored := self.taken(key)) is not None:
             return stored["loss"], [np.array(row) for row in stored["gradients"]]
         both = len(self.relaxed.sides) > 1
         rows = len(self.seeds) * self.cost.gradient(shortcut, both=both)
         rows += len(self.relaxed.sides) * (self.cost.text + self.cost.text_back)
-        self.evaluator.charge(rows)
+        self.pay(key, rows)
         leaves = [weight.detach().clone().requires_grad_() for weight in weights]
         contexts = self.relaxed.contexts(leaves)
         losses, back = self._context_gradient(contexts, shortcut, None)
@@ -100,7 +107,7 @@ class SearchGradient:
         torch.autograd.backward([there for there, _ in graded], [found.mean(dim=0, keepdim=True).to(there) for there, found in graded])
         gradients = [np.zeros(len(leaf)) if leaf.grad is None else leaf.grad.double().cpu().numpy() for leaf in leaves]
         if all(np.isfinite(row).all() for row in gradients):
-            self._keep(key, rows, {"loss": float(losses.mean()), "gradients": [row.tolist() for row in gradients]})
+            self.keep(key, rows, {"loss": float(losses.mean()), "gradients": [row.tolist() for row in gradients]})
         return float(losses.mean()), gradients
 
     def of_swaps(self, choice: Choice, shortcut: Shortcut, seeds: Sequence[int]) -> list[np.ndarray]:
@@ -113,16 +120,16 @@ class SearchGradient:
         """
         candidates = [slot.candidates for slot in self.space.slots]
         key = ["swaps", self.space.render(choice).id, candidates, list(choice), list(seeds), asdict(shortcut)]
-        if (stored := self._taken(key)) is not None:
+        texts = swapped(self.space, choice)
+        fresh = {text for rows in texts for _, text in rows} - self.encoded
+        self.encoded |= fresh
+        if (stored := self.taken(key)) is not None:
             return [np.array(row) for row in stored["gains"]]
-        texts = self._swapped(choice)
-        fresh = {text for rows in texts for _, text in rows} - self._encoded
-        latents = self._kept_latents(choice, shortcut, seeds)
-        reused = latents is not None or (shortcut.graded == 1 and self.evaluator.counts_as_drawn(self._drawings(choice, seeds)))
+        latents = self.kept_latents(choice, shortcut, seeds)
+        reused = latents is not None or self.counts_as_kept(choice, shortcut, seeds)
         rows = len(seeds) * self.cost.gradient(shortcut, reused=reused, both=len(self.relaxed.sides) > 1)
         rows += len(fresh) * self.cost.text
-        self.evaluator.charge(rows)
-        self._encoded |= fresh
+        self.pay(key, rows)
         here = self.space.render(choice)
         own: dict[Side, str] = {"positive": here.text, "negative": here.negative}
         known = self.texts.encode([*own.values(), *(text for rows_ in texts for _, text in rows_)])
@@ -135,7 +142,7 @@ class SearchGradient:
         if not all(np.isfinite(row).all() for row in gains):
             self.skipped += 1
         else:
-            self._keep(key, rows, {"gains": [row.tolist() for row in gains]})
+            self.keep(key, rows, {"gains": [row.tolist() for row in gains]})
         return gains
 
     def _context_gradient(
@@ -145,8 +152,7 @@ class SearchGradient:
         import torch
 
         seeds = self.seeds if seeds is None else seeds
-        settings, scale = self.evaluator.settings, loss_scale(self.checkpoint)
-        chunk = max(1, PIXELS // (settings.width * settings.height))
+        settings, scale, chunk = self.evaluator.settings, loss_scale(self.checkpoint), self.pictures_at_once
         losses: list[torch.Tensor] = []
         found: dict[Side, list[TextContext]] = {side: [] for side in self.relaxed.sides}
         for start in range(0, len(seeds), chunk):
@@ -171,19 +177,16 @@ class SearchGradient:
         }
         return torch.cat(losses), joined
 
-    def _swapped(self, choice: Choice) -> list[list[tuple[Side, str]]]:
-        """For every slot and candidate: the side that it changes, and the text of that side with the candidate in place."""
-        rows: list[list[tuple[Side, str]]] = []
-        for number, slot in enumerate(self.space.slots):
-            swaps = [self.space.render((*choice[:number], candidate, *choice[number + 1 :])) for candidate in range(len(slot.candidates))]
-            rows.append([(slot.side, swap.text if slot.side == "positive" else swap.negative) for swap in swaps])
-        return rows
-
     def _drawings(self, choice: Choice, seeds: Sequence[int]) -> list[Drawing]:
         conditioning = self.space.render(choice)
         return [self.evaluator.drawing(conditioning, seed) for seed in seeds]
 
-    def _kept_latents(self, choice: Choice, shortcut: Shortcut, seeds: Sequence[int]) -> torch.Tensor | None:
+    def counts_as_kept(self, choice: Choice, shortcut: Shortcut, seeds: Sequence[int]) -> bool:
+        """Whether x_t costs nothing even where no drawing left it, since the Evaluator counts stored pictures as just drawn."""
+        return shortcut.graded == 1 and self.evaluator.counts_as_drawn(self._drawings(choice, seeds))
+
+    def kept_latents(self, choice: Choice, shortcut: Shortcut, seeds: Sequence[int]) -> torch.Tensor | None:
+        """x_t of a candidate's own drawings, (seeds, channels, height, width), where all of them left it."""
         import torch
 
         found = [self.latents(drawing, shortcut.done) for drawing in self._drawings(choice, seeds)]
@@ -199,17 +202,38 @@ class SearchGradient:
              list(self.seeds), what]
         )  # fmt: skip
 
-    def _taken(self, what: object) -> dict[str, Any] | None:
+    def taken(self, what: object) -> dict[str, Any] | None:
         """A gradient that was taken before; what that costs is the Evaluator's matter."""
         text = self.evaluator.db.stored_answer(self._key(what))
         if text is None:
             return None
         found: dict[str, Any] = json.loads(text)
         self.evaluator.charge(found["rows"], stored=True)
+        self.charged += found["rows"]
         return found
 
-    def _keep(self, what: object, rows: float, found: dict[str, object]) -> None:
+    def pay(self, what: object, rows: float) -> None:
+        """Before the work. What an earlier process of the run had paid for when it was killed is not paid for again."""
+        evaluator = self.evaluator
+        begun = content_id(["begun", self._key(what), evaluator.run])
+        lost = bool(evaluator.run) and evaluator.db.stored_answer(begun) is not None
+        evaluator.charge(rows, stored=lost)
+        if evaluator.run and not lost:
+            evaluator.db.add_answer(begun, "gradient", json.dumps(rows))
+        self.charged += rows
+
+    def keep(self, what: object, rows: float, found: dict[str, object]) -> None:
+        """Keep what cost so many rows, for `taken`."""
         self.evaluator.db.add_answer(self._key(what), "gradient", json.dumps({"rows": rows, **found}))
+
+
+def swapped(space: Space, choice: Choice) -> list[list[tuple[Side, str]]]:
+    """For every slot and candidate: the side that it changes, and the text of that side with the candidate in place."""
+    rows: list[list[tuple[Side, str]]] = []
+    for number, slot in enumerate(space.slots):
+        swaps = [space.render((*choice[:number], candidate, *choice[number + 1 :])) for candidate in range(len(slot.candidates))]
+        rows.append([(slot.side, swap.text if slot.side == "positive" else swap.negative) for swap in swaps])
+    return rows
 
 
 class KeptLatents:

@@ -6,6 +6,7 @@ is never worse than it on these seeds. Knows nothing of how candidates are chose
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from promptdb.records import Conditioning
+from promptdb.records import Conditioning, content_id
 from tools.budget import BudgetSpent
 from tools.dpo_diff.space import Space
 from tools.evaluation import RANKING_DECIMALS
@@ -57,17 +58,25 @@ class Trials:
     done: dict[str, Trial] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     tried: set[str] = field(default_factory=set)
-    _rows_before: float = field(default=0.0, init=False)
+    besides: Callable[[], float] = lambda: 0.0
+    """UNet rows of what else the search pays for, such as gradients."""
 
     def __post_init__(self) -> None:
-        self._rows_before = self.evaluator.budget.spent["unet_rows"]
+        self._charged, self._drawn_rows = set[str](), 0.0
+        self._purse = self._first_purse()
         self._sign = -1.0 if self.evaluator.objective.higher_is_better else 1.0
         self._texts: dict[Choice, Conditioning] = {}
 
     @property
     def rows(self) -> float:
-        """UNet rows spent since the search began, gradients included."""
-        return self.evaluator.budget.spent["unet_rows"] - self._rows_before
+        """UNet rows of all that was asked for since the search began, gradients included; stored or not, so that a search that is resumed
+        counts, and decides, as one that was never killed."""
+        return self._drawn_rows + self.besides()
+
+    @property
+    def rows_left(self) -> float:
+        """Of what the search could spend when it first began; infinity without a cap."""
+        return max(0.0, self._purse - self.rows)
 
     @property
     def rows_per_image(self) -> float:
@@ -133,7 +142,7 @@ class Trials:
         return sorted(self.done.values(), key=lambda trial: trial.rows)
 
     def _affordable(self, choices: list[Choice], keep: int) -> list[Choice]:
-        images = self.evaluator.budget.affordable_images(self.rows_per_image)
+        images = 0 if self.evaluator.budget.left("seconds") == 0 else self.rows_left // self.rows_per_image
         rest = len(self.seeds) - 1
         count = int(min(len(choices), max(images - rest * keep, images // len(self.seeds))))
         if choices and count < 1:
@@ -161,11 +170,37 @@ class Trials:
         try:
             found = self.evaluator.evaluate(conditionings, self.reference, seeds, [name], self.emit)
         except BudgetSpent:
+            self._charge(conditionings, seeds, self.evaluator.known(conditionings, self.reference, seeds, [name]).values[name])
             self._record(choices)
             raise
+        self._charge(conditionings, seeds)
         self.tried.update(conditioning.id for conditioning in conditionings)
         costs = self._sign * found.values[name].mean(axis=1)
         return np.where(np.isnan(costs), np.inf, costs)
+
+    def _charge(self, conditionings: Sequence[Conditioning], seeds: Sequence[int], values: np.ndarray | None = None) -> None:
+        """Count each picture once; with `values` those alone that have one."""
+        fresh = {
+            drawing.id: drawing
+            for row, conditioning in enumerate(conditionings)
+            for column, seed in enumerate(seeds)
+            if values is None or not np.isnan(values[row, column])
+            for drawing in [self.evaluator.drawing(conditioning, seed)]
+            if drawing.id not in self._charged
+        }
+        self._charged |= fresh.keys()
+        self._drawn_rows += self.evaluator.model.unet_rows(list(fresh.values())) if fresh else 0.0
+
+    def _first_purse(self) -> float:
+        """Rows that were left when the search first began, which a run that goes on after a kill finds noted."""
+        evaluator = self.evaluator
+        images = evaluator.budget.left("images") * self.rows_per_image
+        left = min(images, evaluator.budget.left("unet_rows"))
+        if not evaluator.run or not evaluator.goes_on or not math.isfinite(left):
+            return left
+        key = content_id(["purse", evaluator.run, self.space.given.to_json(), list(self.seeds), list(self.space.sizes)])
+        evaluator.db.add_answer(key, "purse", json.dumps(left))
+        return max(left, float(json.loads(evaluator.db.stored_answer(key) or "0")))
 
     def _record(self, choices: Sequence[Choice]) -> list[Trial]:
         """Those of the choices that have a value on every seed; nothing is drawn."""

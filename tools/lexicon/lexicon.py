@@ -48,10 +48,17 @@ class WordSource(Protocol):
 
 @dataclass(frozen=True)
 class Lexicon:
-    """`groups`: co-hyponyms that a checkpoint records of its own words (group -> names), preferred where a contrast is wanted."""
+    """`groups`: co-hyponyms that a checkpoint records of its own words (group -> names), preferred where a contrast is wanted.
+
+    `forms`: what else those names are called (form -> name), as "on the grass" for "meadow". `alike`: its own words for the same (form ->
+    other forms). `known`: the words that it was taught; where there are any, no other becomes an opposite, since it would steer nothing.
+    """
 
     wordnet: WordNet = field(default_factory=load)
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    forms: Mapping[str, str] = field(default_factory=dict)
+    alike: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
     per_word: int = PER_WORD
 
     def knows(self, phrase: str) -> bool:
@@ -72,7 +79,17 @@ class Lexicon:
 
     def opposites(self, word: str) -> tuple[str, ...]:
         """Antonyms and, where those are few, contrasts: what a negative prompt may name. At most `per_word`."""
-        return tuple(dict.fromkeys((*self.antonyms(word), *self.contrasts(word))))[: self.per_word]
+        found = dict.fromkeys((*self.antonyms(word), *self._contrasts(word)))
+        return self._listed(word, (there for there in found if self._was_taught(there)))
+
+    def _was_taught(self, word: str) -> bool:
+        return not self.known or any(base in self.known for base in self._bases(word))
+
+    def _bases(self, word: str) -> dict[str, Reading]:
+        """The word, and as a noun its singular, each with how it is inflected."""
+        lower = word.lower()
+        found = {reading.base: reading for reading in inflection.readings(lower, self.wordnet) if reading.part == "n"}
+        return found or {lower: Reading(lower, "n", "base")}
 
     def _meanings(self, word: str) -> list[tuple[Reading, Meaning]]:
         """The frequent meanings over all readings, the most frequent first."""
@@ -90,6 +107,9 @@ class Lexicon:
         return frequent[:_MEANINGS]
 
     def _synonyms(self, word: str) -> Iterator[str]:
+        for base, reading in self._bases(word).items():
+            # A plural among the checkpoint's forms is another number, not another word.
+            yield from (self._inflected(reading, form) for form in self.alike.get(base, ()) if form in self._bases(form))
         for reading, meaning in self._meanings(word):
             yield from self._words(reading, [meaning])
             yield from self._words(reading, self.wordnet.beside(meaning) if reading.part == "a" else self.wordnet.above(meaning))
@@ -103,12 +123,12 @@ class Lexicon:
                 yield from (self._inflected(reading, there) for _, there in near.antonyms)
 
     def _contrasts(self, word: str) -> Iterator[str]:
-        nouns = [reading for reading in inflection.readings(word.lower(), self.wordnet) if reading.part == "n"]
-        forms = {reading.base: reading for reading in nouns} or {word.lower(): Reading(word.lower(), "n", "base")}
+        bases = self._bases(word)
         for names in self.groups.values():
-            for base, reading in forms.items():
-                if base in names:
-                    yield from (self._inflected(reading, name) for name in names if name != base)
+            for base, reading in bases.items():
+                own = self.forms.get(base, base)
+                if own in names:
+                    yield from (self._inflected(reading, name) for name in names if name != own)
         frequent = self._meanings(word)
         for reading, meaning in frequent[:1]:
             if reading.part == "n":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tools.lexicon.lexicon import Lexicon
+from tools.lexicon.lexicon import CLOSED_WORDS, Lexicon
+
+KINDS = ("nouns", "colours", "backgrounds", "styles", "modifiers")
+"""Tables of a vocabulary that give words and phrases a meaning."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,12 @@ class Offline:
 
 def offline(vocabulary: Mapping[str, Any]) -> Offline:
     """For a checkpoint whose vocabulary document (`Card.vocabulary`) may list kinds of things under `groups`."""
-    return Offline(Lexicon(groups=groups_of(vocabulary)))
+    groups = groups_of(vocabulary)
+    if not isinstance(vocabulary.get("groups"), Mapping):  # of an older checkpoint, which says too little about its words
+        return Offline(Lexicon(groups=groups))
+    forms = forms_of(vocabulary, groups)
+    known = frozenset([*forms, *(name for names in groups.values() for name in names)])
+    return Offline(Lexicon(groups=groups, forms=forms, alike=alike_of(vocabulary), known=known))
 
 
 def groups_of(vocabulary: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -34,6 +42,34 @@ def groups_of(vocabulary: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     if colours := _names(vocabulary.get("colours")):
         found.setdefault("colours", colours)
     return {group: names for group, names in found.items() if names}
+
+
+def forms_of(vocabulary: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Form -> the name in a group that means the same, by the tables of the vocabulary ({form: meaning}) that hold the name itself."""
+    found: dict[str, str] = {}
+    for names in groups.values():
+        for table in (vocabulary.get(kind) for kind in KINDS):
+            if isinstance(table, Mapping):
+                named = {table[name]: name for name in reversed(names) if name in table}
+                found |= {form.lower(): named[meaning] for form, meaning in table.items() if meaning in named and form.lower() not in names}
+    return found
+
+
+def alike_of(vocabulary: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Form -> the other forms of the same thing or place that fit into the same sentence: "on the grass" is no other word for "meadow"."""
+    found: dict[str, tuple[str, ...]] = {}
+    for table in (vocabulary.get(kind) for kind in ("nouns", "backgrounds")):
+        if isinstance(table, Mapping):
+            for form, meaning in table.items():
+                same = [other.lower() for other, name in table.items() if name == meaning and other != form]
+                if others := tuple(other for other in same if _is_phrase(other) == _is_phrase(form)):
+                    found[form.lower()] = others
+    return found
+
+
+def _is_phrase(form: str) -> bool:
+    """Whether it begins with a preposition, as "in the snow"."""
+    return form.lower().split()[0] in CLOSED_WORDS
 
 
 def _names(listed: object) -> tuple[str, ...]:
