@@ -11,7 +11,7 @@ import pytest
 from promptdb.records import Drawing
 from tests.doubles import FakeImageModel, FakeScorer, open_store
 from tests.dpo_diff.stage import PROMPT, SEEDS, distance, negative_space
-from tests.dpo_diff.test_searches import SEARCHES, drawings
+from tests.dpo_diff.test_searches import SEARCHES
 from tools.budget import Budget, BudgetSpent
 from tools.dpo_diff.trials import Trials
 from tools.evaluator import Evaluator
@@ -26,7 +26,7 @@ class Killed(BaseException):
 
 
 def searched(folder: Path, name: str, drawn: int = 0, kill_after: int | None = None) -> Trials:
-    """A process of the run: its budget knows what earlier ones have `drawn`, as the journal does."""
+    """A process of the run: its budget knows what earlier ones have paid for, `drawn` or lost in their kill."""
     db, images = open_store(folder)
     model = FakeImageModel(distance(TARGET, 0.3), bucket=2)
 
@@ -49,7 +49,7 @@ def test_a_search_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, name:
     whole = searched(tmp_path / "whole", name)
     drawn = 0
     for pictures in kills:
-        drawn += len(drawings(searched(tmp_path / "killed", name, drawn, pictures)))
+        drawn = searched(tmp_path / "killed", name, drawn, pictures).evaluator.budget.spent["images"]
     resumed = searched(tmp_path / "killed", name, drawn)
     assert [(trial.choice, trial.costs, trial.rows) for trial in resumed.trajectory()] == [
         (trial.choice, trial.costs, trial.rows) for trial in whole.trajectory()

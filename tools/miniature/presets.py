@@ -31,7 +31,7 @@ class Preset:
     judge_batch: int = 32
     unet_batch: int = 48
     preference_prompts: int = 32
-    pool: int = 6000
+    pool: int = 24000
     style_batch: int = 24
     style_pictures: int = 1600
     unet_channels: tuple[int, int, int] = (64, 96, 144)
@@ -48,7 +48,7 @@ PRESETS = {
         alignment=Schedule(2800, 3e-3, 100, weight_decay=0.05, average=0.995),
         judge=Schedule(5000, 5e-3, 150, average=0.998),
         unet=Schedule(10500, 5e-3, 300, average=0.999),
-        preference=Schedule(1200, 1e-3, 60, average=0.99),
+        preference=Schedule(1500, 1e-3, 60, average=0.99),
         style=Schedule(260, 2e-3, 20),
     ),
     "gpu": Preset(
