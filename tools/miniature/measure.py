@@ -11,7 +11,7 @@ from tools.miniature.judge import judge_accuracy
 from tools.miniature.noun_gain import noun_gain
 from tools.miniature.preference import preference_accuracy
 from tools.miniature.render import render
-from tools.miniature.scene import draw_scene
+from tools.miniature.scene import Quality, draw_scene
 from tools.miniature.vae import encode, psnr, reconstruct
 from tools.miniature.zero_shot import variants_right, zero_shot
 
@@ -29,6 +29,7 @@ def measured(parts: Parts, seed: int, fresh: int = FRESH) -> dict[str, Any]:
     pictures = np.stack([render(scene) for scene in scenes])
     looks = [scene for group in range(fresh // 16) for scene in group_scenes(seed + FRESH_SEED, group, nouns, True)]
     looked = np.stack([render(scene) for scene in looks])
+    plain = [place for place, scene in enumerate(scenes) if _plain(scene.quality)]
     few = slice(0, 400)
     latents = encode(parts.vae, pictures[few]).to(parts.unet.device)
     clip = (parts.tokenizer, scenes[few], pictures[few], nouns)
@@ -38,6 +39,7 @@ def measured(parts: Parts, seed: int, fresh: int = FRESH) -> dict[str, Any]:
             "autoencoder_psnr_db": psnr(parts.vae, pictures[:256]),
             "noun_gain": noun_gain(parts.unet, parts.text_encoder, parts.tokenizer, scenes[few], latents, nouns),
             "judge_on_renders": judge_accuracy(parts.judge, scenes, pictures),
+            "judge_on_plain_renders": judge_accuracy(parts.judge, [scenes[place] for place in plain], pictures[plain]),
             "judge_on_reconstructions": judge_accuracy(parts.judge, scenes, reconstruct(parts.vae, pictures)),
             "judge_on_looks": judge_accuracy(parts.judge, looks, reconstruct(parts.vae, looked)),
             "alignment_variants": variants_right(parts.alignment, *clip),
@@ -45,6 +47,11 @@ def measured(parts: Parts, seed: int, fresh: int = FRESH) -> dict[str, Any]:
             "preference_pairs_right": preference_accuracy(parts.preference, parts.tokenizer, parts.vae, nouns, seed, max(8, fresh // 10)),
         }
     )
+
+
+def _plain(quality: Quality) -> bool:
+    """Without a light, a palette or weather of its own, and without defects: what colour and style a thing has can then be told."""
+    return not (quality.lighting or quality.palette or quality.weather or quality.defects)
 
 
 def _rounded(value: Any) -> Any:
