@@ -13,7 +13,8 @@ AGREED = 0.90
 
 def labels_of(context: Context) -> list[Label]:
     """None for a checkpoint without them. Raises BadInput where they cannot be read."""
-    path = context.card.path(str(context.card.document["scorers"][context.card.judge]["path"])) / FILE if context.card.judge else None
+    judge = context.card.document.get("scorers", {}).get(context.card.judge)
+    path = context.card.path(str(judge["path"])) / FILE if judge else None
     return read_labels(path) if path and path.is_file() else []
 
 

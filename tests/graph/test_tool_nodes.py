@@ -90,7 +90,7 @@ def test_under_auto_solvers_share_what_is_left(tmp_path: Path) -> None:
         counts[names] = sum(event["kind"] == "drawn" for event in events[starts[0] : starts[1]])
     alone, shared = counts.values()
     compared = 4 * 2  # the prompt and what was rewritten, on the search seeds
-    assert shared - compared == (alone - compared) // 2 or shared - compared == (alone - compared + 1) // 2
+    assert 0 < shared - compared < alone - compared  # one slice each, and each smaller where more ask
 
 
 def test_proposals_that_lost_a_pin_are_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import httpx
 import openai
 from mcp.client import Client
 
-from serve.http.conversation import answer, fenced, literal, mark_of
+from serve.http.conversation import fenced, literal, mark_of, marked, shown
 from serve.http.openai_asks import ChatAsk
 from serve.mcp.server import build_mcp
 from serve.service.service import Offer, Service
@@ -143,7 +143,7 @@ def test_what_people_and_databases_wrote_is_no_markup() -> None:
         **{"thread": "t", "turn": 3, "reply": evil, "pair": None, "images": [], "accepted": None},
         "base": {"conditioning": {"text": f"```\n{evil}"}},
     }
-    text = answer(payload, Addresses(None, "http://here"))
+    text = marked(evil) + shown(payload, Addresses(None, "http://here"))
     outside = text.split("````")[0] + text.split("````")[-1]
     assert not re.search(r"(?<!\\)[<\[!]|\]\(", outside)
     assert literal("a_b*c") == r"a\_b\*c" and fenced("a ``` b").startswith("````\n")
