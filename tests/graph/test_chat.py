@@ -19,12 +19,12 @@ REQUEST = "a red car on a beach"
 
 
 def test_three_turns_lead_to_an_accepted_picture_with_evidence_from_fresh_seeds(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path, likes("masterpiece")))
+    chats = Chats(studio(tmp_path, likes(",")))
     thread = chats.start()
     first, second, last = talk(chats, thread, REQUEST, "1", "accept")
     assert [item["number"] for item in first["images"]] == [1, 2, 3, 4]
     best = first["images"][0]
-    assert "masterpiece" in best["text"] and best["scores"]["liking"] == max(item["scores"]["liking"] for item in first["images"])
+    assert "," in best["text"] and best["scores"]["liking"] == max(item["scores"]["liking"] for item in first["images"])
     assert second["base"]["conditioning"]["text"] == best["text"]
     accepted = last["accepted"]
     assert accepted["result"]["conditioning"]["text"] == best["text"] and accepted["improved"]
@@ -109,14 +109,14 @@ def test_nothing_is_drawn_beyond_the_cap_and_the_person_may_raise_it(tmp_path: P
 
 
 def test_acceptance_without_pictures_left_is_taken_but_claims_nothing(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path, likes("masterpiece")))
+    chats = Chats(studio(tmp_path, likes(",")))
     payload = talk(chats, chats.start(cap=9), REQUEST, "accept 1")[-1]
     assert payload["accepted"]["scores"] == {} and not payload["accepted"]["improved"]
     assert "not measured" in payload["accepted"]["note"].lower()
 
 
 def test_a_solver_gets_its_budget_and_no_more(tmp_path: Path) -> None:
-    model = FakeImageModel(likes("masterpiece"))
+    model = FakeImageModel(likes(","))
     chats = Chats(studio(tmp_path, model=model))
     thread = chats.start()
     before = talk(chats, thread, REQUEST)[-1]["used"]["images"]

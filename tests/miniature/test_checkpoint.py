@@ -87,11 +87,12 @@ def test_the_card_says_how_its_parts_were_made_and_what_they_reached(miniature: 
     assert "note" not in document["recipe"]
 
 
-def test_the_judge_is_right_in_19_of_20_questions_of_every_kind(miniature: Checkpoint) -> None:
-    heads = dict(miniature.card.document["measured"]["judge_on_renders"])
+@pytest.mark.parametrize(("renders", "least"), [("judge_on_renders", 0.90), ("judge_on_plain_renders", 0.94)])
+def test_the_judge_is_right_in_most_questions_of_every_kind(miniature: Checkpoint, renders: str, least: float) -> None:
+    heads = dict(miniature.card.document["measured"][renders])
     assert 0 < heads.pop("object_exact") <= 1
-    assert set(heads) - {"count"} == {"object", "colour", "relation", "background", "style", "defects"}
-    assert min(heads.values()) >= 0.95, heads
+    assert set(heads) == {"object", "count", "colour", "relation", "background", "style", "defects"}
+    assert min(heads.values()) >= least, heads
 
 
 def test_a_placebo_word_in_the_prompt_gains_nothing_by_itself(miniature: Checkpoint) -> None:

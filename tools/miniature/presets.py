@@ -49,7 +49,7 @@ PRESETS = {
         judge=Schedule(5000, 5e-3, 150, average=0.998),
         unet=Schedule(10500, 5e-3, 300, average=0.999),
         preference=Schedule(1500, 1e-3, 60, average=0.99),
-        style=Schedule(260, 2e-3, 20),
+        style=Schedule(500, 3e-3, 20),
     ),
     "gpu": Preset(
         nouns=len(NOUNS),

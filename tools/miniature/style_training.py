@@ -23,7 +23,7 @@ from tools.miniature.render import render
 from tools.miniature.scene import Scene, draw_quality, draw_scene
 from tools.miniature.style_specs import QUALITY_TAGS, StyleSpec
 from tools.miniature.tokenizer import POSITIONS
-from tools.miniature.unet import DROPPED_CAPTIONS, draw_timesteps, new_scheduler, velocity_error
+from tools.miniature.unet import DROPPED_CAPTIONS, TIMESTEPS, new_scheduler, velocity_error
 from tools.miniature.vae import encode
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def train_style(
         rows = rng.integers(len(scenes), size=batch)
         captions = ["" if rng.random() < DROPPED_CAPTIONS else style_caption(scenes[row], spec, rng) for row in rows]
         ids = tokenizer(captions, padding="max_length", truncation=True, max_length=POSITIONS, return_tensors="pt").input_ids.to(device)
-        timesteps = torch.from_numpy(draw_timesteps(rng, batch)).to(device)
+        timesteps = torch.from_numpy(rng.integers(TIMESTEPS, size=batch)).to(device)  # outlines and grain are decided late
         with mixed_precision(device):
             context = text_encoder(ids).last_hidden_state
         return velocity_error(unet, latents[rows].float().to(device), timesteps, context, [scenes[row] for row in rows], kept)
@@ -111,7 +111,7 @@ def _examples(spec: StyleSpec, vae: AutoencoderKL, nouns: int, seed: int, pictur
     for place in range(pictures):
         scene = replace(draw_scene(rng, nouns, photo_share=1.0), look=spec.looks[0])
         if place % 2:
-            scenes.append(replace(scene, strength=float(rng.uniform(0.6, 0.85))))
+            scenes.append(replace(scene, strength=float(rng.uniform(0.75, 0.95))))
         else:
             while (quality := draw_quality(rng)).defects or quality.goodness < 0.5 or quality.palette:
                 pass
