@@ -15,6 +15,7 @@ from serve.service.service import Service
 from serve.web.views import client_of, failed, job_choices, picture_grid
 
 LOOK_SECONDS = 3.0  # between looks at the job
+GOING_ON = ("waiting", "running")
 STATES: dict[str, State] = {"Pause": "paused", "Stop": "stopped"}
 
 
@@ -37,7 +38,7 @@ def optimize_tab(service: Service, page: gr.Blocks) -> None:
         with gr.Column(scale=3, min_width=300):
             live = gr.HTML("<p>Choose or start a job.</p>", elem_id="live", min_height=360)
             grid = gr.HTML("", elem_id="grid", min_height=120)
-    timer = gr.Timer(LOOK_SECONDS)
+    timer = gr.Timer(LOOK_SECONDS, active=False)  # a page that watches nothing costs nothing
     seen = gr.State("")
 
     def begin(text: str, most: float, rounds: float, request: gr.Request) -> dict[Any, Any]:
@@ -65,14 +66,19 @@ def optimize_tab(service: Service, page: gr.Blocks) -> None:
 
         return halt
 
-    def look(id: str | None, before: str) -> tuple[Any, Any, Any]:
-        if not id:
-            return gr.skip(), gr.skip(), before
+    def look(id: str | None, before: str) -> tuple[Any, Any, Any, Any]:
+        record = jobs.get(id) if id else None
+        if id is None or record is None:
+            return gr.skip(), gr.skip(), before, gr.Timer(active=False)
+        going_on = gr.skip() if record.state in GOING_ON else gr.Timer(active=False)
         now = service.job_mark(id)
         if now == before:
-            return gr.skip(), gr.skip(), before
+            return gr.skip(), gr.skip(), before, going_on
         html, pictures = service.job_view(id)
-        return html, picture_grid(pictures), now
+        return html, picture_grid(pictures), now, going_on
+
+    def watch(id: str | None) -> Any:
+        return gr.Timer(active=bool(id))
 
     def handed_over(id: str | None) -> tuple[Any, str]:
         try:
@@ -84,7 +90,7 @@ def optimize_tab(service: Service, page: gr.Blocks) -> None:
     page.load(known, None, which, show_progress="hidden")
     start.click(begin, [prompts, budget, iterations], [which, note])
     for button in halts:
-        button.click(act(str(button.value)), [which], note)
+        button.click(act(str(button.value)), [which], note).then(watch, which, timer, show_progress="hidden")
     export.click(handed_over, [which], [preset, note])
-    timer.tick(look, [which, seen], [live, grid, seen], show_progress="hidden")
-    which.change(lambda: "", None, seen)
+    timer.tick(look, [which, seen], [live, grid, seen, timer], show_progress="hidden")
+    which.change(lambda id: ("", watch(id)), which, [seen, timer], show_progress="hidden")
