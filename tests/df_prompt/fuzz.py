@@ -15,6 +15,7 @@ import re
 import sys
 import time
 import traceback
+import unicodedata
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -112,7 +113,8 @@ def _round_trip(conditioning: Conditioning, steps: int) -> None:
 
 def _words(conditioning: Conditioning, step: int, places: Sequence[Fraction]) -> str:
     [run] = [run for run in segments(conditioning.text, conditioning.spans, places) if run.start <= step < run.stop]
-    return " ".join(run.text.lower().split())  # text encoders of CLIP know no case, and BREAK is written break
+    # CLIP's tokenizers know no case (BREAK is written break) and compose what they read: marks that meet where a word is away have no order
+    return unicodedata.normalize("NFC", " ".join(run.text.lower().split()))
 
 
 def _prompt(rng: random.Random, real: Sequence[str]) -> str:
