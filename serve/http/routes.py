@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from typing import Annotated, Any, TypeVar
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, File, Form, Header, HTTPException, Path, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -106,19 +107,20 @@ def convert(ask: ConvertAsk, service: Serving) -> Any:
 
 
 @router.post("/search", response_model=list[HitDocument], tags=["prompts"])
-def search(ask: SearchAsk, service: Serving) -> Any:
+async def search(ask: SearchAsk, service: Serving) -> Any:
     """Find prompts in the database, best first."""
-    return JSONResponse(service.search(ask))  # as it is: checking it again by the model would cost as much as finding it
+    # as it is: checking it again by the model would cost as much as finding it
+    return JSONResponse(await run_sync(service.search, ask, limiter=service.searching))
 
 
 @router.get("/search", response_model=list[HitDocument], tags=["prompts"])
-def search_by_query(
+async def search_by_query(
     service: Serving,
     q: Annotated[str, Query(max_length=most.QUERY_CHARS)],
     limit: Annotated[int, Query(ge=1, le=most.HITS)] = 20,
 ) -> Any:
     """Find prompts in the database, best first, by words and likeness."""
-    return JSONResponse(service.search(SearchAsk(query=q, limit=limit)))
+    return JSONResponse(await run_sync(service.search, SearchAsk(query=q, limit=limit), limiter=service.searching))
 
 
 @router.get("/runs", response_model=list[RunRow], tags=["runs"])

@@ -7,6 +7,8 @@ letting everybody wait. Knows nothing of HTTP.
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -26,15 +28,22 @@ class Busy(Exception):
 
 
 class Lane:
-    """`waiting`: how many may stand in line or be served; `per_client`: of these from one client."""
+    """`waiting`: how many may stand in line or be served; `per_client`: of these from one client. `niceness`: by how much its thread, and
+    those that torch starts for it, stand back behind the threads that answer: it has minutes of work, and others wait for milliseconds of
+    theirs."""
 
-    def __init__(self, name: str, waiting: int, per_client: int) -> None:
-        self.name = name
+    def __init__(self, name: str, waiting: int, per_client: int, niceness: int = 5) -> None:
+        self.name, self._niceness = name, niceness
         self._most, self._most_per_client = waiting, per_client
         self.models = KeptModels()
         self._held: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=keep_models, initargs=(self.models,))
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=self._begin)
+
+    def _begin(self) -> None:
+        keep_models(self.models)
+        if sys.platform == "linux":  # where threads have priorities of their own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + self._niceness)
 
     def submit(self, client: str, work: Callable[[], Done]) -> Future[Done]:
         """Put `work` into line. Raises Busy."""

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from anyio import CapacityLimiter
+
 from agents.actions import Action
 from graph.chatting import Chats
 from graph.database import open_database
@@ -66,6 +68,10 @@ class Ended(Generic[Made]):
 _TRIED = "SELECT count(*), max(iteration), (SELECT count(*) FROM standing s WHERE s.run = t.run) FROM trial t WHERE t.run = ?"
 
 
+# More threads that search at once than this wait for Python's lock more than they search.
+SEARCHING = 2
+
+
 class Service:
     """Open while the server lasts. `with_jobs`: whether this process runs the jobs of its folder; one process may.
 
@@ -78,7 +84,8 @@ class Service:
         self.images = ImageStore(offer.settings.database.parent / "images")
         self.chats = Chats(Studio(offer.settings, self._open_offered))
         self.drawing = Lane("draw", self.limits.waiting, self.limits.per_client)
-        self.learning = Lane("learn", self.limits.waiting, self.limits.per_client)
+        self.learning = Lane("learn", self.limits.waiting, self.limits.per_client, niceness=10)
+        self.searching = CapacityLimiter(SEARCHING)
         try:
             self.jobs = Jobs(offer.settings, self.learning) if with_jobs else None
         except BaseException:
