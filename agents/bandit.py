@@ -56,11 +56,16 @@ def open_selector(name: str) -> Selector:
     return SELECTORS[name]
 
 
-def best(arms: Sequence[ArmRecord]) -> ArmRecord:
-    """The arm with the highest lower bound: its mean less the standard error that the pooled spread gives for its pulls. So a lucky arm
-    with few pulls does not win over a good one with many. Ties by id. Raises ValueError for no arms."""
+def best_first(arms: Sequence[ArmRecord]) -> list[ArmRecord]:
+    """By lower bound: an arm's mean less the standard error that the pooled spread gives for its pulls. So a lucky arm with few pulls does
+    not come before a good one with many. Ties by id."""
     spread = pooled_spread(arms)
-    return min(arms, key=lambda arm: (SURE * spread / math.sqrt(max(1, len(arm.rewards))) - arm.mean, arm.id))
+    return sorted(arms, key=lambda arm: (SURE * spread / math.sqrt(max(1, len(arm.rewards))) - arm.mean, arm.id))
+
+
+def best(arms: Sequence[ArmRecord]) -> ArmRecord:
+    """The arm with the highest lower bound. Raises IndexError for no arms."""
+    return best_first(arms)[0]
 
 
 def pooled_spread(arms: Sequence[ArmRecord]) -> float:

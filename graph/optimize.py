@@ -1,10 +1,11 @@
 """Learning an instruction on a batch of prompts (Yang, Wang and Hu 2024), from the first iteration to the evidence:
 
-    sample -> pull -> select -> gradient -> modify -> trial -> (again, or) suffix -> heldout -> finish
+    sample -> pull -> select -> gradient -> modify -> trial -> (again, or) playoff -> suffix -> heldout -> finish
 
 Every arm meets the same prompts on the same seeds. The survivors' weakest is contrasted with the best that is known for these prompts,
-and each finding makes a child; a child that does worse than its parent on its parent's own batch is rejected. The winner then meets plain
-prompts, the initial instruction and the best fixed suffix on prompts and seeds that no search has seen.
+and each finding makes a child; a child that does worse than its parent on its parent's own batch is rejected. The best few then meet more
+prompts, since an arm born late has few pulls. The winner meets plain prompts, the initial instruction and the best fixed suffix on
+prompts and seeds that no search has seen.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
 from agents import instruction_modifier, maai, text_gradient
-from agents.bandit import best, open_selector
+from agents.bandit import best, best_first, open_selector
 from graph import arms, standing, suffix
 from graph.learning import LearningSettings
 from graph.nodes import Update, emitter, missing_images, node, stop_if_asked, tell
 from graph.optimize_heldout import check_heldout
-from graph.optimize_state import ArmRow, LearnOutcome, OptimizeState
+from graph.optimize_state import ArmRow, LearnOutcome, OptimizeState, PromptRow
 from graph.state import Context
 from promptdb.prompt_file import BatchPrompt
 from promptdb.records import Conditioning, Instruction, content_id
@@ -31,20 +32,23 @@ from promptdb.trials import Arm, Standing, Trials
 STEPS = ("sample", "pull", "select", "gradient", "modify", "trial")
 STEADY = 3  # iterations that a winner must have led, and be significantly ahead of the initial instruction, to end the search
 SURE = 0.99
+FINALISTS = 3  # arms in the playoff, besides the initial instruction
+FINALS = 8  # prompts that they meet there at most
+KEPT_BACK = 0.25  # share of the images for learning that is kept for it
 
 
 def build_optimize() -> StateGraph[OptimizeState, Context, OptimizeState, OptimizeState]:
     """The graph, not yet compiled: who runs it chooses where its state is kept."""
     graph = StateGraph(OptimizeState, context_schema=Context)
     steps: dict[str, Any] = {"sample": sample, "pull": pull, "select": select, "gradient": gradient, "modify": modify, "trial": trial}
-    steps |= {"suffix": search_suffix, "heldout": heldout, "finish": finish}
+    steps |= {"playoff": playoff, "suffix": search_suffix, "heldout": heldout, "finish": finish}
     for name, step in steps.items():
         graph.add_node(name, step)
     graph.add_edge(START, "sample")
     for before, after in pairwise(STEPS):
         graph.add_edge(before, after)
-    graph.add_conditional_edges("trial", lambda state: "suffix" if state["stop"] else "sample", ["suffix", "sample"])
-    for before, after in pairwise(["suffix", "heldout", "finish", END]):
+    graph.add_conditional_edges("trial", lambda state: "playoff" if state["stop"] else "sample", ["playoff", "sample"])
+    for before, after in pairwise(["playoff", "suffix", "heldout", "finish", END]):
         graph.add_edge(before, after)
     return graph
 
@@ -72,12 +76,8 @@ def first_state(run: str, prompts: list[BatchPrompt], heldout: list[BatchPrompt]
 @node("sample")
 def sample(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     """The prompts of this iteration: the next of an order drawn once by the run's seed, so that all are met before any is met again."""
-    learning, settings = _learning(runtime), runtime.context.settings
     iteration = state["iteration"] + 1
-    order = list(state["prompts"])
-    random.Random(content_id(["batch", settings.seed])).shuffle(order)
-    size = min(learning.batch_size, len(order))
-    batch = [order[(iteration * size + place) % len(order)] for place in range(size)]
+    batch = _batch(state, runtime, iteration, min(_learning(runtime).batch_size, len(state["prompts"])))
     Trials(runtime.context.db, state["run"]).add_arms([Arm(_instruction(row), row["born"]) for row in state["arms"]])
     return {"iteration": iteration, "batch": batch, "note": f"iteration {iteration + 1}: {len(batch)} prompts"}
 
@@ -92,18 +92,20 @@ def pull(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     return _pulled(state, runtime, texts, learning.professional)
 
 
-def _pulled(state: OptimizeState, runtime: Runtime[Context], texts: dict[str, str], professional: bool) -> Update:
+def _pulled(state: OptimizeState, runtime: Runtime[Context], texts: dict[str, str], professional: bool, final: bool = False) -> Update:
     context = runtime.context
+    whole = final or context.learning.compat or not state["iteration"]  # the plan has made sure of a first iteration, and of no more
+    affordable = context.plan.learning if whole else int((1 - KEPT_BACK) * context.plan.learning)
     batch = _prompts(state["batch"])
     writing = arms.write(context, texts, batch, _learning(runtime).professional)
     stop_if_asked(runtime)
     trials = Trials(context.db, state["run"])
     stop, written, cost = state["stop"], list(writing.written), arms.pictures(trials.trials())
     cost |= arms.pictures_of(written, context.settings.search)
-    if len(cost) > context.plan.learning:
+    if len(cost) > affordable:
         return {"stop": stop or "the images for learning are spent", "note": "nothing more is drawn"}
     for row in arms.professionals(context, batch) if professional else []:
-        if len(cost | arms.pictures_of([row], context.settings.search)) <= context.plan.learning:
+        if len(cost | arms.pictures_of([row], context.settings.search)) <= affordable:
             cost |= arms.pictures_of([row], context.settings.search)
             written.append(row)
     everything = [*(row.conditioning for row in written), *(Conditioning(row.prompt.text) for row in written)]
@@ -232,6 +234,25 @@ def trial(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     return {**update, "stop": stop}
 
 
+@node("playoff")
+def playoff(state: OptimizeState, runtime: Runtime[Context]) -> Update:
+    """The best few and the initial instruction meet more prompts, as many as the images for learning pay for, before one is named."""
+    context = runtime.context
+    trials = Trials(context.db, state["run"])
+    everyone = {row["id"]: row["text"] for row in _everyone(trials)}
+    initial, found = Instruction(state["initial"]).id, standing.records(context, trials, everyone)
+    finalists = dict.fromkeys([*(arm.id for arm in best_first(found)[:FINALISTS]), initial])
+    left = context.plan.learning - len(arms.pictures(trials.trials()))
+    count = min(FINALS, len(state["prompts"]), left // ((1 + len(finalists)) * len(context.settings.search)))
+    if context.learning.compat or len(finalists) < 2 or count < 1:
+        return {"note": "none"}
+    iteration = state["iteration"] + 1
+    final: OptimizeState = {**state, "iteration": iteration, "batch": _batch(state, runtime, iteration, count)}
+    update = _pulled(final, runtime, {id: everyone[id] for id in finalists}, professional=False, final=True)
+    winner = best(standing.records(context, trials, everyone)).id
+    return {"cut": update.get("cut", state["cut"]), "winner": winner, "note": f"{len(finalists)} arms meet {count} more prompts"}
+
+
 @node("suffix")
 def search_suffix(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     """The best fixed suffix that as many pictures can find: what a learned instruction must beat."""
@@ -245,16 +266,7 @@ def heldout(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     """Plain, initial, learned and suffixed prompts on held-out prompts and seeds, by every scorer: the only numbers reported."""
     context = runtime.context
     trials = Trials(context.db, state["run"])
-    everyone: list[ArmRow] = [
-        {
-            "id": arm.instruction.id,
-            "text": arm.instruction.text,
-            "parent": arm.instruction.parent,
-            "finding": arm.instruction.finding,
-            "born": arm.born,
-        }
-        for arm in trials.arms()
-    ]
+    everyone = _everyone(trials)
     winner = state["winner"]
     if not _learning(runtime).compat and (found := standing.records(context, trials, [row["id"] for row in everyone])):
         winner = best(found).id
@@ -272,6 +284,28 @@ def heldout(state: OptimizeState, runtime: Runtime[Context]) -> Update:
 def finish(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     outcome: LearnOutcome = {**state["outcome"], "stopped": state["stop"], "warnings": state.get("warnings", [])}
     return {"outcome": outcome}
+
+
+def _batch(state: OptimizeState, runtime: Runtime[Context], iteration: int, count: int) -> list[PromptRow]:
+    """The next `count` prompts of the run's order, from where `iteration` begins."""
+    order = list(state["prompts"])
+    random.Random(content_id(["batch", runtime.context.settings.seed])).shuffle(order)
+    first = iteration * min(_learning(runtime).batch_size, len(order))
+    return [order[(first + place) % len(order)] for place in range(count)]
+
+
+def _everyone(trials: Trials) -> list[ArmRow]:
+    """All arms of the run, the initial instruction first."""
+    return [
+        {
+            "id": arm.instruction.id,
+            "text": arm.instruction.text,
+            "parent": arm.instruction.parent,
+            "finding": arm.instruction.finding,
+            "born": arm.born,
+        }
+        for arm in trials.arms()
+    ]
 
 
 def _learning(runtime: Runtime[Context]) -> LearningSettings:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from graph.optimize import FINALISTS, FINALS
 from graph.optimize_state import OptimizeState
 from graph.sessions import Control, Stopped, optimize_state, stream_optimize
 from graph.stopped import ServerAway
@@ -53,14 +54,28 @@ def test_held_out_prompts_and_seeds_take_no_part_in_learning(finished: Any) -> N
 
 
 def test_every_arm_of_an_iteration_meets_the_same_prompts_on_the_same_seeds(finished: Any) -> None:
-    context, *_ = finished
-    trials = Trials(context.db, "run-1").trials()
+    context, state, *_ = finished
+    trials = [trial for trial in Trials(context.db, "run-1").trials() if trial.iteration <= state["iteration"]]
     for iteration in {trial.iteration for trial in trials}:
         met = {
             arm: {(trial.prompt, trial.seed) for trial in trials if trial.iteration == iteration and trial.instruction == arm}
             for arm in {trial.instruction for trial in trials if trial.iteration == iteration}
         }
         assert len(set(map(frozenset, met.values()))) == 1 and len(next(iter(met.values()))) == 3 * 2
+
+
+def test_before_one_is_named_the_best_and_the_initial_instruction_meet_more_prompts(finished: Any) -> None:
+    context, state, *_ = finished
+    trials = Trials(context.db, "run-1").trials()
+    met: dict[str, set[tuple[str, int]]] = {}
+    for trial in trials:
+        if trial.iteration == state["iteration"] + 1:
+            met.setdefault(trial.instruction, set()).add((trial.prompt, trial.seed))
+    assert {state["outcome"]["initial"]["id"], state["winner"]} <= met.keys()
+    assert 2 <= len(met) <= FINALISTS + 1
+    assert len(set(map(frozenset, met.values()))) == 1
+    assert 0 < len(next(iter(met.values()))) <= FINALS * len(context.settings.search)
+    assert len({(trial.prompt, trial.seed) for trial in trials if trial.instruction == state["winner"]}) > 3 * 2
 
 
 def test_the_plan_is_kept_to(finished: Any) -> None:
