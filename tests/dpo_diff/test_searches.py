@@ -21,7 +21,7 @@ from tools.dpo_diff import limner
 from tools.dpo_diff.evolution import crossed, even, evolve, first_population, mutated, random_search
 from tools.dpo_diff.gumbel import learn, softmax
 from tools.dpo_diff.settings import EvolutionSettings, GumbelSettings, LimnerSettings
-from tools.dpo_diff.trials import Trials
+from tools.dpo_diff.trials import Trials, race_cost
 
 PAPER = EvolutionSettings()
 TARGET = (3, 1, 0, 4)
@@ -117,6 +117,16 @@ def test_a_candidate_that_the_model_could_not_draw_is_tried_once_and_never_best(
     trials.evaluator.model.nan_seeds = frozenset([1])  # type: ignore[attr-defined]
     run(SEARCHES["random"], trials)
     assert not trials.done and len(trials.tried) > 1
+
+
+@pytest.mark.parametrize(
+    ("count", "keep", "seeds", "pictures"), [(1, 2, 4, 4), (2, 2, 4, 8), (6, 2, 6, 6 + 2 * 5), (8, 2, 2, 8 + 3), (9, 1, 3, 9 + 3 + 1)]
+)
+def test_a_race_costs_what_it_is_said_to(tmp_path: Path, count: int, keep: int, seeds: int, pictures: int) -> None:
+    assert race_cost(count, keep, seeds) == pictures
+    trials = trials_of(tmp_path, negative_space(2, 9), distance((1, 2), 0.3), seeds=range(seeds))
+    trials.race([(1 + place, 1) for place in range(count)], keep)
+    assert len(drawings(trials)) == pictures
 
 
 def test_a_race_gives_all_seeds_to_the_better_ones_alone(tmp_path: Path) -> None:
@@ -223,3 +233,34 @@ def test_chance_alone_is_not_called_sure(tmp_path: Path) -> None:
     trials = trials_of(tmp_path, SPACE, chance, 300, seeds=range(8))
     trials.try_all([SPACE.identity, TARGET])
     assert not limner.sure(trials, 0.99)
+
+
+def test_of_pure_chance_the_finalists_are_seldom_better_on_fresh_seeds_and_their_loss_there_is_no_lower(tmp_path: Path) -> None:
+    def chance(drawing: Drawing) -> float:
+        return 0.9 * hashed_value(drawing)
+
+    first, fresh = [], []
+    for seed in range(8):
+        trials = run(SEARCHES["limner"], trials_of(tmp_path / str(seed), SPACE, chance, 80, seeds=(100 * seed, 100 * seed + 1)), seed)
+        baseline = trials.done[SPACE.given.id]
+        finalists = [id for id in trials.confirmed if id != SPACE.given.id]
+        assert len(finalists) == LimnerSettings().finalists
+        first += [trials.done[id].cost - baseline.cost for id in finalists]
+        fresh += [trials.confirmed[id] - trials.confirmed[SPACE.given.id] for id in finalists]
+        assert all(trials.confirmed[trial.conditioning.id] <= trials.confirmed[SPACE.given.id] for trial in trials.chosen)
+        assert trials.chosen[-1].conditioning == SPACE.given
+        assert trials.evaluator.budget.spent["images"] <= 80
+    assert np.mean(first) < -0.2 < np.mean(fresh)
+
+
+def test_what_is_better_is_confirmed_and_proposed(tmp_path: Path) -> None:
+    trials = run(SEARCHES["limner"], trials_of(tmp_path, SPACE, distance(TARGET, 0.05), 120))
+    assert trials.chosen[0].choice == TARGET
+    assert trials.confirmed[trials.chosen[0].conditioning.id] == min(trials.confirmed.values())
+    seeds = {drawing.seed for drawing in drawings(trials)}
+    assert len(seeds) == len(trials.seeds) + LimnerSettings().fresh
+
+
+def test_a_purse_too_small_for_fresh_seeds_is_searched_with_alone(tmp_path: Path) -> None:
+    trials = run(SEARCHES["limner"], trials_of(tmp_path, SPACE, distance(TARGET, 0.3), 21))
+    assert not trials.confirmed and trials.chosen == trials.ranked

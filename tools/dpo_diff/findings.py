@@ -14,7 +14,8 @@ DECIMALS = 6
 
 
 def findings(trials: Trials, settings: DpoSettings, skipped: int) -> dict[str, Any]:
-    """JSON values only. Scores in it are those of the search seeds, which chose the candidate; they are no result."""
+    """JSON values only. Scores in it are those of the search seeds, which chose the candidate; they are no result. `confirmed`: costs of
+    the finalists and of the prompt itself on fresh seeds, by id."""
     ordered = trials.trajectory()
     return {
         "space": settings.space,
@@ -28,7 +29,8 @@ def findings(trials: Trials, settings: DpoSettings, skipped: int) -> dict[str, A
         "images": round(trials.rows / trials.rows_per_image, 1),
         "objective": trials.evaluator.objective.name,
         "seeds": list(trials.seeds),
-        "best": trials.best.conditioning.to_json(),
+        "best": trials.chosen[0].conditioning.to_json(),
+        "confirmed": {id: round(cost, DECIMALS) for id, cost in trials.confirmed.items()},
         "mean_change": _mean_change(ordered),
         "curve": _curve(ordered),
         "trajectory": [_shown(trials, at, trial) for at, trial in _milestones(ordered)],
@@ -73,7 +75,7 @@ def _shown(trials: Trials, at: int, trial: Trial) -> dict[str, Any]:
 
 def _words(trials: Trials) -> list[dict[str, Any]]:
     """Each word that the best candidate changed, with what it gained where a trial without it (and else the same) is known."""
-    best, rows = trials.best, []
+    best, rows = trials.chosen[0], []
     for number, (slot, chosen) in enumerate(zip(trials.space.slots, best.choice, strict=True)):
         if chosen == 0:
             continue

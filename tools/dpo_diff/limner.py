@@ -9,6 +9,7 @@ instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from tools.stats import FEW, paired_bootstrap
 
 MUTATED = 0.15  # of the genes of a child
 ATTEMPTS = 10
+FEWEST = 2  # fresh seeds, below which the finalists are not compared again
 NOTICED = 1e-4  # a smaller gain is none, as in rankings
 
 Source = Callable[[Choice], list[Choice]]
@@ -38,13 +40,27 @@ class SwapRanker(Protocol):
 
 
 def search(trials: Trials, ranker: SwapRanker | None, settings: LimnerSettings, rng: np.random.Generator) -> None:
+    """Search with most of the budget; with the rest the finalists and the baseline meet fresh seeds. BudgetSpent passes through."""
+    trials.try_all([trials.space.identity])
+    images = trials.rows_left / trials.rows_per_image
+    fresh = int(min(settings.fresh, settings.kept_back * images / (settings.finalists + 1)))
+    if fresh < FEWEST:
+        return _explore(trials, ranker, settings, rng)
+    trials.kept_back = fresh * (settings.finalists + 1) * trials.rows_per_image
+    with suppress(BudgetSpent):
+        _explore(trials, ranker, settings, rng)
+    finalists = [trial.choice for trial in trials.ranked if trial.conditioning != trials.space.given][: settings.finalists]
+    if finalists:
+        trials.confirm(finalists, [max(trials.seeds) + 1 + place for place in range(fresh)])
+
+
+def _explore(trials: Trials, ranker: SwapRanker | None, settings: LimnerSettings, rng: np.random.Generator) -> None:
     """Search until the budget is spent (BudgetSpent passes through), nothing new is found, or the gain is sure and no round raises it.
 
     A round's proposals come from the ranking or from evolution; which of the two is a draw by how often their proposals so far did better
     than the best candidate on the first seed (Thompson sampling). So a ranking that is worth nothing on a checkpoint is soon left alone.
     Without one (a black box) every round is evolution.
     """
-    trials.try_all([trials.space.identity])
     sources: dict[str, Source] = {"evolution": lambda choice: _children(trials, settings, rng)}
     if ranker:
         sources = {"ranking": _Promising(trials, ranker, settings), **sources}

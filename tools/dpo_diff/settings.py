@@ -60,7 +60,8 @@ class LimnerSettings:
     `ranker`: by previews, one call with each swap in place, or by one gradient. `at`: share of the steps before that call. `share`: of the
     rows that are left, the most that ranking anew may cost. `swaps`: single swaps of a round; `jumps`: sizes of candidates that take
     several of the best swaps at once; `keep`: how many of a round meet all seeds. `sure`: confidence at which a gain that no round has
-    raised for `stalled` rounds ends the search; it takes six seeds.
+    raised for `stalled` rounds ends the search; it takes six seeds. In the end `finalists` and the baseline meet up to `fresh` more seeds,
+    for which `kept_back` of the rows are kept: the best of many on few seeds is partly the luckiest.
     """
 
     ranker: Literal["preview", "gradient"] = "preview"
@@ -71,6 +72,9 @@ class LimnerSettings:
     keep: int = 2
     stalled: int = 2
     sure: float = 0.99
+    finalists: int = 3
+    fresh: int = 4
+    kept_back: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,8 +77,8 @@ class DpoDiff:
         return ""
 
     def solve(self, task: Task, evaluator: Evaluator, rng: np.random.Generator, emit: Emit) -> Sequence[Conditioning]:
-        """The best candidates by the search seeds, best first; none where there is nothing to search. Raises BadInput only for a space that
-        does not exist."""
+        """The best candidates, best first; none where there is nothing to search, or where fresh seeds show none to be better than the
+        prompt. Raises BadInput only for a space that does not exist."""
         given = next((item for item in task.start if item.is_plain), Conditioning(task.reference))
         space = build_space(given, self.settings.space, self.source(given.text), task.pins)
         if not space.slots:
@@ -108,7 +108,7 @@ class DpoDiff:
         self.findings = findings(trials, self.settings, gradient.skipped if gradient else 0)
         if gradient and gradient.skipped:
             emit({"kind": "warning", "text": f"{gradient.skipped} gradients were not finite and were left out"})
-        return [trial.conditioning for trial in trials.ranked if trial.conditioning != space.given][:PROPOSED]
+        return [trial.conditioning for trial in trials.chosen if trial.conditioning != space.given][:PROPOSED]
 
     def _gradient(self, space: Space, evaluator: Evaluator, task: Task, latents: KeptLatents) -> SearchGradient | None:
         sampler = sampler_of(evaluator)

@@ -44,6 +44,16 @@ class Trial:
         return round(self.cost, RANKING_DECIMALS), self.conditioning.id
 
 
+def race_cost(count: int, keep: int, seeds: int) -> int:
+    """Pictures of a race of `count` candidates, of which `keep` meet all seeds."""
+    pictures = met = 0
+    while met < seeds:
+        rounds = seeds - met if count <= keep else 1
+        pictures, met = pictures + rounds * count, met + rounds
+        count = count if count <= keep else max(keep, -(-count // RACE_KEEPS))
+    return pictures
+
+
 @dataclass
 class Trials:
     """`seeds`: common to all candidates. `allowed`: a condition that a candidate must fulfil before it may cost anything, such as that
@@ -60,6 +70,10 @@ class Trials:
     tried: set[str] = field(default_factory=set)
     besides: Callable[[], float] = lambda: 0.0
     """UNet rows of what else the search pays for, such as gradients."""
+    kept_back: float = 0.0
+    """UNet rows of the purse that the search does not see."""
+    confirmed: dict[str, float] = field(default_factory=dict)
+    """Cost of the finalists on seeds that chose none of them, by id of the conditioning."""
 
     def __post_init__(self) -> None:
         self._charged, self._drawn_rows = set[str](), 0.0
@@ -76,7 +90,7 @@ class Trials:
     @property
     def rows_left(self) -> float:
         """Of what the search could spend when it first began; infinity without a cap."""
-        return max(0.0, self._purse - self.rows)
+        return max(0.0, self._purse - self.kept_back - self.rows)
 
     @property
     def rows_per_image(self) -> float:
@@ -90,6 +104,28 @@ class Trials:
     @property
     def ranked(self) -> list[Trial]:
         return sorted(self.done.values(), key=lambda trial: trial.order)
+
+    @property
+    def chosen(self) -> list[Trial]:
+        """What is proposed, best first: of finalists that met more seeds those that do better there than the baseline, and the baseline
+        behind them; else all, by the search seeds. Raises ValueError before the baseline was tried."""
+        if not self.confirmed:
+            return self.ranked
+        return sorted(
+            (self.done[id] for id, cost in self.confirmed.items() if cost <= self.confirmed[self.space.given.id]),
+            key=lambda trial: (round(self.confirmed[trial.conditioning.id], RANKING_DECIMALS), trial.conditioning != self.space.given),
+        )
+
+    def confirm(self, choices: Sequence[Choice], seeds: Sequence[int]) -> None:
+        """Draw and score candidates and the baseline, all of them done, on `seeds`; what has no value there is no finalist. Raises
+        BudgetSpent, and then nothing is confirmed."""
+        conditionings = list(dict.fromkeys([self.space.given, *map(self.conditioning, choices)]))
+        name = self.evaluator.objective.name
+        values = self.evaluator.evaluate(conditionings, self.reference, seeds, [name], self.emit).values[name]
+        self._charge(conditionings, seeds)
+        costs = self._sign * values.mean(axis=1)
+        found = {item.id: float(cost) for item, cost in zip(conditionings, costs, strict=True) if np.isfinite(cost)}
+        self.confirmed = found if self.space.given.id in found else {}
 
     def conditioning(self, choice: Choice) -> Conditioning:
         if choice not in self._texts:
@@ -142,9 +178,8 @@ class Trials:
         return sorted(self.done.values(), key=lambda trial: trial.rows)
 
     def _affordable(self, choices: list[Choice], keep: int) -> list[Choice]:
-        images = 0 if self.evaluator.budget.left("seconds") == 0 else self.rows_left // self.rows_per_image
-        rest = len(self.seeds) - 1
-        count = int(min(len(choices), max(images - rest * keep, images // len(self.seeds))))
+        images = 0 if self.evaluator.budget.left("seconds") == 0 else self.rows_left / self.rows_per_image + 1e-9
+        count = next((count for count in range(len(choices), 0, -1) if race_cost(count, keep, len(self.seeds)) <= images), 0)
         if choices and count < 1:
             raise BudgetSpent("images", images)
         return choices[:count]
