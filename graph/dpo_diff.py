@@ -59,14 +59,15 @@ def with_solver(context: Context, options: DpoOptions) -> Context:
 
     def solver() -> DpoDiff:
         settings = DpoSettings(options.space, cast(SearchName, options.search))
-        return DpoDiff(settings, word_source(context), meaning_kept if options.attack else anything)
+        return DpoDiff(settings, word_source(context, taught=not options.attack), meaning_kept if options.attack else anything)
 
     return replace(context, solvers={**context.solvers, METHOD: solver})
 
 
-def word_source(context: Context) -> Callable[[str], WordSource]:
-    """Candidates for a prompt's words: the chat model's lists where there is one, else WordNet's file with the checkpoint's own groups."""
-    fallback = offline(context.card.vocabulary())
+def word_source(context: Context, taught: bool = True) -> Callable[[str], WordSource]:
+    """Candidates for a prompt's words: the chat model's lists where there is one, else WordNet's file with the checkpoint's own groups.
+    `taught`: synonyms too are words that the checkpoint was taught, where it says which."""
+    fallback = offline(context.card.vocabulary(), taught)
 
     def source(prompt: str) -> WordSource:
         if context.chat.name == OFFLINE:

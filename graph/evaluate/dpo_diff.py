@@ -37,7 +37,8 @@ ATTACK = 40  # and of an attack, whose space is small
 SEARCHED: tuple[SearchName, ...] = ("limner", "hybrid", "evolution", "random")
 PROMPTS, PROMPTS_FULL = 16, 40
 POOL, POOL_FULL = 100, 200  # prompts of which the hardest and the easiest are taken
-SEEDS = 4
+SEEDS = 8
+WIDER = "synonym+antonym+library"
 SMALL = 20  # image equivalents of a small budget
 ROWS_SHARE = 0.6
 SEVERAL = 40  # seeds of the rival that draws the plain prompt again and again
@@ -71,7 +72,7 @@ class DpoDiffSuite:
 
     def pictures(self, context: Context, full: bool) -> int:
         prompts, pool = (PROMPTS_FULL, POOL_FULL) if full else (PROMPTS, POOL)
-        return 2 * pool + prompts * (BUDGET * len(SEARCHED) + ATTACK + SEVERAL + 2 * SAMPLED + SEEDS * (len(SEARCHED) + 3))
+        return 2 * pool + prompts * (BUDGET * (len(SEARCHED) + 1) + 2 * ATTACK + SEVERAL + 3 * SAMPLED + SEEDS * (len(SEARCHED) + 5))
 
     def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
         return _Measure(context, emit).rows(*((PROMPTS_FULL, POOL_FULL) if full else (PROMPTS, POOL)))
@@ -91,7 +92,8 @@ class _Measure:
         self.context, self.emit = context, emit
         self.judge = judge_of(context).name
         self.seeds = report_seeds(context, SEEDS)
-        self.source = offline(context.card.vocabulary())
+        vocabulary = context.card.vocabulary()
+        self.sources = {taught: offline(vocabulary, taught) for taught in (True, False)}
 
     def rows(self, count: int, pool: int) -> list[Row]:
         hard, easy = self._chosen(count, pool)
@@ -101,6 +103,8 @@ class _Measure:
         rows: list[Row] = []
         for search in SEARCHED:
             rows += self._gains(search, plain, after[search])
+        wider = self._measured([self._solve(prompt, "limner", WIDER).result for prompt in hard], hard)
+        rows += self._gains("limner", plain, wider, f" in {WIDER}")
         rows += self._compared(found, after)
         rows += self._several(hard, plain)
         rows += self._spaces(hard)
@@ -118,12 +122,15 @@ class _Measure:
         outer = self.context.evaluator
         return Evaluator(outer.model, [self.loss, *self.others], outer.db, outer.images, outer.budget, outer.settings, outer.run)
 
-    def _solve(self, prompt: str, search: str, space: str = DpoSettings().space, images: int = 0, attack: bool = False) -> Found:
-        """One search with a purse of its own, in which everything is paid for, stored or not."""
+    def _solve(
+        self, prompt: str, search: str, space: str = DpoSettings().space, images: int = 0, attack: bool = False, taught: bool = True
+    ) -> Found:
+        """One search with a purse of its own, in which everything is paid for, stored or not. `taught`: with synonyms that the checkpoint
+        was taught alone."""
         leading: Scorer = Adversarial(self.loss) if attack else self.loss
         evaluator = AfreshEvaluator(self.context.evaluator, [leading, *self.others], Budget(images=images or BUDGET))
         allowed = meaning_kept if attack else anything
-        solver = DpoDiff(DpoSettings(space, cast(SearchName, search)), lambda text: self.source, allowed)
+        solver = DpoDiff(DpoSettings(space, cast(SearchName, search)), lambda text: self.sources[taught], allowed)
         seeds = tuple(self.context.settings.search)
         rng = np.random.default_rng([self.context.settings.seed, *prompt.encode()])
         try:
@@ -148,7 +155,7 @@ class _Measure:
         rows = []
         for scorer in (self.loss, *self.others):
             interval = self._interval(after.values[scorer.name] - plain.values[scorer.name])
-            target = targets.get(scorer.name) if search == "limner" else None
+            target = targets.get(scorer.name) if search == "limner" and not kind else None
             rows.append(_row(f"{search}{kind}: {scorer.name}", interval, target))
         return rows
 
@@ -187,33 +194,41 @@ class _Measure:
     def _spaces(self, hard: Sequence[str]) -> list[Row]:
         """Mean change of the loss by random candidates of a space: nothing is selected, so the search seeds will do (table 2)."""
         changes: dict[str, list[float]] = {}
-        for space in ("antonym", "synonym"):
-            changes[space] = [self._solve(prompt, "random", space, SAMPLED).mean_change for prompt in hard]
+        for name, space, taught in (("antonym", "antonym", True), ("synonym", "synonym", True), ("synonym of any kind", "synonym", False)):
+            changes[name] = [self._solve(prompt, "random", space, SAMPLED, taught=taught).mean_change for prompt in hard]
         seed = self.context.settings.seed
-        rows = [_row(f"random {space}: {OBJECTIVE}", paired_bootstrap(values, None, seed)) for space, values in changes.items()]
-        difference = np.subtract(changes["antonym"], changes["synonym"])
-        rows.append(_row(f"random antonym less random synonym: {OBJECTIVE}", paired_bootstrap(difference, None, seed), Target("<", 0)))
+        rows = [_row(f"random {name}: {OBJECTIVE}", paired_bootstrap(values, None, seed)) for name, values in changes.items()]
+        for name in ("synonym", "synonym of any kind"):
+            difference = np.subtract(changes["antonym"], changes[name])
+            target = Target("<", 0) if name == "synonym" else None
+            rows.append(_row(f"random antonym less random {name}: {OBJECTIVE}", paired_bootstrap(difference, None, seed), target))
         return rows
 
     def _attack(self, easy: Sequence[str]) -> list[Row]:
-        """By whether the checkpoint knows every new word: words that it never saw would break it whatever they mean."""
-        found = [self._solve(prompt, "limner", "synonym", ATTACK, attack=True) for prompt in easy]
+        """With words that the checkpoint knows, and with any: words that it never saw would break it whatever they mean."""
         plain = self._measured([Conditioning(prompt) for prompt in easy], easy)
-        after = self._measured([item.result for item in found], easy)
-        known = np.array([self._knows(item) for item in found])
-        filters = [meaning_kept(self.context.evaluator, prompt) for prompt in easy]
-        kept = [float(check(item.result)) for check, item in zip(filters, found, strict=True)]
-        rows = [_row("attack: meaning kept by the filter", paired_bootstrap(kept, None, 0), Target(">=", 1))]
-        changed = [float(item.result.text != item.prompt) for item in found]
-        rows.append(_row("attack: prompts for which one was found", paired_bootstrap(changed, None, 0)))
-        for name, group in (("", np.ones(len(found), bool)), (", new words known", known), (", new words unknown", ~known)):
-            delta = (after.values[OBJECTIVE] - plain.values[OBJECTIVE])[group]
-            target = Target(">", 0, "lo") if name == ", new words known" else None
-            rows.append(_row(f"attack{name}: {OBJECTIVE}", self._interval(delta), target))
-            judged = (after.values[self.judge] - plain.values[self.judge])[group]
-            success = [[float(value < 0) for value in row if np.isfinite(value)] for row in judged]
-            rows.append(_row(f"attack{name}: pictures judged worse", interval_of_rows(success, self.context.settings.seed)))
+        rows: list[Row] = []
+        for taught in (True, False):
+            found = [self._solve(prompt, "limner", "synonym", ATTACK, attack=True, taught=taught) for prompt in easy]
+            after = self._measured([item.result for item in found], easy)
+            rows += self._attacked("attack, known words" if taught else "attack, any words", taught, found, plain, after)
         return rows
+
+    def _attacked(self, name: str, taught: bool, found: Sequence[Found], plain: Evaluation, after: Evaluation) -> list[Row]:
+        seed = self.context.settings.seed
+        filters = [meaning_kept(self.context.evaluator, item.prompt) for item in found]
+        kept = [float(check(item.result)) for check, item in zip(filters, found, strict=True)]
+        changed = [float(item.result.text != item.prompt) for item in found]
+        judged = after.values[self.judge] - plain.values[self.judge]
+        success = [[float(value < 0) for value in row if np.isfinite(value)] for row in judged]
+        target = Target(">", 0, "lo") if taught else None
+        return [
+            _row(f"{name}: meaning kept by the filter", paired_bootstrap(kept, None, seed), Target(">=", 1)),
+            _row(f"{name}: prompts for which one was found", paired_bootstrap(changed, None, seed)),
+            _row(f"{name}: words that the checkpoint knows", paired_bootstrap([float(self._knows(item)) for item in found], None, seed)),
+            _row(f"{name}: {OBJECTIVE}", self._interval(after.values[OBJECTIVE] - plain.values[OBJECTIVE]), target),
+            _row(f"{name}: pictures judged worse", interval_of_rows(success, seed)),
+        ]
 
     def _knows(self, found: Found) -> bool:
         world = judge_of(self.context).world

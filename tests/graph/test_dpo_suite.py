@@ -35,11 +35,11 @@ def test_every_claim_has_a_row_and_a_second_start_pays_for_nothing(small: Contex
         "evolution less random at 4 image equivalents, search seeds: spherical_clip",
         "limner: share of the hybrid's rows until its final loss, search seeds",
         "random antonym less random synonym: spherical_clip",
-        "attack: meaning kept by the filter",
-        "attack, new words known: spherical_clip",
+        "attack, known words: meaning kept by the filter",
+        "attack, known words: spherical_clip",
     ):
         assert rows[name]["target"], name
-    assert rows["attack: meaning kept by the filter"]["value"] == 1.0
+    assert rows["attack, known words: meaning kept by the filter"]["value"] == 1.0
     assert rows["limner: spherical_clip"]["n"] == 2
     used = small.evaluator.budget.used()["images"]
     assert 0 < used <= dpo_diff.SUITE.pictures(small, False)

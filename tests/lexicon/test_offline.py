@@ -89,3 +89,15 @@ def test_a_prompt_is_searched_from_the_file_alone() -> None:
 def test_coverage_leaves_closed_classes_out() -> None:
     assert coverage(["a dog on the xqzzt"], Lexicon())["words"] == 2
     assert coverage(["a dog on the xqzzt"], Lexicon())["synonyms"] == 0.5
+
+
+def test_where_only_taught_words_are_wanted_wordnets_others_are_left_out() -> None:
+    vocabulary = {
+        "groups": {"animals": ["cat", "dog"]},
+        "nouns": {"cat": "cat", "kitty": "cat", "dog": "dog"},
+        "relations": {"above": "above", "over": "above", "below": "below"},
+    }
+    assert offline(vocabulary, taught=True).synonyms("cat") == ("kitty",)
+    assert set(offline(vocabulary).synonyms("dog")) and not offline(vocabulary, taught=True).synonyms("dog")
+    assert offline(vocabulary, taught=True).synonyms("over") == ("above",)
+    assert offline({}, taught=True).synonyms("dog") == offline({}).synonyms("dog") != ()

@@ -69,6 +69,10 @@ class Lexicon:
         """For each meaning, words of the same, then similar adjectives or the kind of thing it is; at most `per_word`."""
         return self._listed(word, self._synonyms(word))
 
+    def own_synonyms(self, word: str) -> tuple[str, ...]:
+        """Of the synonyms those that the checkpoint was taught."""
+        return self._listed(word, (there for there in self._synonyms(word) if self._was_taught(there)))
+
     def antonyms(self, word: str) -> tuple[str, ...]:
         """Opposites, those through a similar adjective included; empty for most nouns. At most `per_word`."""
         return self._listed(word, self._antonyms(word))

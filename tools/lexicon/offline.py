@@ -11,28 +11,33 @@ from tools.lexicon.lexicon import CLOSED_WORDS, Lexicon
 KINDS = ("nouns", "colours", "backgrounds", "styles", "modifiers")
 """Tables of a vocabulary that give words and phrases a meaning."""
 
+ALIKE = ("nouns", "backgrounds", "relations", "counts")
+"""Those in which forms of one meaning may stand for each other."""
+
 
 @dataclass(frozen=True)
 class Offline:
-    """A WordSource whose antonyms include co-hyponyms, since nouns have few antonyms: for "dog" other animals."""
+    """A WordSource whose antonyms include co-hyponyms, since nouns have few antonyms: for "dog" other animals. `taught`: its synonyms are
+    words that the checkpoint was taught alone, where it says which: another word may break a picture, but never makes it better."""
 
     lexicon: Lexicon = field(default_factory=Lexicon)
+    taught: bool = False
 
     def synonyms(self, word: str) -> tuple[str, ...]:
-        return self.lexicon.synonyms(word)
+        return self.lexicon.own_synonyms(word) if self.taught else self.lexicon.synonyms(word)
 
     def antonyms(self, word: str) -> tuple[str, ...]:
         return self.lexicon.opposites(word)
 
 
-def offline(vocabulary: Mapping[str, Any]) -> Offline:
+def offline(vocabulary: Mapping[str, Any], taught: bool = False) -> Offline:
     """For a checkpoint whose vocabulary document (`Card.vocabulary`) may list kinds of things under `groups`."""
     groups = groups_of(vocabulary)
     if not isinstance(vocabulary.get("groups"), Mapping):  # of an older checkpoint, which says too little about its words
-        return Offline(Lexicon(groups=groups))
-    forms = forms_of(vocabulary, groups)
-    known = frozenset([*forms, *(name for names in groups.values() for name in names)])
-    return Offline(Lexicon(groups=groups, forms=forms, alike=alike_of(vocabulary), known=known))
+        return Offline(Lexicon(groups=groups), taught)
+    forms, alike = forms_of(vocabulary, groups), alike_of(vocabulary)
+    known = frozenset([*forms, *alike, *(name for names in groups.values() for name in names)])
+    return Offline(Lexicon(groups=groups, forms=forms, alike=alike, known=known), taught)
 
 
 def groups_of(vocabulary: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -56,13 +61,14 @@ def forms_of(vocabulary: Mapping[str, Any], groups: Mapping[str, Sequence[str]])
 
 
 def alike_of(vocabulary: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Form -> the other forms of the same thing or place that fit into the same sentence: "on the grass" is no other word for "meadow"."""
+    """Form -> the other forms of the same thing, place, relation or number that fit into the same sentence: "on the grass" is no
+    other word for "meadow"."""
     found: dict[str, tuple[str, ...]] = {}
-    for table in (vocabulary.get(kind) for kind in ("nouns", "backgrounds")):
-        if isinstance(table, Mapping):
+    for kind in ALIKE:
+        if isinstance(table := vocabulary.get(kind), Mapping):
             for form, meaning in table.items():
                 same = [other.lower() for other, name in table.items() if name == meaning and other != form]
-                if others := tuple(other for other in same if _is_phrase(other) == _is_phrase(form)):
+                if others := tuple(other for other in same if kind == "relations" or _is_phrase(other) == _is_phrase(form)):
                     found[form.lower()] = others
     return found
 
