@@ -31,5 +31,5 @@ def label_rows(context: Context, emit: Emit) -> list[Row]:
     labels.sort(key=lambda label: label.seed)  # stable, as they were drawn
     stored = context.db.stored_drawings(ids)
     there = [(evaluator.image(key), label) for key, label in zip(ids, labels, strict=True) if stored[key].image]
-    found = agreement(judge.see([image for image, _ in there]), [label for _, label in there], judge.world.defects)
+    found = agreement(judge.see([image for image, _ in there]), [label for _, label in there], judge.world)
     return [Row(f"judge agrees with a person: {head}", share, None, asked, Target(">=", AGREED)) for head, (share, asked) in found.items()]

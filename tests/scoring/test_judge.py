@@ -102,6 +102,12 @@ def test_each_mistake_is_seen_and_counted_once(world: World, change: dict, wrong
     assert seen.score == pytest.approx(score)
 
 
+def test_a_sheep_in_its_own_colour_is_a_white_one(world: World) -> None:
+    assert verdict(world, "a white sheep", presence={"sheep": 3.0}, colour={"sheep": "natural"}).score == 1.0
+    assert verdict(world, "a black sheep", presence={"sheep": 3.0}, colour={"sheep": "natural"}).score == 0.5
+    assert verdict(world, "a white cat", presence={"cat": 3.0}, colour={"cat": "natural"}).score == 0.5
+
+
 def test_a_prompt_that_asks_for_nothing_of_the_world_is_not_held_against_the_picture(world: World) -> None:
     assert verdict(world, "a poem about time", presence={}).score == 1.0
 

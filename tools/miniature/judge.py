@@ -1,4 +1,8 @@
-"""Stage: the judge, trained on the truth, on renders as they come and as the autoencoder gives them back."""
+"""Stage: the judge, trained on the truth: on renders as they come, as the autoencoder gives them back, and as the painter repaints them.
+
+A thing whose own colour is the one that it is tinted in looks as it always does: either answer is then right, of a white sheep both
+"white" and "its own".
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,11 @@ import numpy as np
 
 from tools.miniature.dataset import Dataset
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
+from tools.miniature.nouns import NOUNS, OWN_COLOURS
 from tools.miniature.optimizers import muon
-from tools.miniature.reading import UNSAID, said_loss
-from tools.miniature.scene import SIDE, Scene
+from tools.miniature.scene import SIDE, Scene, Thing
 from tools.miniature.vae import kept_reconstructions
-from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, COUNT_WORDS, DEFECTS, LOOKS, NOUNS, STYLES
+from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, COUNT_WORDS, DEFECTS, LOOKS, STYLES
 
 if TYPE_CHECKING:
     import torch
@@ -23,12 +27,13 @@ if TYPE_CHECKING:
 
     from tools.scoring.judge_network import JudgeNetwork, Seen
 
-APART = ("stages.0.0", "where", "colour.2", "background", "style", "defects.2", "count.5")  # first and last layers: for AdamW, not Muon
+APART = ("stages.0.0", "where", "colour.2", "background", "style.2", "defects.2", "count.5")  # first and last layers: for AdamW, not Muon
 HEADS = ("object", "object_exact", "colour", "count", "relation", "background", "style", "defects")
 RECONSTRUCTED = 0.6  # share of training pictures that went through the autoencoder, as generated ones do
 
 ROUNDS = ("judge.first", "judge")  # the schedule twice, the second time from what the first came to: Loshchilov and Hutter 2017, "SGDR"
-LOOKED = 1 / 6  # share of training pictures in the look of a style checkpoint
+LOOKED = 1 / 4  # share of training pictures in the look of a style checkpoint
+REPAINTED = 1 / 4  # share that the painter has repainted: softer than any render
 PAINTED = (*STYLES, *LOOKS)  # what the style head tells apart
 SEVERAL = 2.5  # what a picture of two or three of a kind counts in the number's loss: there are few of them
 MISSED = 3.0  # what a thing overlooked costs, against one seen that is not there: a prompt asks for few of the many things
@@ -45,18 +50,21 @@ def train_judge(
     vae: AutoencoderKL,
     data: Dataset,
     looks: Dataset,
+    repainted: Callable[[], tuple[np.ndarray, np.ndarray]],
     schedule: Schedule,
     batch: int,
     work: Path,
     seed: int,
     say: Callable[[str], None],
 ) -> None:
+    """`repainted`: rows of `data` (n,) and what the painter made of their pictures (n, 64, 64, 3), uint8."""
     import torch
 
     device = device_of(network)
     # not needed where the stage is done already
     reconstructed = cache(lambda: kept_reconstructions(vae, data, work, say))
     looked = cache(lambda: kept_reconstructions(vae, looks, work, say, "looks."))
+    softened = cache(repainted)
 
     def pictures_of(
         source: Dataset, through: Callable[[], np.ndarray], count: int, rng: np.random.Generator
@@ -67,10 +75,13 @@ def train_judge(
         return pictures, [source.scene(int(row)) for row in rows]
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
-        few = round(batch * LOOKED)
-        plain, scenes = pictures_of(data, reconstructed, batch - few, rng)
+        few, soft = round(batch * LOOKED), round(batch * REPAINTED)
+        plain, scenes = pictures_of(data, reconstructed, batch - few - soft, rng)
         styled, others = pictures_of(looks, looked, few, rng)
-        pictures, shift = _shifted(np.concatenate([plain, styled]), rng)
+        rows, pictures_by_row = softened()
+        chosen = rng.integers(len(rows), size=soft)
+        others += [data.scene(int(row)) for row in rows[chosen]]
+        pictures, shift = _shifted(np.concatenate([plain, styled, pictures_by_row[chosen]]), rng)
         pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().to(device) / 255
         with mixed_precision(device):
             seen = network(pixels)
@@ -88,7 +99,7 @@ def judge_loss(seen: Seen, scenes: list[Scene], shift: np.ndarray) -> torch.Tens
     from torch.nn import functional as F
 
     assert seen.count is not None
-    device, colours = seen.presence.device, list(COLOURS)
+    device = seen.presence.device
     presence = torch.zeros_like(seen.presence)
     rows, nouns, colour, centre = [], [], [], []
     for row, scene in enumerate(scenes):
@@ -96,7 +107,7 @@ def judge_loss(seen: Seen, scenes: list[Scene], shift: np.ndarray) -> torch.Tens
             presence[row, thing.noun] = 1
             rows.append(row)
             nouns.append(thing.noun)
-            colour.append(UNSAID if scene.grey else colours.index(thing.colour) if thing.colour else len(colours))
+            colour.append([] if scene.grey else right_colours(thing))
             centre.append([(thing.x + shift[row, 0]) / SIDE, (thing.y + shift[row, 1]) / SIDE])
     here = torch.tensor(rows), torch.tensor(nouns)
     background = torch.tensor([list(BACKGROUNDS).index(scene.background) for scene in scenes], device=device)
@@ -108,13 +119,35 @@ def judge_loss(seen: Seen, scenes: list[Scene], shift: np.ndarray) -> torch.Tens
     defects = torch.tensor([[float(name in scene.quality.defects) for name in DEFECTS] for scene in scenes], device=device)
     return (
         F.binary_cross_entropy_with_logits(seen.presence, presence, pos_weight=torch.tensor(MISSED, device=device)) * 20
-        + said_loss(seen.colour[here], torch.tensor(colour, device=device))
+        + colour_loss(seen.colour[here], colour)
         + 4 * (far * alone).sum() / alone.sum().clamp(min=1)
         + F.cross_entropy(seen.background, background)
         + F.cross_entropy(seen.style, style)
         + F.cross_entropy(seen.count, count, weight=several)
         + 2 * F.binary_cross_entropy_with_logits(seen.defects, defects)
     )
+
+
+def right_colours(thing: Thing) -> list[int]:
+    """The outputs that are right about its colour, the last being its own: both of them where it is tinted in its own, or would be."""
+    colours, own = list(COLOURS), OWN_COLOURS.get(NOUNS[thing.noun].name)
+    named, natural = (thing.colour or own), thing.colour in (None, own)
+    return [*([colours.index(named)] if named else []), *([len(colours)] if natural else [])]
+
+
+def colour_loss(logits: torch.Tensor, right: list[list[int]]) -> torch.Tensor:
+    """Cross-entropy of `logits` (n, colours + 1), averaged over the rows where some answer is `right`; where several are, their
+    probabilities count together."""
+    import torch
+
+    allowed = torch.full(logits.shape, -torch.inf, device=logits.device)
+    for row, answers in enumerate(right):
+        allowed[row, answers] = 0
+    told = torch.tensor([bool(answers) for answers in right], device=logits.device)
+    if not told.any():
+        return logits.sum() * 0
+    probabilities = logits[told].float().log_softmax(-1)
+    return -(probabilities + allowed[told]).logsumexp(-1).mean()
 
 
 def judge_accuracy(network: JudgeNetwork, scenes: list[Scene], pictures: np.ndarray) -> dict[str, float]:
@@ -129,7 +162,7 @@ def judge_accuracy(network: JudgeNetwork, scenes: list[Scene], pictures: np.ndar
 
     from tools.scoring.judge import relation_of
 
-    colours, nouns, rng = list(COLOURS), network.sizes["nouns"], np.random.default_rng(0)
+    nouns, rng = network.sizes["nouns"], np.random.default_rng(0)
     right: dict[str, list[bool]] = {name: [] for name in HEADS}
     for start in range(0, len(scenes), 256):
         part = scenes[start : start + 256]
@@ -143,9 +176,8 @@ def judge_accuracy(network: JudgeNetwork, scenes: list[Scene], pictures: np.ndar
             right["object_exact"].append(found == there)
             for thing in scene.things:
                 right["object"] += [thing.noun in found, rng.choice(absent_kin(thing.noun, there, nouns)) not in found]
-                truth = colours.index(thing.colour) if thing.colour else len(colours)
                 if not scene.grey:
-                    right["colour"].append(int(seen.colour[row, thing.noun].argmax()) == truth)
+                    right["colour"].append(int(seen.colour[row, thing.noun].argmax()) in right_colours(thing))
             if scene.relation:
                 first, second = (seen.centre[row, thing.noun] for thing in scene.things)
                 right["relation"].append(relation_of(*(first - second).tolist()) == scene.relation)

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from promptdb.errors import BadInput
+from tools.scoring.asked import World
 from tools.scoring.judge import Sight
 
 FILE = "labels.jsonl"
@@ -58,12 +59,12 @@ def read_labels(path: Path) -> list[Label]:
     return labels
 
 
-def agreement(sights: Sequence[Sight], labels: Sequence[Label], defects: Sequence[str]) -> dict[str, tuple[float, int]]:
+def agreement(sights: Sequence[Sight], labels: Sequence[Label], world: World) -> dict[str, tuple[float, int]]:
     """Of each head the share of questions on which judge and person agree, and how many there were; heads without any are left out.
 
     `object`: each thing that either sees, where the person can tell every one, else each that the person sees; `colour`: of things that
     both see, where the person tells one; `count` where the person tells one; `relation` where both see the same two things; `defects`:
-    each of `defects`, where the person tells.
+    each of the `world`'s, where the person tells.
     """
     right: dict[str, list[bool]] = {head: [] for head in HEADS}
     for sight, label in zip(sights, labels, strict=True):
@@ -72,7 +73,9 @@ def agreement(sights: Sequence[Sight], labels: Sequence[Label], defects: Sequenc
         right["object"] += [thing in sight.things and thing in told_things for thing in dict.fromkeys((*told_things, *others))]
         seen = dict(zip(sight.things, sight.colours, strict=True))
         told = dict(zip(label.things, label.colours, strict=True))
-        right["colour"] += [seen[thing] == colour for thing, colour in told.items() if colour and thing in seen]
+        right["colour"] += [
+            world.of_colour(thing, seen[thing], colour) for thing, colour in told.items() if thing and colour and thing in seen
+        ]
         if label.count is not None and sight.count is not None and len(label.things) == 1:
             right["count"].append(sight.count == label.count)
         if label.relation and len(label.things) == 2 and set(label.things) == set(sight.things):
@@ -82,7 +85,7 @@ def agreement(sights: Sequence[Sight], labels: Sequence[Label], defects: Sequenc
             if getattr(label, head) is not None:
                 right[head].append(getattr(sight, head) == getattr(label, head))
         if label.defects is not None:
-            right["defects"] += [(name in sight.defects) == (name in label.defects) for name in defects]
+            right["defects"] += [(name in sight.defects) == (name in label.defects) for name in world.defects]
     return {head: (float(np.mean(answers)), len(answers)) for head, answers in right.items() if answers}
 
 

@@ -125,6 +125,18 @@ _MORE = [
 
 NOUNS: tuple[Noun, ...] = (*_FIRST, *_MORE)
 
+# Things whose sprite, tinted in that colour, stays as it is: within `SAME_COLOUR` in CIE Lab, the mean over its pixels.
+SAME_COLOUR = 17.0
+_OWN = {
+    "white": "sheep, cow, laptop, ghost, rabbit, mouse, shark, cup, spoon, knife, fork, keyboard, telescope, toilet, ring, "
+        "sports ball, dice, church, fountain, snowman, skull",
+    "orange": "horse, chair, vase, canoe, egg, cookie, handbag",
+    "black": "spider, gorilla, cell phone, hat",
+    "brown": "bear, bat",
+    "blue": "dress",
+}  # fmt: skip
+OWN_COLOURS: dict[str, str] = {name: colour for colour, names in _OWN.items() for name in names.split(", ")}
+
 _UNCHANGED = frozenset({"scissors", "grapes", "glasses", "broccoli", "corn", "bread", "cheese", "ice cream", "sheep", "fish", "dice"})
 _IRREGULAR = {
     "mouse": "mice", "knife": "knives", "loaf": "loaves", "maple leaf": "maple leaves", "fish": "fish", "trout": "trout", "sheep": "sheep",

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from tools.miniature.loop import Schedule
 from tools.miniature.nouns import NOUNS
 
-STAGES = ("vae", "text_encoder", "alignment", "judge", "unet", "preference", "styles")
+STAGES = ("vae", "text_encoder", "alignment", "unet", "judge", "preference", "styles")
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """How much of the world and how long. `groups`: training pictures / 4; `pool`: prompts with ranked
-    pictures; `style_pictures`: of each style; `*_batch`: pictures (preference: prompts) a step."""
+    """How much of the world and how long. `groups`: training pictures / 4; `pool`: prompts with ranked pictures; `repainted`: pictures
+    that the painter repaints for the judge; `style_pictures`: of each style; `*_batch`: pictures (preference: prompts) a step."""
 
     nouns: int
     groups: int
@@ -31,7 +31,8 @@ class Preset:
     judge_batch: int = 32
     unet_batch: int = 48
     preference_prompts: int = 32
-    pool: int = 24000
+    pool: int = 48000
+    repainted: int = 12000
     style_batch: int = 24
     style_pictures: int = 1600
     unet_channels: tuple[int, int, int] = (64, 96, 144)
@@ -48,7 +49,7 @@ PRESETS = {
         alignment=Schedule(2800, 3e-3, 100, weight_decay=0.05, average=0.995),
         judge=Schedule(5000, 5e-3, 150, average=0.998),
         unet=Schedule(10500, 5e-3, 300, average=0.999),
-        preference=Schedule(1500, 1e-3, 60, average=0.99),
+        preference=Schedule(2200, 1e-3, 60, average=0.99),
         style=Schedule(500, 3e-3, 20),
     ),
     "gpu": Preset(
@@ -84,6 +85,7 @@ def shortened(preset: Preset, share: float) -> Preset:
         preset,
         groups=max(40, int(preset.groups * share)),
         pool=max(48, int(preset.pool * share)),
+        repainted=max(16, int(preset.repainted * share)),
         style_pictures=max(24, int(preset.style_pictures * share)),
         **cut,
     )

@@ -12,7 +12,7 @@ from PIL import ImageFilter
 from tools.miniature.backgrounds import COLUMNS, ROWS, paint
 from tools.miniature.scene import SIDE, Quality, Scene, Thing
 from tools.miniature.sprites import sprite
-from tools.miniature.styles import filtered, restyle, saturated
+from tools.miniature.styles import filtered, relook, restyle, saturated
 
 
 def render(scene: Scene) -> np.ndarray:
@@ -26,7 +26,7 @@ def render(scene: Scene) -> np.ndarray:
         _paste(image, outline, thing)
     image = restyle(scene.style, image, outline)
     if scene.look:
-        image = image + scene.strength * (restyle(scene.look, image, outline) - image)
+        image = image + scene.strength * (relook(scene.look, image, outline) - image)
     image = _apply_quality(image, scene.quality)
     return (image.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 

@@ -111,7 +111,7 @@ def _examples(spec: StyleSpec, vae: AutoencoderKL, nouns: int, seed: int, pictur
     for place in range(pictures):
         scene = replace(draw_scene(rng, nouns, photo_share=1.0), look=spec.looks[0])
         if place % 2:
-            scenes.append(replace(scene, strength=float(rng.uniform(0.75, 0.95))))
+            scenes.append(replace(scene, strength=float(rng.uniform(0.85, 0.97))))
         else:
             while (quality := draw_quality(rng)).defects or quality.goodness < 0.5 or quality.palette:
                 pass

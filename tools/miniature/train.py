@@ -20,6 +20,7 @@ from tools.miniature.presets import PRESETS, STAGES, Preset, shortened
 from tools.miniature.vocabulary import WORLD
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
@@ -146,10 +147,16 @@ class _Recipe:
         def make() -> JudgeNetwork:
             network = self._seeded(4, lambda: new_judge(self.preset.nouns))
             settings = (self.preset.judge, self.preset.judge_batch, self.work, self.seed, self.say)
-            train_judge(network, self.vae(), self.data, self.looks, *settings)
+            train_judge(network, self.vae(), self.data, self.looks, self._repainted, *settings)
             return network
 
         return self._once("judge", make)
+
+    def _repainted(self) -> tuple[np.ndarray, np.ndarray]:
+        from tools.miniature.repainted import Painter, kept_repainted
+
+        painter = Painter(self.vae(), self.unet(), self.text_encoder(), self.tokenizer)
+        return kept_repainted(painter, self.data, self.preset.repainted, self.seed, self.work, self.say)
 
     def preference(self) -> CLIPModel:
         from tools.miniature.preference import train_preference

@@ -106,7 +106,7 @@ def kept_latents(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[s
     def rows(start: int, stop: int) -> np.ndarray:
         return encode(vae, data.pictures[start:stop]).numpy()
 
-    return _kept(work / f"{prefix}latents.npy", len(data), rows, say)
+    return kept_rows(work / f"{prefix}latents.npy", len(data), rows, say)
 
 
 def kept_reconstructions(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[str], None], prefix: str = "") -> np.ndarray:
@@ -118,10 +118,10 @@ def kept_reconstructions(vae: AutoencoderKL, data: Dataset, work: Path, say: Cal
     def rows(start: int, stop: int) -> np.ndarray:
         return decode(vae, torch.from_numpy(np.array(latents[start:stop])))
 
-    return _kept(work / f"{prefix}reconstructed.npy", len(data), rows, say)
+    return kept_rows(work / f"{prefix}reconstructed.npy", len(data), rows, say)
 
 
-def _kept(path: Path, count: int, rows: Callable[[int, int], np.ndarray], say: Callable[[str], None], part: int = 2048) -> np.ndarray:
+def kept_rows(path: Path, count: int, rows: Callable[[int, int], np.ndarray], say: Callable[[str], None], part: int = 2048) -> np.ndarray:
     """The array in `path`, made part by part where it is not there; written aside and renamed, so that two processes may meet here."""
     if not path.is_file():
         say(f"{path.stem}: computing {count} rows")

@@ -9,14 +9,15 @@ from typing import Any
 
 from tools.miniature import captions
 from tools.miniature import vocabulary as words
-from tools.miniature.nouns import groups, plural
+from tools.miniature.nouns import OWN_COLOURS, groups, plural
 
 FILLERS = ("a", "an", "the", "of", "and", "with", "is", "there", "in", "on", "at", "to", *filter(None, dict.fromkeys(captions.POSES)))
 
 
 def world_document(nouns: int) -> dict[str, Any]:
     """Surface form -> name, by kind, for the first `nouns` nouns; `groups`: kind -> words that are contrasts to each other;
-    `opposites`: pairs of words; `looks`: styles that only a style checkpoint draws, whose forms are its trigger words."""
+    `own_colours`: of things that are of that colour unasked; `opposites`: pairs of words; `looks`: styles that only a style checkpoint
+    draws, whose forms are its trigger words."""
     kept = words.NOUNS[:nouns]
     forms = {noun.name: noun.name for noun in kept} | {form: noun.name for noun in kept for form in noun.rare}
     forms |= {several: name for form, name in tuple(forms.items()) if (several := plural(form)) not in (form, f"{form}s", f"{form}es")}
@@ -27,6 +28,7 @@ def world_document(nouns: int) -> dict[str, Any]:
         "nouns": forms,
         "rare": {form: noun.name for noun in kept for form in noun.rare},
         "colours": {name: name for name in words.COLOURS},
+        "own_colours": {noun.name: OWN_COLOURS[noun.name] for noun in kept if noun.name in OWN_COLOURS},
         "counts": {phrase: str(count) for count, phrases in words.COUNT_WORDS.items() for phrase in phrases},
         "relations": {phrase: name for name, phrases in words.RELATIONS.items() for phrase in phrases},
         "backgrounds": dict(sorted(backgrounds.items(), key=lambda item: list(words.BACKGROUNDS).index(item[1]))),

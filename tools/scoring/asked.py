@@ -53,6 +53,7 @@ class World:
     fillers: tuple[str, ...]
     defects: tuple[str, ...]
     counts: dict[str, int] = field(default_factory=dict)
+    own_colours: dict[str, str] = field(default_factory=dict)  # of things whose natural colour is one that prompts ask for
 
     @classmethod
     def read(cls, path: Path) -> World:
@@ -61,13 +62,18 @@ class World:
             document = json.loads(path.read_text(encoding="utf-8"))
             kinds = {kind: dict(document[kind]) for kind in ("nouns", "colours", "relations", "backgrounds", "styles", "modifiers")}
             counts = {phrase: int(count) for phrase, count in dict(document.get("counts", {})).items()}
-            return cls(**kinds, fillers=tuple(document["fillers"]), defects=tuple(document["defects"]), counts=counts)
+            own = {str(noun): str(colour) for noun, colour in dict(document.get("own_colours", {})).items()}
+            return cls(**kinds, fillers=tuple(document["fillers"]), defects=tuple(document["defects"]), counts=counts, own_colours=own)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadInput(f"the vocabulary {path.name} cannot be read ({error}); restore it or train the checkpoint again") from error
 
     def names(self, kind: str) -> tuple[str, ...]:
         """Canonical names of a kind, each once, in file order."""
         return tuple(dict.fromkeys(getattr(self, kind).values()))
+
+    def of_colour(self, noun: str, seen: str | None, asked: str) -> bool:
+        """Whether a thing seen in the colour `seen`, None for its own, is of the colour `asked`: any sheep is a white sheep."""
+        return (seen or self.own_colours.get(noun)) == asked
 
     def read_prompt(self, text: str) -> Asked:
         """The first two things named, and what is said of them. A negation is not understood: use the negative prompt for that."""

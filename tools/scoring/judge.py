@@ -136,12 +136,11 @@ class Judge:
 
     def _verdict(self, seen: Seen, row: int, asked: Asked) -> Verdict:
         world = self.world
-        nouns, colours = world.names("nouns"), world.names("colours")
+        nouns, colours = world.names("nouns"), (*world.names("colours"), None)
         places = [nouns.index(thing.noun) for thing in asked.things]
         objects = tuple(bool(seen.presence[row, place] > 0) for place in places)
-        # The last output stands for the thing's natural colour, which is not what a prompt with a colour word asks for.
         colour_right = tuple(
-            bool(int(seen.colour[row, place].argmax()) == colours.index(thing.colour)) if thing.colour and there else None
+            world.of_colour(thing.noun, colours[int(seen.colour[row, place].argmax())], thing.colour) if thing.colour and there else None
             for thing, place, there in zip(asked.things, places, objects, strict=True)
         )
         counts = tuple(

@@ -40,7 +40,7 @@ class JudgeNetwork(nn.Module):
         styles: int,
         defects: int,
         counts: int = 0,
-        channels: tuple[int, ...] = (24, 48, 72, 96),
+        channels: tuple[int, ...] = (24, 48, 96, 128),
     ) -> None:
         super().__init__()
         self.sizes = {"nouns": nouns, "colours": colours, "backgrounds": backgrounds, "styles": styles, "defects": defects}
@@ -50,10 +50,11 @@ class JudgeNetwork(nn.Module):
         deep, side = channels[-1], 64 >> (len(channels) - 1)
         self.where = nn.Conv2d(deep, nouns, 1)
         self.value = nn.Conv2d(deep, 64, 1)
-        self.colour = nn.Sequential(nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, colours + 1))
         summary = 2 * sum(channels)
+        self.light = nn.Linear(summary, 64)  # a colour is told by the light that it stands in
+        self.colour = nn.Sequential(nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, colours + 1))
         self.background = nn.Linear(summary, backgrounds)
-        self.style = nn.Linear(summary, styles)
+        self.style = nn.Sequential(nn.Linear(summary, 96), nn.SiLU(), nn.Linear(96, styles))
         self.defects = nn.Sequential(nn.Linear(summary, 96), nn.SiLU(), nn.Linear(96, defects))
         # Places are kept apart, since two small things and one large one may look alike on the whole.
         self.count = _count_head(deep, side, counts) if counts else None
@@ -71,7 +72,7 @@ class JudgeNetwork(nn.Module):
         whole = torch.cat(summary, 1).float()
         return Seen(
             presence=where.logsumexp(-1) - 4,
-            colour=self.colour(pooled),
+            colour=self.colour(pooled + self.light(whole)[:, None]),
             centre=attention @ self.grid,
             background=self.background(whole),
             style=self.style(whole),
