@@ -21,6 +21,7 @@ CSS = """
 :root { --lead: #c2410c; --loss: #1d6fa5; }
 .dark { --lead: #fb923c; --loss: #7cc0ee; }
 .live progress { width: 10rem; vertical-align: middle; accent-color: var(--lead); }
+#shown .caption-label { white-space: normal !important; max-width: 100% !important; font-variant-numeric: tabular-nums; }
 .pair img { width: 100% !important; height: 100% !important; object-fit: contain; }
 .grid-of-pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(72px, 1fr)); gap: 4px; }
 .grid-of-pictures img, .hit-picture { width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 4px; }
