@@ -1,4 +1,5 @@
-"""A training of the miniature, much shortened, that saves after every step and tells each; started by its test, which kills it."""
+"""A training of the miniature, much shortened, that saves after every step and tells each; started by its test, which kills it: the folder, and then
+the stages, all of them where none is named."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from pathlib import Path
 import torch
 
 from tools.miniature import loop
+from tools.miniature.presets import STAGES
 from tools.miniature.train import train
 
 SHARE = 0.001
@@ -16,4 +18,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     loop.SAVE_SECONDS = -1.0
     work = Path(sys.argv[1])
-    train("cpu", work / "out", work, stages=("vae", "unet"), share=SHARE, say=lambda text: print(text, flush=True))
+    train("cpu", work / "out", work, stages=sys.argv[2:] or STAGES, share=SHARE, say=lambda text: print(text, flush=True))

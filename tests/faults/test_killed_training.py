@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from promptdb.errors import BadInput
 from tools.miniature.sprites import FONT
@@ -23,12 +25,17 @@ STAGES = ("vae", "text_encoder.reading", "text_encoder", "unet")
 pytestmark = pytest.mark.skipif(not FONT.is_file(), reason="needs Debian's fonts-noto-color-emoji")
 
 
-def run(work: Path, kill_at: str = "") -> list[str]:
-    """Train in `work` until a line begins with `kill_at`, then SIGKILL; to the end for ''. Returns what it said."""
+def run(work: Path, kill_at: str = "", stages: Sequence[str] = ("vae", "unet")) -> list[str]:
+    """Train `stages`, or all for none, in `work` until a line begins with `kill_at`, then SIGKILL; to the end for ''. Returns what it said."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     said: list[str] = []
     with subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(work)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, str(SCRIPT), str(work), *stages],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -65,6 +72,22 @@ def test_a_training_killed_three_times_ends_in_the_same_weights(tmp_path: Path) 
         assert first.keys() == second.keys()
         assert all(torch.equal(first[name], second[name]) for name in first), stage
     assert not list(killed.glob("*.part.pt"))
+
+
+@pytest.mark.slow
+def test_the_whole_recipe_killed_twice_ends_in_the_same_checkpoint(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(whole, stages=())
+    for place in ("judge.second: step 2", "style.comic: step 1"):
+        assert any(line.startswith(place) for line in run(killed, place, stages=())), place
+        readable(killed)
+    run(killed, stages=())
+    files = sorted(path.relative_to(whole / "out") for path in (whole / "out").rglob("*.safetensors"))
+    assert len(files) == len({*(killed / "out").rglob("*.safetensors")}) > 10
+    for file in files:
+        first, second = (load_file(work / "out" / file) for work in (whole, killed))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first), file
 
 
 def test_a_work_folder_holds_one_training_alone(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ APART = ("stages.0.0", "where", "colour.2", "background", "style.2", "defects.2"
 HEADS = ("object", "object_exact", "colour", "count", "relation", "background", "style", "defects")
 RECONSTRUCTED = 0.6  # share of training pictures that went through the autoencoder, as generated ones do
 
-ROUNDS = ("judge.first", "judge")  # the schedule twice, the second time from what the first came to: Loshchilov and Hutter 2017, "SGDR"
+ROUNDS = ("judge.first", "judge.second", "judge")  # the schedule again, from what it came to: Loshchilov and Hutter 2017, "SGDR"
 LOOKED = 1 / 4  # share of training pictures in the look of a style checkpoint
 REPAINTED = 1 / 4  # share that the painter has repainted: softer than any render
 PAINTED = (*STYLES, *LOOKS)  # what the style head tells apart
