@@ -1,5 +1,7 @@
-"""A training of the miniature, much shortened, that saves after every step and tells each; started by its test, which kills it: the folder, and then
-the stages, all of them where none is named."""
+"""A training of the miniature, much shortened, that saves after every step and tells each; started by its test, which kills it.
+
+Takes the folder, and then the stages: all of them where none is named.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not FONT.is_file(), reason="needs Debian's fonts
 
 
 def run(work: Path, kill_at: str = "", stages: Sequence[str] = ("vae", "unet")) -> list[str]:
-    """Train `stages`, or all for none, in `work` until a line begins with `kill_at`, then SIGKILL; to the end for ''. Returns what it said."""
+    """Train `stages`, or all for none, in `work` until a line begins with `kill_at`, then SIGKILL; to the end for ''. Returns the lines."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     said: list[str] = []
     with subprocess.Popen(
