@@ -57,16 +57,19 @@ class DpoOptions:
 def with_solver(context: Context, options: DpoOptions) -> Context:
     """The same context, whose solver of this method follows the options."""
 
+    # Who names a space gets all of it; by default a prompt's words give way to such alone as the checkpoint is known to read as the same.
+    taught = not options.attack and options.space == DpoSettings().space
+
     def solver() -> DpoDiff:
         settings = DpoSettings(options.space, cast(SearchName, options.search))
-        return DpoDiff(settings, word_source(context, taught=not options.attack), meaning_kept if options.attack else anything)
+        return DpoDiff(settings, word_source(context, taught), meaning_kept if options.attack else anything)
 
     return replace(context, solvers={**context.solvers, METHOD: solver})
 
 
 def word_source(context: Context, taught: bool = True) -> Callable[[str], WordSource]:
     """Candidates for a prompt's words: the chat model's lists where there is one, else WordNet's file with the checkpoint's own groups.
-    `taught`: synonyms too are words that the checkpoint was taught, where it says which."""
+    `taught`: synonyms too are words that the checkpoint was taught, none where it does not say which."""
     fallback = offline(context.card.vocabulary(), taught)
 
     def source(prompt: str) -> WordSource:

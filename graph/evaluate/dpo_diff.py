@@ -20,7 +20,7 @@ from graph.state import Context
 from promptdb.records import Conditioning
 from tools.budget import Budget, BudgetSpent
 from tools.dpo_diff.meaning import meaning_kept
-from tools.dpo_diff.settings import DpoSettings, SearchName
+from tools.dpo_diff.settings import NEGATIVE, DpoSettings, SearchName
 from tools.dpo_diff.solver import DpoDiff, anything, sampler_of
 from tools.dpo_diff.words import Words
 from tools.evaluation import Evaluation
@@ -38,7 +38,6 @@ SEARCHED: tuple[SearchName, ...] = ("limner", "hybrid", "evolution", "random")
 PROMPTS, PROMPTS_FULL = 16, 40
 POOL, POOL_FULL = 100, 200  # prompts of which the hardest and the easiest are taken
 SEEDS = 8
-WIDER = "synonym+antonym+library"
 SMALL = 20  # image equivalents of a small budget
 ROWS_SHARE = 0.6
 SEVERAL = 40  # seeds of the rival that draws the plain prompt again and again
@@ -97,14 +96,13 @@ class _Measure:
 
     def rows(self, count: int, pool: int) -> list[Row]:
         hard, easy = self._chosen(count, pool)
-        found = {search: [self._solve(prompt, search) for prompt in hard] for search in SEARCHED}
+        found = {search: [self._solve(prompt, search, NEGATIVE) for prompt in hard] for search in SEARCHED}
         plain = self._measured([Conditioning(prompt) for prompt in hard], hard)
         after = {search: self._measured([item.result for item in items], hard) for search, items in found.items()}
-        rows: list[Row] = []
+        default = self._measured([self._solve(prompt, "limner").result for prompt in hard], hard)
+        rows = self._gains("limner", plain, default)
         for search in SEARCHED:
-            rows += self._gains(search, plain, after[search])
-        wider = self._measured([self._solve(prompt, "limner", WIDER).result for prompt in hard], hard)
-        rows += self._gains("limner", plain, wider, f" in {WIDER}")
+            rows += self._gains(search, plain, after[search], f" in {NEGATIVE}")
         rows += self._compared(found, after)
         rows += self._several(hard, plain)
         rows += self._spaces(hard)

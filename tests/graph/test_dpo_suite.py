@@ -13,6 +13,7 @@ from graph.evaluate.base import run_suite
 from graph.settings import Settings
 from graph.state import Context
 from promptdb.records import Conditioning
+from tools.dpo_diff.settings import NEGATIVE
 
 
 @pytest.fixture
@@ -29,8 +30,10 @@ def test_every_claim_has_a_row_and_a_second_start_pays_for_nothing(small: Contex
     document = run_suite(dpo_diff.SUITE, small)
     rows = {row["name"]: row for row in document["rows"]}
     for search in dpo_diff.SEARCHED:
-        assert {f"{search}: spherical_clip", f"{search}: judge", f"{search}: preference"} <= set(rows)
+        assert {f"{search} in {NEGATIVE}: {scorer}" for scorer in ("spherical_clip", "judge", "preference")} <= set(rows)
     for name in (
+        "limner: spherical_clip",
+        "limner: judge",
         "hybrid less evolution, at equal cost: spherical_clip",
         "evolution less random at 4 image equivalents, search seeds: spherical_clip",
         "limner: share of the hybrid's rows until its final loss, search seeds",

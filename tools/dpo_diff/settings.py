@@ -8,6 +8,9 @@ from typing import Literal, get_args
 SearchName = Literal["limner", "hybrid", "gradient", "evolution", "random"]
 SEARCHES: tuple[str, ...] = get_args(SearchName)
 
+NEGATIVE = "antonym+library"  # the paper's space for better pictures
+WIDEST = "synonym+antonym+library"
+
 
 @dataclass(frozen=True, slots=True)
 class GumbelSettings:
@@ -81,7 +84,7 @@ class LimnerSettings:
 class DpoSettings:
     """What a person chooses. `space`: parts joined by +; `search`: one of SEARCHES; the rest as published."""
 
-    space: str = "antonym+library"
+    space: str = WIDEST
     search: SearchName = "limner"
     gumbel: GumbelSettings = field(default_factory=GumbelSettings)
     evolution: EvolutionSettings = field(default_factory=EvolutionSettings)

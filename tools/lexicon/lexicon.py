@@ -70,8 +70,8 @@ class Lexicon:
         return self._listed(word, self._synonyms(word))
 
     def own_synonyms(self, word: str) -> tuple[str, ...]:
-        """Of the synonyms those that the checkpoint was taught."""
-        return self._listed(word, (there for there in self._synonyms(word) if self._was_taught(there)))
+        """Of the synonyms those that the checkpoint was taught; none where it does not say which words those are."""
+        return self._listed(word, (there for there in self._synonyms(word) if self.known and self._was_taught(there)))
 
     def antonyms(self, word: str) -> tuple[str, ...]:
         """Opposites, those through a similar adjective included; empty for most nouns. At most `per_word`."""

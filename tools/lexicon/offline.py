@@ -18,7 +18,7 @@ ALIKE = ("nouns", "backgrounds", "relations", "counts")
 @dataclass(frozen=True)
 class Offline:
     """A WordSource whose antonyms include co-hyponyms, since nouns have few antonyms: for "dog" other animals. `taught`: its synonyms are
-    words that the checkpoint was taught alone, where it says which: another word may break a picture, but never makes it better."""
+    words that the checkpoint was taught alone, none where it does not say which: another word may break a picture and makes none better."""
 
     lexicon: Lexicon = field(default_factory=Lexicon)
     taught: bool = False
