@@ -20,6 +20,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tests.serve.live_server import serving, tiny_settings
 
 CHROMIUM = Path("/usr/bin/chromium")
+LOOKS = ("red", "blue", "small", "big", "old", "white")
 PATIENCE = 120_000  # milliseconds, on a machine with other work
 EVIL = '<img src=x onerror="window.hacked=1"> ![x](http://127.0.0.1:9/leak)'
 
@@ -96,8 +97,8 @@ def test_from_a_wish_to_an_accepted_picture_and_a_job_stopped_and_resumed(
         page.locator("#vote-left").click()
         page.locator("#vote-left").wait_for(state="hidden")
         page.get_by_role("tab", name="Optimize").click()
-        page.locator("#prompts textarea").fill("a cat\na dog\na red cat\na blue dog\na photo of a cat\na photo of a dog")
-        page.locator("#budget input").fill("400")
+        page.locator("#prompts textarea").fill("\n".join(f"a {look} {thing}" for look in LOOKS for thing in ("cat", "dog", "car", "tree")))  # not over at once
+        page.locator("#budget input").fill("2000")
         page.locator("#start").click()
         page.locator("#live svg .curve").first.wait_for()
         before = page.locator("#live svg").inner_html()
