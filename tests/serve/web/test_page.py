@@ -97,7 +97,8 @@ def test_from_a_wish_to_an_accepted_picture_and_a_job_stopped_and_resumed(
         page.locator("#vote-left").click()
         page.locator("#vote-left").wait_for(state="hidden")
         page.get_by_role("tab", name="Optimize").click()
-        page.locator("#prompts textarea").fill("\n".join(f"a {look} {thing}" for look in LOOKS for thing in ("cat", "dog", "car", "tree")))  # not over at once
+        # So many that the job is not over at once.
+        page.locator("#prompts textarea").fill("\n".join(f"a {look} {thing}" for look in LOOKS for thing in ("cat", "dog", "car", "tree")))
         page.locator("#budget input").fill("2000")
         page.locator("#start").click()
         page.locator("#live svg .curve").first.wait_for()
