@@ -10,7 +10,7 @@ import gradio as gr
 from promptdb.errors import BadInput
 from serve.service.lanes import Busy
 from serve.service.service import Ended, Service, told
-from serve.web.views import client_of, failed, gallery, in_words, literal, pair_images
+from serve.web.views import AT_ONCE, client_of, failed, gallery, in_words, literal, pair_images
 
 KEPT = "limner-thread"  # under which the browser remembers the conversation
 
@@ -109,8 +109,8 @@ def chat_tab(service: Service, page: gr.Blocks) -> None:
         nothing: dict[Any, Any] = {thread: "", talk: [], shown: [], slider: None, chosen: 0, status: "a new conversation"}
         return {**nothing, vote: gr.Row(visible=False), voting: gr.Row(visible=False)}
 
-    page.load(load, [thread], outputs)
-    shown.select(select, [thread], [chosen, slider, status], show_progress="hidden")
+    page.load(load, [thread], outputs, **AT_ONCE)
+    shown.select(select, [thread], [chosen, slider, status], **AT_ONCE)
     limit = {"concurrency_limit": None, "show_progress": "hidden"}
     running = [
         send.click(speak, [thread, talk, said], outputs, **limit),

@@ -10,7 +10,7 @@ from promptdb.errors import BadInput
 from serve.service.lanes import Busy
 from serve.service.requests import GenerateAsk
 from serve.service.service import Service
-from serve.web.views import client_of, failed, opened
+from serve.web.views import AT_ONCE, client_of, failed, opened
 
 EXAMPLE = "a cat in the snow, [watercolor:0.5-1:1], [sharp focus:0.5->0:1.25]"
 
@@ -46,5 +46,5 @@ def editor_tab(service: Service, page: gr.Blocks) -> None:
 
     typed = [text, negative, lenient]
     for event in (text.change, negative.change, lenient.change, page.load):
-        event(service.timeline_view, typed, bars, show_progress="hidden", trigger_mode="always_last")
+        event(service.timeline_view, typed, bars, trigger_mode="always_last", **AT_ONCE)
     gr.on([draw.click], preview, [*typed, checkpoint, seed], [picture, note], concurrency_limit=None, show_progress="minimal")

@@ -12,7 +12,7 @@ from serve.service.job_files import State
 from serve.service.lanes import Busy
 from serve.service.requests import OptimizeAsk
 from serve.service.service import Service
-from serve.web.views import client_of, failed, job_choices, picture_grid
+from serve.web.views import AT_ONCE, client_of, failed, job_choices, picture_grid
 
 LOOK_SECONDS = 3.0  # between looks at the job
 GOING_ON = ("waiting", "running")
@@ -87,10 +87,10 @@ def optimize_tab(service: Service, page: gr.Blocks) -> None:
             return gr.Code(visible=False), failed(error)
         return gr.Code(json.dumps(document, ensure_ascii=False, indent=2), visible=True), "exported"
 
-    page.load(known, None, which, show_progress="hidden")
+    page.load(known, None, which, **AT_ONCE)
     start.click(begin, [prompts, budget, iterations], [which, note])
     for button in halts:
-        button.click(act(str(button.value)), [which], note).then(watch, which, timer, show_progress="hidden")
+        button.click(act(str(button.value)), [which], note).then(watch, which, timer, **AT_ONCE)
     export.click(handed_over, [which], [preset, note])
-    timer.tick(look, [which, seen], [live, grid, seen, timer], show_progress="hidden")
-    which.change(lambda id: ("", watch(id)), which, [seen, timer], show_progress="hidden")
+    timer.tick(look, [which, seen], [live, grid, seen, timer], **AT_ONCE)
+    which.change(lambda id: ("", watch(id)), which, [seen, timer], **AT_ONCE)

@@ -6,7 +6,7 @@ import gradio as gr
 
 from serve.service.requests import SearchAsk
 from serve.service.service import Service
-from serve.web.views import hits_table
+from serve.web.views import AT_ONCE, hits_table
 
 
 def prompts_tab(service: Service) -> None:
@@ -21,6 +21,6 @@ def prompts_tab(service: Service) -> None:
         hits = service.search(SearchAsk(query=text, limit=30, diverse=differing))
         return hits_table(hits, service.pictures_of(hits))
 
-    search.click(look, [query, diverse], found)
-    query.submit(look, [query, diverse], found)
-    diverse.change(look, [query, diverse], found)
+    search.click(look, [query, diverse], found, **AT_ONCE)
+    query.submit(look, [query, diverse], found, **AT_ONCE)
+    diverse.change(look, [query, diverse], found, **AT_ONCE)

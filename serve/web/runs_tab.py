@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from serve.service.service import Service
-from serve.web.views import opened, run_choices
+from serve.web.views import AT_ONCE, opened, run_choices
 
 SHOWN = 24  # pictures of a run
 
@@ -27,6 +27,6 @@ def runs_tab(service: Service, page: gr.Blocks) -> None:
         paths = [path for name in service.run_files(id) if name.endswith(".png") and (path := service.run_file(id, name))]
         return [opened(str(path)) for path in paths[:SHOWN]], service.run(id)
 
-    page.load(known, None, which, show_progress="hidden")
-    again.click(known, None, which, show_progress="hidden")
-    which.change(show, which, [pictures, document])
+    page.load(known, None, which, **AT_ONCE)
+    again.click(known, None, which, **AT_ONCE)
+    which.change(show, which, [pictures, document], **AT_ONCE)

@@ -14,6 +14,7 @@ from serve.http.conversation import in_words
 from serve.service.job_files import JobRecord
 
 __all__ = [
+    "AT_ONCE",
     "client_of",
     "failed",
     "gallery",
@@ -26,6 +27,10 @@ __all__ = [
     "picture_grid",
     "run_choices",
 ]
+
+# For events that are answered in milliseconds: past gradio's queue, whose stream of answers now and then closes (gradio 6) while the
+# next event is on its way, so that its answer never arrives.
+AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 
 
 def gallery(images: ImageStore, payload: Mapping[str, Any]) -> list[tuple[Image.Image, str]]:
