@@ -5,14 +5,16 @@
 The reference (ruocwang/dpo-diffusion) takes seeds one by one, makes the scheduler anew for each, recomputes the steps before the
 graded one, grades both branches of guidance, and decodes with the full VAE; that is re-created here. Ours batches the seeds, takes x_t
 from the candidate's own drawing, grades the searched branch alone; "linear" also goes back through a fitted linear decoder instead of
-the VAE. Ways take turns (ABC CBA ...); the smallest time counts, CPU time on a CPU. Prints JSON lines: times, ratios of the reference
-to ours with their range and target, and the cosine of the gradients. Exit code 0 where all targets were met, 1 where not.
+the VAE. Ways take turns (ABC CBA ...) on the first prompt; the smallest time counts, CPU time on a CPU. Prints JSON lines: times, ratios
+of the reference to ours with their range and target, and the cosine of the gradients, of all prompts as one vector and prompt by prompt.
+Exit code 0 where all targets were met, 1 where not.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +25,7 @@ from promptdb.records import SamplerSettings
 from tools.diffusion.checkpoint import Checkpoint, open_checkpoint
 from tools.diffusion.cost import PictureLoss, gradient_cost
 from tools.diffusion.denoising import Denoising
-from tools.diffusion.gradient import Shortcut, advance, shortcut_pictures
+from tools.diffusion.gradient import Shortcut, advance, clean_latents, shortcut_pictures
 from tools.diffusion.linear_decoder import StraightThrough, fit_linear_decoder
 from tools.diffusion.sampler import Sampler
 from tools.diffusion.soft_text import SoftText, TextContext
@@ -36,11 +38,20 @@ if TYPE_CHECKING:
 
 TARGETS = {"ours": 1.8, "linear": 4.0}
 LEAST_COSINE = 0.9
-PROMPT, NEGATIVE = "a red car left of a tree", "dull colors, blurry, cropped"
+PROMPTS = (
+    "a red car left of a tree",
+    "a blue bird on a bus",
+    "a cat in the snow",
+    "two penguins in a city",
+    "a guitar indoors",
+    "a yellow umbrella in a desert",
+)
+NEGATIVE = "dull colors, blurry, cropped"
 AT = 0.4  # share of the steps before the graded call
-FITTED = 24  # drawings that the linear decoder is fitted on
+FITTED_ON = ("a dog", "a blue house", "two boats", "a green tree at night", "a horse in a forest", "a pizza, watercolor")
+FITTED = 8  # drawings of each that the linear decoder is fitted on, as they end and as they look at AT
 
-Gradient = Callable[[], "torch.Tensor"]
+Gradient = Callable[[int], "torch.Tensor"]  # of the prompt with that number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,26 +60,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = {"guidance_scale": options.guidance, "steps": options.steps}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     settings = replace(checkpoint.default_settings, scheduler="DDIMScheduler", **changes)
-    loss = _loss(checkpoint, options.scorer)
+    losses = _losses(checkpoint, options.scorer)
     soft = SoftText(Sampler(checkpoint).texts)
-    positive, negative = soft.hard([PROMPT]), soft.hard([NEGATIVE])
+    asked, negative = [soft.hard([prompt]) for prompt in PROMPTS], soft.hard([NEGATIVE])
     shortcut, seeds = Shortcut(int(AT * settings.steps)), list(range(options.seeds))
-    latents = _latents(checkpoint, settings, seeds, positive, negative, shortcut.done)
-    decoder = StraightThrough(checkpoint, fit_linear_decoder(checkpoint, _clean(checkpoint, settings, soft)))
+    latents = [_latents(checkpoint, settings, seeds, positive, negative, shortcut.done) for positive in asked]
+    decoder = StraightThrough(checkpoint, fit_linear_decoder(checkpoint, _clean(checkpoint, settings, soft, shortcut.done)))
+
+    def ours(number: int, decoder: StraightThrough | None) -> torch.Tensor:
+        drawn = asked[number], negative, shortcut, latents[number], losses[number]
+        return _ours(checkpoint, settings, seeds, *drawn, decoder)
+
     ways: dict[str, Gradient] = {
-        "reference": lambda: _reference(checkpoint, settings, seeds, positive, negative, shortcut.done, loss),
-        "ours": lambda: _ours(checkpoint, settings, seeds, positive, negative, shortcut, latents, loss, None),
-        "linear": lambda: _ours(checkpoint, settings, seeds, positive, negative, shortcut, latents, loss, decoder),
+        "reference": lambda number: _reference(checkpoint, settings, seeds, asked[number], negative, shortcut.done, losses[number]),
+        "ours": lambda number: ours(number, None),
+        "linear": lambda number: ours(number, decoder),
     }
-    for way in ways.values():
-        way()
+    found = {name: [way(number) for number in range(len(PROMPTS))] for name, way in ways.items()}
     times: dict[str, list[float]] = {name: [] for name in ways}
-    found: dict[str, torch.Tensor] = {}
     for turn in range(options.repeats):
         for name in ways if turn % 2 == 0 else reversed(ways):
-            seconds, found[name] = _timed(checkpoint, ways[name])
-            times[name].append(seconds)
-    return _report(options, checkpoint, settings, times, found, loss, decoder, shortcut)
+            times[name].append(_timed(checkpoint, ways[name]))
+    return _report(options, checkpoint, settings, times, found, losses[0], decoder, shortcut)
 
 
 def _report(
@@ -76,7 +89,7 @@ def _report(
     checkpoint: Checkpoint,
     settings: SamplerSettings,
     times: dict[str, list[float]],
-    found: dict[str, torch.Tensor],
+    found: dict[str, list[torch.Tensor]],
     loss: PictureLoss,
     decoder: StraightThrough,
     shortcut: Shortcut,
@@ -90,15 +103,17 @@ def _report(
     for name, target in TARGETS.items():
         ratio = min(times["reference"]) / min(times[name])
         turns = [theirs / ours for theirs, ours in zip(times["reference"], times[name], strict=True)]
-        cosine = float((found[name] * found["reference"]).sum() / (found[name].norm() * found["reference"].norm()))
+        cosine = _cosine(found[name], found["reference"])
+        single = [round(_cosine([one], [other]), 4) for one, other in zip(found[name], found["reference"], strict=True)]
         passed = ratio >= target and cosine >= (LEAST_COSINE if name == "linear" else 0.9999)
         line = {
             "ratio": round(ratio, 2),
             "range": [round(min(turns), 2), round(max(turns), 2)],
             "target": target,
             "cosine": round(cosine, 4),
+            "cosine_by_prompt": single,
         }
-        counted = {"cosine": round(cosine, 4), "unet_rows_per_seed": round(costs[name].gradient(shortcut, reused=True), 2)}
+        counted = {"unet_rows_per_seed": round(costs[name].gradient(shortcut, reused=True), 2)}
         print(json.dumps({"comparison": f"reference / {name}", **line, **counted, "pass": passed}))
         met = met and passed
     return 0 if met else 1
@@ -117,11 +132,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _loss(checkpoint: Checkpoint, name: str) -> PictureLoss:
-    scorer = open_scorer(name, checkpoint)
-    loss = differentiable(SphericalClipScorer(scorer.encoder), PROMPT)  # type: ignore[attr-defined]
-    assert loss is not None
-    return loss
+def _cosine(found: Sequence[torch.Tensor], reference: Sequence[torch.Tensor]) -> float:
+    """Of the gradients of several prompts, each list as one vector: a prompt counts as much as its gradient is long."""
+    dot = sum(float((one * other).sum()) for one, other in zip(found, reference, strict=True))
+    lengths = [math.sqrt(sum(float(gradient.norm()) ** 2 for gradient in gradients)) for gradients in (found, reference)]
+    return dot / (lengths[0] * lengths[1])
+
+
+def _losses(checkpoint: Checkpoint, name: str) -> list[PictureLoss]:
+    scorer = SphericalClipScorer(open_scorer(name, checkpoint).encoder)  # type: ignore[attr-defined]
+    losses = [differentiable(scorer, prompt) for prompt in PROMPTS]
+    assert None not in losses
+    return losses  # type: ignore[return-value]
 
 
 def _latents(
@@ -133,16 +155,21 @@ def _latents(
     return denoising.latents
 
 
-def _clean(checkpoint: Checkpoint, settings: SamplerSettings, soft: SoftText) -> torch.Tensor:
-    """Clean latents of other prompts and seeds than those measured."""
-    subjects = ("a dog", "a blue house", "two boats", "a green tree at night", "a cat in the snow", "a pizza, watercolor")
+def _clean(checkpoint: Checkpoint, settings: SamplerSettings, soft: SoftText, done: int) -> torch.Tensor:
+    """Of other prompts and seeds than those measured: clean latents, and x_0 as it is predicted after `done` steps, which is what a
+    shortcut decodes."""
     import torch
 
-    rows = [
-        _latents(checkpoint, settings, [1000 + seed], soft.hard([subjects[seed % len(subjects)]]), soft.hard([""]), settings.steps)
-        for seed in range(FITTED)
-    ]
-    return torch.cat(rows)
+    found, empty = [], soft.hard([""]).expand(FITTED)
+    for number, prompt in enumerate(FITTED_ON):
+        positive, seeds = soft.hard([prompt]).expand(FITTED), list(range(1000 + FITTED * number, 1000 + FITTED * (number + 1)))
+        denoising = Denoising(checkpoint, settings, seeds, [settings.guidance_scale] * FITTED)
+        advance(denoising, positive, empty, done)
+        with torch.no_grad():
+            prediction = denoising.predict(done, torch.cat([empty.hidden, positive.hidden]))
+            found.append(clean_latents(denoising, done, prediction))
+        found.append(_latents(checkpoint, settings, seeds, soft.hard([prompt]), soft.hard([""]), settings.steps))
+    return torch.cat(found)
 
 
 def _ours(
@@ -175,8 +202,6 @@ def _reference(
     """Seed by seed: all steps before, then one call with both branches graded, x_0 in closed form, the full VAE."""
     import torch
 
-    from tools.diffusion.gradient import clean_latents
-
     both = torch.cat([negative.hidden, positive.hidden]).detach().clone().requires_grad_()
     for seed in seeds:
         denoising = Denoising(checkpoint, settings, [seed], [settings.guidance_scale])
@@ -189,19 +214,19 @@ def _reference(
     return both.grad[:1]
 
 
-def _timed(checkpoint: Checkpoint, work: Gradient) -> tuple[float, torch.Tensor]:
+def _timed(checkpoint: Checkpoint, work: Gradient) -> float:
     """Seconds: of CPU on a CPU, where other load must not count; of wall time between two synchronisations elsewhere."""
     import torch
 
     if checkpoint.device.type == "cpu":
         start = time.process_time()
-        gradient = work()
-        return time.process_time() - start, gradient
+        work(0)
+        return time.process_time() - start
     torch.cuda.synchronize(checkpoint.device)
     start = time.perf_counter()
-    gradient = work()
+    work(0)
     torch.cuda.synchronize(checkpoint.device)
-    return time.perf_counter() - start, gradient
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
