@@ -62,14 +62,17 @@ def build_page(service: Service) -> gr.Blocks:
             editor_tab(service, page)
         with gr.Tab("Prompts"):
             prompts_tab(service)
-        with gr.Tab("Runs"):
-            runs_tab(service, page)
+        with gr.Tab("Runs") as runs:
+            runs_tab(service, runs)
     return page
 
 
 def mount(app: Any, service: Service) -> None:
-    """The page at /web, with fonts of this machine: nothing is fetched from elsewhere."""
+    """The page at /web, with fonts of this machine: nothing is fetched from elsewhere. Told where it is, since what gradio answers past its
+    queue would else name pictures as if it were at /."""
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     page = build_page(service)
-    gr.mount_gradio_app(app, page, PATH, theme=theme, css=CSS, footer_links=[], run_history=False, show_error=False, max_file_size="1mb")
+    gr.mount_gradio_app(
+        app, page, PATH, root_path=PATH, theme=theme, css=CSS, footer_links=[], run_history=False, show_error=False, max_file_size="1mb"
+    )
     page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = QUEUE_SECONDS

@@ -12,14 +12,14 @@ from serve.web.views import AT_ONCE, opened, run_choices
 SHOWN = 24  # pictures of a run
 
 
-def runs_tab(service: Service, page: gr.Blocks) -> None:
+def runs_tab(service: Service, tab: gr.Tab) -> None:
     which = gr.Dropdown([], label="Run, newest first; type to find one", elem_id="run", interactive=True)
     again = gr.Button("Look again", elem_id="runs-again")
     pictures = gr.Gallery(label="Pictures of the run", columns=6, height=320, format="png", elem_id="run-pictures")
     document = gr.JSON(label="The run", elem_id="run-document", max_height=480)
 
     def known() -> Any:
-        return gr.Dropdown(run_choices(service.runs(100)), value=None)
+        return gr.Dropdown(run_choices(service.runs(100)))
 
     def show(id: str | None) -> tuple[Any, Any]:
         if not id:
@@ -27,6 +27,6 @@ def runs_tab(service: Service, page: gr.Blocks) -> None:
         paths = [path for name in service.run_files(id) if name.endswith(".png") and (path := service.run_file(id, name))]
         return [opened(str(path)) for path in paths[:SHOWN]], service.run(id)
 
-    page.load(known, None, which, **AT_ONCE)
+    tab.select(known, None, which, **AT_ONCE)
     again.click(known, None, which, **AT_ONCE)
     which.change(show, which, [pictures, document], **AT_ONCE)

@@ -68,6 +68,13 @@ def settled(page: Page) -> None:
     page.wait_for_function("() => /pictures drawn/.test(document.querySelector('#status textarea').value)", timeout=PATIENCE)
 
 
+def photographed(page: Page, path: Path) -> None:
+    """A picture of the whole page, once all of its own pictures are there."""
+    seen = "[...document.querySelectorAll('img')].filter(image => image.offsetParent).every(image => image.complete && image.naturalWidth)"
+    page.wait_for_function(f"() => {seen}", timeout=PATIENCE)
+    page.screenshot(path=path, full_page=True)
+
+
 def test_from_a_wish_to_an_accepted_picture_and_a_job_stopped_and_resumed(
     browser: Any, tiny: Path, tmp_path: Path, screenshots: Path
 ) -> None:
@@ -77,7 +84,10 @@ def test_from_a_wish_to_an_accepted_picture_and_a_job_stopped_and_resumed(
         say(page, "a red cat")
         page.locator("#shown img").first.wait_for()
         settled(page)
-        page.screenshot(path=screenshots / "chat.png")
+        photographed(page, screenshots / "chat.png")
+        page.reload()
+        page.locator("#shown img").first.wait_for()
+        photographed(page, screenshots / "opened_again.png")
         say(page, "pin cat")
         expect(page.locator("#talk")).to_contain_text("cat", timeout=PATIENCE)
         page.wait_for_timeout(500)
@@ -86,14 +96,14 @@ def test_from_a_wish_to_an_accepted_picture_and_a_job_stopped_and_resumed(
         page.wait_for_function("() => /picture 1, beside/.test(document.querySelector('#status textarea').value)", timeout=PATIENCE)
         expect(page.locator("#beside img")).to_have_count(2)
         page.wait_for_timeout(500)
-        page.screenshot(path=screenshots / "chosen.png", full_page=True)
+        photographed(page, screenshots / "chosen.png")
         page.locator("#accept").click()
         expect(page.locator("#talk")).to_contain_text("fresh seeds", timeout=PATIENCE)
         settled(page)
-        page.screenshot(path=screenshots / "accepted.png", full_page=True)
+        photographed(page, screenshots / "accepted.png")
         page.locator("#compare").click()
         page.locator("#vote-left").wait_for()
-        page.screenshot(path=screenshots / "vote.png", full_page=True)
+        photographed(page, screenshots / "vote.png")
         page.locator("#vote-left").click()
         page.locator("#vote-left").wait_for(state="hidden")
         page.get_by_role("tab", name="Optimize").click()
@@ -105,7 +115,7 @@ def test_from_a_wish_to_an_accepted_picture_and_a_job_stopped_and_resumed(
         before = page.locator("#live svg").inner_html()
         page.wait_for_function("before => document.querySelector('#live svg').innerHTML != before", arg=before, timeout=PATIENCE)
         page.locator("#grid img").first.wait_for()
-        page.screenshot(path=screenshots / "optimize.png", full_page=True)
+        photographed(page, screenshots / "optimize.png")
         page.locator("#job-stop").click()
         expect(page.locator("#live")).to_contain_text("stopped", timeout=PATIENCE)
         assert elsewhere == []
@@ -118,12 +128,12 @@ def test_from_a_wish_to_an_accepted_picture_and_a_job_stopped_and_resumed(
         expect(page.locator("#live")).to_contain_text("done", timeout=PATIENCE)
         page.locator("#export").click()
         expect(page.locator("#preset")).to_contain_text("instruction", timeout=PATIENCE)
-        page.screenshot(path=screenshots / "exported.png", full_page=True)
+        photographed(page, screenshots / "exported.png")
         page.get_by_role("tab", name="Runs").click()
         page.locator("#run input").click()
         page.get_by_role("option").filter(has_text="optimize").first.click()
         expect(page.locator("#run-document")).to_contain_text("instruction", timeout=PATIENCE)
-        page.screenshot(path=screenshots / "runs.png", full_page=True)
+        photographed(page, screenshots / "runs.png")
 
 
 def test_a_df_prompt_is_a_timeline_while_it_is_typed_and_drawn_beside_its_words(
@@ -142,12 +152,12 @@ def test_a_df_prompt_is_a_timeline_while_it_is_typed_and_drawn_beside_its_words(
         page.locator("#df-draw").click()
         page.wait_for_function("() => /2 pictures drawn/.test(document.querySelector('#df-note textarea').value)", timeout=PATIENCE)
         expect(page.locator("#df-picture img")).to_have_count(2)
-        page.screenshot(path=screenshots / "editor.png", full_page=True)
+        photographed(page, screenshots / "editor.png")
         field.fill("a cat, [red:0.5]")
         expect(page.locator("#df-bars [role=alert]")).to_contain_text("character 8", timeout=PATIENCE)
         excerpt, caret = page.locator("#df-bars pre").inner_text().split("\n")[:2]
         assert excerpt[caret.index("^")] == "["
-        page.screenshot(path=screenshots / "editor_error.png", full_page=True)
+        photographed(page, screenshots / "editor_error.png")
         assert elsewhere == []
 
 
@@ -172,7 +182,7 @@ def test_what_people_wrote_is_text_on_a_phone_too(browser: Any, tiny: Path, tmp_
         settled(page)
         expect(page.locator("#talk")).to_contain_text(EVIL, timeout=PATIENCE)
         assert page.locator("#talk img[src*=leak], #talk img[src=x]").count() == 0
-        page.screenshot(path=screenshots / "phone.png")
+        photographed(page, screenshots / "phone.png")
         page.get_by_role("tab", name="Prompts").click()
         page.locator("#query textarea, #query input").first.fill("castle <b>night</b>")
         page.keyboard.press("Enter")
