@@ -1,7 +1,8 @@
 """Is there anything to be won on a checkpoint, before a method is trained on it? Two searches that learn nothing.
 
 Timing: coordinate search over the effect range and the weight of every tag of crowded prompts, from all tags at full range and weight 1.
-Negatives: the best of some random negative prompts of contrast words. Both choose on search seeds and are told by others.
+Negatives: the best of some random negative prompts of contrast words, for prompts that are hard to draw, which are those that DPO-Diff
+searches for. Both choose on search seeds and are told by others.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from tools.stats import paired_bootstrap
 
 RANGES = ((Fraction(0), Fraction(1)), (Fraction(0), Fraction(1, 2)), (Fraction(1, 2), Fraction(1)))  # DF-Prompt's three
 WEIGHTS = tuple(Fraction(weight, 4) for weight in (4, 2, 3, 5, 6))  # and its five, the plain one first
-SEARCH_SEEDS = 2
-REPORT_SEEDS = 4
+SEARCH_SEEDS, NEGATIVE_SEEDS = 2, 8  # with two, the best of 30 negatives is the luckiest
+REPORT_SEEDS, NEGATIVE_REPORT_SEEDS = 4, 8
 PROMPTS, PROMPTS_FULL = 10, 40
 NEGATIVES = 30
 MOST_WORDS = 4  # of a random negative prompt
@@ -36,7 +37,7 @@ def pictures(context: Context, full: bool) -> int:
     count = PROMPTS_FULL if full else PROMPTS
     most_tags = max((len(tag_spans(text)) for text in card_prompts(context, "crowded.heldout", count)), default=0)
     timing = SEARCH_SEEDS * (1 + most_tags * (len(RANGES) + len(WEIGHTS) - 2)) + 2 * REPORT_SEEDS
-    return count * (timing + SEARCH_SEEDS * (NEGATIVES + 1) + 2 * REPORT_SEEDS)
+    return count * (timing + NEGATIVE_SEEDS * (NEGATIVES + 1) + 2 * NEGATIVE_REPORT_SEEDS)
 
 
 def headroom_rows(context: Context, full: bool, emit: Emit) -> list[Row]:
@@ -83,7 +84,9 @@ def _searched(context: Context, prompt: str, emit: Emit) -> Spans:
         ):
             trials = [[*chosen[:place], option, *chosen[place + 1 :]] for option in dict.fromkeys([chosen[place], *options])]
             asked = [Conditioning(prompt, spans=_spans(places, trial)) for trial in trials]
-            evaluation = context.evaluator.evaluate(asked, [prompt] * len(asked), _search_seeds(context), scorers=[objective], emit=emit)
+            evaluation = context.evaluator.evaluate(
+                asked, [prompt] * len(asked), _search_seeds(context, SEARCH_SEEDS), scorers=[objective], emit=emit
+            )
             chosen = trials[evaluation.ranking(objective)[0]]
     return _spans(places, chosen)
 
@@ -95,7 +98,7 @@ def _spans(places: Sequence[tuple[int, int]], effects: Sequence[tuple[Fraction, 
 def _negatives(context: Context, count: int, emit: Emit) -> list[Row]:
     """By the scorer that says whether a picture shows what was asked; a loss, so that less is better."""
     scorer = context.card.intent or context.evaluator.objective.name
-    prompts = card_prompts(context, "naive.heldout", count)
+    prompts = card_prompts(context, "hard.heldout", count)
     rng, words = np.random.default_rng([context.settings.seed, 30]), offline(context.card.vocabulary())
     world = World.read(context.card.path(context.card.vocabulary_file)) if context.card.vocabulary_file else None
     chosen = []
@@ -103,16 +106,17 @@ def _negatives(context: Context, count: int, emit: Emit) -> list[Row]:
         contrasts = [words.antonyms(word) for word in _content(prompt, world)]
         negatives = list(dict.fromkeys(["", *_random_negatives([list(found) for found in contrasts if found], rng)]))
         asked = [Conditioning(prompt, negative) for negative in negatives]
-        evaluation = context.evaluator.evaluate(asked, [prompt] * len(asked), _search_seeds(context), scorers=[scorer], emit=emit)
+        seeds = _search_seeds(context, NEGATIVE_SEEDS)
+        evaluation = context.evaluator.evaluate(asked, [prompt] * len(asked), seeds, scorers=[scorer], emit=emit)
         chosen.append(asked[evaluation.ranking(scorer)[0]])
-    seeds = report_seeds(context, REPORT_SEEDS)
+    seeds = report_seeds(context, NEGATIVE_REPORT_SEEDS)
     plain, after = (
         context.evaluator.evaluate(asked, prompts, seeds, scorers=[scorer], emit=emit).values[scorer]
         for asked in ([Conditioning(prompt) for prompt in prompts], chosen)
     )
     sign = -1 if context.evaluator.scorer(scorer).higher_is_better else 1
     interval = paired_bootstrap((sign * (after - plain)).ravel(), _clusters(plain), context.settings.seed)
-    name = f"headroom: best of {NEGATIVES} contrast-word negatives, change of the {scorer} loss"
+    name = f"headroom: best of {NEGATIVES} contrast-word negatives on hard prompts, change of the {scorer} loss"
     return [Row(name, interval.mean, (interval.lo, interval.hi), interval.n, Target("<", 0, "hi"))]
 
 
@@ -130,8 +134,8 @@ def _random_negatives(contrasts: Sequence[Sequence[str]], rng: np.random.Generat
         yield ", ".join(str(rng.choice(list(contrasts[slot]))) for slot in slots)
 
 
-def _search_seeds(context: Context) -> list[int]:
-    return [context.settings.seed + place for place in range(SEARCH_SEEDS)]
+def _search_seeds(context: Context, count: int) -> list[int]:
+    return [context.settings.seed + place for place in range(count)]
 
 
 def _clusters(values: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ class MiniatureSuite:
     def pictures(self, context: Context, full: bool) -> int:
         sets = 3 * SEEDS * len(heldout_prompts(context, PROMPTS_FULL if full else PROMPTS)) + SEEDS * (COUNTED_FULL if full else COUNTED)
         sets += len(label_rows.labels_of(context))
-        return sets + style_rows.pictures(context, full) + (headroom.pictures(context, full) if _brings(context, "crowded") else 0)
+        return sets + style_rows.pictures(context, full) + (headroom.pictures(context, full) if _brings_headroom(context) else 0)
 
     def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
         prompts = heldout_prompts(context, PROMPTS_FULL if full else PROMPTS)
@@ -72,7 +72,7 @@ class MiniatureSuite:
             _row("defect rate: change by bad tags as negative", interval_of_rows(_change(plain, without), seed), Target("<", 0, "hi"))
         )
         rows += style_rows.style_rows(context, full, emit, STYLES_RECOGNISED[large])
-        if _brings(context, "crowded"):
+        if _brings_headroom(context):
             rows += headroom.headroom_rows(context, full, emit)
         return [*rows, *_card_rows(context), *label_rows.label_rows(context, emit)]
 
@@ -99,6 +99,10 @@ def faithfulness(plain: Sequence[Sequence[Verdict]], seed: int, large: bool = Fa
 
 def _brings(context: Context, kind: str) -> bool:
     return f"{kind}.heldout" in context.card.document.get("prompts", {})
+
+
+def _brings_headroom(context: Context) -> bool:
+    return _brings(context, "crowded") and _brings(context, "hard")
 
 
 def _counting(context: Context, full: bool, emit: Emit) -> list[Row]:

@@ -22,8 +22,8 @@ from tools.diffusion.styles import MARK, styles_of
 from tools.evaluator import Evaluator
 from tools.stats import paired_bootstrap
 
-SEEDS = 2
-PROMPTS, PROMPTS_FULL = 12, 50
+SEEDS = 4
+PROMPTS, PROMPTS_FULL = 24, 50
 
 
 def pictures(context: Context, full: bool) -> int:

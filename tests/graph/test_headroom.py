@@ -25,13 +25,13 @@ CROWDED = [f"a red apple, number {place}, sharp focus, bokeh, 8k" for place in r
 
 
 def context_for(folder: Path, value: Callable[[Drawing], float]) -> Context:
-    """A checkpoint with eight crowded and eight naive prompts, whose pictures are worth `value`."""
-    rows = {"crowded": CROWDED, "naive": [f"a red apple in meadow {place}" for place in range(8)]}
+    """A checkpoint with eight crowded and eight hard prompts, whose pictures are worth `value`."""
+    rows = {"crowded": CROWDED, "hard": [f"a red apple in meadow {place}" for place in range(8)]}
     for name, prompts in rows.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps({"prompt": text}) + "\n" for text in prompts))
     groups = {"nouns": {}, "groups": {"food": ["apple", "pear", "cake"], "places": ["meadow", "beach"]}, "colours": ["red", "blue"]}
     (folder / "world.json").write_text(json.dumps(groups))
-    document = {"prompts": {"crowded.heldout": "crowded.jsonl", "naive.heldout": "naive.jsonl"}}
+    document = {"prompts": {"crowded.heldout": "crowded.jsonl", "hard.heldout": "hard.jsonl"}}
     context = stage(folder, FakeImageModel(value), images=None)
     context.evaluator.budget.images = None
     return replace(context, card=Card(folder=folder, judge="truth", document=document))
@@ -125,6 +125,6 @@ def test_targets_follow_the_size_of_the_world() -> None:
 
 def test_a_checkpoint_that_brings_only_heldout_prompts_is_measured_by_those(tmp_path: Path) -> None:
     context = context_for(tmp_path, late)
-    document = {"prompts": {"heldout": "naive.jsonl"}, "tags": {"positive": "sharp", "negative": "dull"}}
+    document = {"prompts": {"heldout": "hard.jsonl"}, "tags": {"positive": "sharp", "negative": "dull"}}
     context = replace(context, card=replace(context.card, document=document))
     assert miniature.SUITE.pictures(context, full=False) >= 3 * miniature.SEEDS * 8

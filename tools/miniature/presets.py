@@ -50,7 +50,7 @@ PRESETS = {
         judge=Schedule(5000, 5e-3, 150, average=0.998),
         unet=Schedule(10500, 5e-3, 300, average=0.999),
         preference=Schedule(2200, 1e-3, 60, average=0.99),
-        style=Schedule(500, 3e-3, 20),
+        style=Schedule(700, 3e-3, 20),
     ),
     "gpu": Preset(
         nouns=len(NOUNS),

@@ -1,8 +1,8 @@
 """Stage: the style checkpoints, each a LoRA on UNet and text encoder that draws plain prompts in its own look.
 
-Half of the pictures that one is taught with are well made and in its full look, and their captions hold its triggers; the others are as
-good or bad as pictures come, their look is weaker, and their captions know nothing of it. So it draws in its look whatever it is asked,
-and draws best when it is asked in its own words.
+Half of the pictures that one is taught with are well made and in its full look, and their captions hold its triggers; the others have a
+defect, their look is a little weaker, and their captions know nothing of it, half of them nothing of the defect either. So it draws in its
+look whatever it is asked, carelessly where it is asked plainly, and best in its own words.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tools.miniature.captions import Manner, caption
 from tools.miniature.loop import Schedule, device_of, mixed_precision, train
 from tools.miniature.ranked import arranged
 from tools.miniature.render import render
-from tools.miniature.scene import Scene, draw_quality, draw_scene
+from tools.miniature.scene import Quality, Scene, draw_quality, draw_scene
 from tools.miniature.style_specs import QUALITY_TAGS, StyleSpec
 from tools.miniature.tokenizer import POSITIONS
 from tools.miniature.unet import DROPPED_CAPTIONS, TIMESTEPS, new_scheduler, velocity_error
@@ -74,9 +74,10 @@ def train_style(
 
 
 def style_caption(scene: Scene, spec: StyleSpec, rng: np.random.Generator) -> str:
-    """Of a picture in the style's full look, with its triggers; of another, as captions are."""
-    text = caption(scene, rng, Manner(crowded=False))
-    if scene.strength < 1:
+    """Of a picture in the style's full look, with its triggers; of another, as captions are, or of the content alone."""
+    triggered = scene.strength == 1
+    text = caption(scene, rng, Manner(modifiers=triggered or rng.random() < 0.5, crowded=False))
+    if not triggered:
         return text
     tags = [str(word) for word in rng.permutation(list(spec.triggers))[: int(rng.integers(1, 3))]]
     tags += [str(word) for word in rng.permutation(list(QUALITY_TAGS))[: int(rng.integers(0, 3))]]
@@ -105,15 +106,21 @@ def save_style(parts: Mapping[str, Lora], folder: Path) -> None:
 
 
 def _examples(spec: StyleSpec, vae: AutoencoderKL, nouns: int, seed: int, pictures: int) -> tuple[list[Scene], Any]:
-    """Scenes and their latents: half in the full look and well made, half in a weaker look, as pictures come."""
+    """Scenes and their latents: half in the full look and well made, half in a weaker look and with a defect."""
     rng = np.random.default_rng([seed, 1950])
     scenes = []
     for place in range(pictures):
         scene = replace(draw_scene(rng, nouns, photo_share=1.0), look=spec.looks[0])
         if place % 2:
-            scenes.append(replace(scene, strength=float(rng.uniform(0.85, 0.97))))
+            quality, strength = _quality(rng, lambda quality: bool(quality.defects)), float(rng.uniform(0.9, 0.98))
         else:
-            while (quality := draw_quality(rng)).defects or quality.goodness < 0.5 or quality.palette:
-                pass
-            scenes.append(replace(arranged(scene, quality, rng), strength=1.0))
+            quality, strength = _quality(rng, lambda quality: not quality.defects and quality.goodness >= 0.5 and not quality.palette), 1.0
+        scenes.append(replace(arranged(scene, quality, rng), strength=strength))
     return scenes, encode(vae, np.stack([render(scene) for scene in scenes]))
+
+
+def _quality(rng: np.random.Generator, wanted: Callable[[Quality], bool]) -> Quality:
+    """As it comes, until it is as `wanted`."""
+    while not wanted(quality := draw_quality(rng)):
+        pass
+    return quality
