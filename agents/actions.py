@@ -42,8 +42,8 @@ class Action(BaseModel):
     """One wish. Which fields count depends on `kind`:
 
     describe: text, the request in the person's words. accept, pick, more: image (None: the one talked about; 0: the best). change: `old` to
-    be replaced by `new` in the request (`old` empty: add or find the place; `aspect` says what it is, such as colour or background), words
-    to keep. remove: words. style: text. pin, unpin, ban, allow, trait, trigger: words. undo: turn (to go back to), or steps. checkpoint:
+    be replaced by `new` in the request (`old` empty: add or find the place; `aspect` says what it is: colour, place or subject), words to
+    keep. remove: words. style: text. pin, unpin, ban, allow, trait, trigger: words. undo: turn (to go back to), or steps. checkpoint:
     text. solve: method, images (budget). cap: images. compare: image, other. vote: choice. find: text. unclear: text, what to ask back.
     """
 

@@ -60,7 +60,8 @@ def replaced(text: str, old: str, new: str) -> str | None:
             continue
         found = re.search(rf"(?<!\w)(?P<article>an?\s+|the\s+)?{_spaced(wanted)}(?!\w)", text, _FOLD)
         if found:
-            return _tidy(text[: found.start()] + _with_article(found["article"] or "", wanted, new) + text[found.end() :])
+            before = _little_word(text[: found.start()], new)
+            return _tidy(before + _with_article(found["article"] or "", wanted, new) + text[found.end() :])
     return None
 
 
@@ -97,20 +98,48 @@ def recoloured(text: str, colour: str, of: str = "") -> str | None:
     return _tidy(_articles(text[: match.start()] + colour + text[match.end() :]))
 
 
-_HOUR = (
-    r"(?:at|in|during|by|under)\s+(?:an?\s+|the\s+)?(?:\w+\s+)?(?:night|day|noon|midnight|dawn|dusk|sunset|sunrise|twilight|morning|evening"
-    r"|afternoon|daylight|moonlight|sunlight|golden hour|blue hour|winter|summer|spring|autumn|rain|fog|mist|storm|snowfall)"
-)
+_HOURS = {
+    "at": ("night", "noon", "midnight", "dawn", "dusk", "sunset", "sunrise", "twilight", "golden hour", "blue hour"),
+    "in the": ("morning", "evening", "afternoon", "rain", "fog", "mist"),
+    "in": ("winter", "summer", "spring", "autumn", "daylight", "moonlight", "sunlight"),
+    "in a": ("storm",),
+    "during the": ("day", "snowfall"),
+}
+_HOUR = rf"(?:at|in|during|by|under)\s+(?:an?\s+|the\s+)?(?:\w+\s+)?(?:{'|'.join(word for words in _HOURS.values() for word in words)})"
+
+
+def is_hour(words: str) -> bool:
+    return any(bare(words).casefold() in known for known in _HOURS.values())
+
+
+def _placed(where: str) -> str:
+    """`where` as a place is said: hours and weather by their own little word, what has none stands in the background."""
+    if re.match(rf"{_IN_PLACE}\b", where, _FOLD) or re.fullmatch(_HOUR, where, _FOLD):
+        return where
+    name = bare(where).casefold()
+    for little, words in _HOURS.items():
+        if name in words:
+            return f"{little} {name}"
+    if name == "snow":
+        return "in the snow"
+    if _ARTICLE.match(where):
+        return f"with {where} in the background"
+    return f"with {_a(name)} {where}" if re.search(r"\bbackground$", name) else f"with {_a(name)} {where} background"
+
+
+def resubjected(text: str, new: str) -> str:
+    """`text` about something else: what stands before the first little word of its first part gives way, where it is stays."""
+    first, *rest = keywords(text) or [text]
+    place = re.search(rf"\s+(?:{_IN_PLACE}|with|left of|right of|next to|in front of)\b", first, _FOLD)
+    return ", ".join([new.strip() + (first[place.start() :] if place else ""), *rest])
 
 
 def moved(text: str, place: str) -> str:
     """`text` somewhere else: the place that stood at the end of a part gives way; where there was none, it is added. An hour, a season or
     weather takes nothing's place: a beach at night is a beach."""
-    where = place.strip(" .,")
+    where = _placed(place.strip(" .,"))
     if re.fullmatch(_HOUR, where, _FOLD):
         return added(text, where)
-    if not re.match(rf"{_IN_PLACE}\b", where, _FOLD):
-        where = f"with {_a(bare(where))} {where_noun(where)}".rstrip() if not _ARTICLE.match(where) else f"with {where} in the background"
     parts = keywords(text)
     for number, part in enumerate(parts):
         shorter = re.sub(r"\s+with\s+[^,]*\bbackground$", "", part, flags=_FOLD)
@@ -119,10 +148,6 @@ def moved(text: str, place: str) -> str:
             parts[number] = f"{shorter.strip()} {where}"
             return ", ".join(parts)
     return ", ".join([f"{parts[0]} {where}", *parts[1:]]) if parts else where
-
-
-def where_noun(where: str) -> str:
-    return "" if re.search(r"\bbackground$", where, _FOLD) else "background"
 
 
 def added(text: str, more: str) -> str:
@@ -134,6 +159,18 @@ def added(text: str, more: str) -> str:
 
 def is_colour(words: str) -> bool:
     return bare(words).casefold() in COLOURS
+
+
+_WITHIN = r"(?:forest|wood|jungle|desert|city|town|village|room|kitchen|garage|garden|park|valley|meadow|cave|castle|museum|snow|space)s?"
+_UPON = r"(?:beach|street|road|hill|mountain|roof|table|stage|bridge|island|shore|coast|highway|path)s?"
+
+
+def _little_word(before: str, place: str) -> str:
+    """`before` with the little word at its end that goes with the place: on a beach, but in a forest."""
+    for right, wrong, places in (("in", "on", _WITHIN), ("on", "in", _UPON)):
+        if re.search(rf"\b{places}$", place, _FOLD):
+            return re.sub(rf"\b{wrong}\s+$", f"{right} ", before)
+    return before
 
 
 def _with_article(article: str, old: str, new: str) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 
 from agents.actions import Action
-from agents.edits import COLOUR_NAMES, PLACES, TIMES, bare, is_colour
+from agents.edits import COLOUR_NAMES, PLACES, TIMES, bare, is_colour, is_hour
 from promptdb.modifier_kinds import kind_of
 
 Make = Callable[[re.Match[str]], Action | None]
@@ -17,13 +17,15 @@ _CHANGES: list[tuple[re.Pattern[str], Make]] = []
 
 _IT = r"(?:it|this|that|everything|the (?:picture|image|whole (?:thing|picture|image)))"
 _DEGREE = r"(?:a (?:bit|little|lot|tad|touch)|slightly|much|somewhat|even|way|really|very|more|less|far)"
+_OF_PICTURES = re.compile(r"\b(?:scene|picture|photo|photograph|painting|drawing|sketch|portrait|poster|image|view|close-?up|shot)\b", re.I)
 _PLACE_START = r"(?:in|on|at|inside|under|by|near|among|against|beside|outside|over|above|below|indoors|outdoors)\b"
 
 
 def change_of(text: str) -> Action | None:
     """The change that a clause asks for; None where it asks for none."""
+    said = re.sub(r"\s+instead$", "", text.strip(" ,.!?"), flags=re.IGNORECASE)
     for pattern, make in _CHANGES:
-        found = pattern.match(text.strip(" ,.!?"))
+        found = pattern.match(said)
         if found and (action := make(found)) is not None:
             return action
     return None
@@ -64,7 +66,9 @@ def _this_into_that(match: re.Match[str]) -> Action | None:
     if re.fullmatch(_IT, old, re.I):
         if is_colour(new):
             return _change("", bare(new), "colour")
-        return None if kind_of(bare(new).lower()) in ("medium", "style", "artist") else _change("", new)
+        if kind_of(bare(new).lower()) in ("medium", "style", "artist"):
+            return None
+        return _change("", new, "subject" if re.match(r"(?:an?|two|three|some)\b", new, re.I) and not _OF_PICTURES.search(new) else "")
     if colour := re.fullmatch(r"(?:the\s+)?colou?rs?(?:\s+of\s+(?P<of>.+))|(?P<whose>.+?)(?:'s)?\s+colou?r", old, re.I):
         return _change(bare(colour["of"] or colour["whose"] or ""), bare(new), "colour")
     if aspect := _aspect(old):
@@ -79,19 +83,73 @@ def _this_into_that(match: re.Match[str]) -> Action | None:
     r"|have |make it |i want )?(?P<d>.+)"
 )
 def _instead(match: re.Match[str]) -> Action | None:
-    new = re.sub(r"^(?:(?:use|draw|put|have|make it|i want|i'd like|show|with|let it be)\s+)+", "", match["b"] or match["d"], flags=re.I)
-    return _change(bare(match["a"] or match["c"]), bare(new))
+    new = re.sub(r"\s+ones?$", "", match["b"] or match["d"])
+    new = re.sub(
+        r"^(?:(?:use|draw|put|have|make it|i want|i'd like|i(?:'d| would)? prefer|i(?:'d| would) rather have|show|with|let it be)\s+)+",
+        "",
+        new,
+        flags=re.I,
+    )
+    old = bare(match["a"] or match["c"])
+    return _change("", bare(new), "colour") if is_colour(old) and is_colour(new) else _change(old, bare(new))
+
+
+@_rule(r"(?:can|could|may|might|would)\s+(?P<a>(?:the|its)\s+[\w -]+?)\s+(?:be|become|look)\s+(?P<b>.+)")
+def _could_be(match: re.Match[str]) -> Action | None:
+    return change_of(f"make {match['a']} {match['b']}")
 
 
 @_rule(
-    r"(?:(?:make|paint|colou?r|turn|dye|have|get)\s+)(?P<a>.+?)\s+(?:in\s+|to be\s+|to\s+|into\s+)?(?P<b>[\w-]+)"
+    r"(?:(?:make|paint|colou?r|turn|dye|have|get|i want|i'd like|i need)\s+)(?P<a>.+?)\s+(?:in\s+|to be\s+|to\s+|into\s+)?(?P<b>[\w-]+)"
     r"|(?:the\s+)(?P<c>[\w -]+?)\s+(?:should|must|needs to|has to|could|ought to)\s+be\s+(?P<d>[\w-]+)"
 )
 def _paint(match: re.Match[str]) -> Action | None:
     thing, colour = match["a"] or match["c"], match["b"] or match["d"]
     if not is_colour(colour):
         return None
+    if bare(thing).lower() in PLACES:
+        return _change("", colour, "place")
     return _change("" if re.fullmatch(_IT, thing, re.I) else bare(thing), bare(colour), "colour")
+
+
+_SURROUNDINGS = "|".join((*PLACES, *TIMES))
+
+
+@_rule(
+    rf"(?:make|have|set|i want|i'd like|i need)\s+(?:the|its)\s+(?P<a>{_SURROUNDINGS})\s+(?:look\s+)?(?:like\s+)?"
+    rf"(?P<b>(?!(?:{_DEGREE})\b|[\w-]+er$).+)|(?:the\s+)?(?P<c>{_SURROUNDINGS})"
+    r"(?:\s*[:=]\s*|\s+(?:should|must|needs to|has to|could|ought to)\s+be\s+)(?P<d>.+)"
+)
+def _make_surroundings(match: re.Match[str]) -> Action | None:
+    return _change("", match["b"] or match["d"], "place")
+
+
+@_rule(r"(?:make|let) (?:it|this|that)(?: be)?\s+(?P<b>an?\s+(?!(?:bit|little|lot|tad|touch)\b).+)")
+def _make_it_another(match: re.Match[str]) -> Action | None:
+    return change_of(f"change it to {match['b']}")
+
+
+@_rule(r"(?:make|turn|have)\s+the\s+(?P<a>[\w-]+(?: [\w-]+)?)\s+(?P<b>an?\s+(?!(?:bit|little|lot|tad|touch)\b).+)")
+def _make_another(match: re.Match[str]) -> Action | None:
+    return None if re.fullmatch(_IT, f"the {match['a']}", re.I) else _change(match["a"], bare(match["b"]))
+
+
+_PLAINER = {
+    f"{word}er": word for word in ("small", "bright", "dark", "old", "young", "tall", "long", "short", "fast", "soft", "sharp", "warm")
+}
+_PLAINER |= {"bigger": "big", "larger": "large", "happier": "happy", "fatter": "fat", "thinner": "thin", "cuter": "cute", "wider": "wide"}
+
+
+@_rule(
+    r"(?:make|have|i want|i'd like|i need)\s+(?:the|its)\s+(?P<a>[\w-]+)\s+(?:look\s+)?"
+    rf"(?:(?:{_DEGREE})\s+)*(?P<b>[\w-]+)"
+)
+def _describe_thing(match: re.Match[str]) -> Action | None:
+    """The thing said more closely: `change car to big car`."""
+    thing, said = match["a"].lower(), match["b"].lower()
+    if re.fullmatch(_IT, f"the {thing}", re.I) or said in ("in", "on", "at", "is", "to", "be", thing):
+        return None
+    return _change(thing, f"{_PLAINER.get(said, said)} {thing}")
 
 
 @_rule(r"(?P<c>[\w-]+)|in\s+(?P<d>[\w-]+)|(?:make|paint)\s+(?:it|this|that)\s+(?P<e>[\w-]+)")
@@ -116,10 +174,10 @@ def _place(match: re.Match[str]) -> Action | None:
     r"(?:the same|same|like (?:this|that|it)|this|that|it|everything|all)(?:\s+(?:thing|one|picture|image))?"
     r"(?:\s+(?:as (?:it is|is|before)|the same|else(?: the same)?|stays?(?: the same)?))?\s*,?\s*(?:but|only|except"
     r"|just)\s+(?P<x>.+)|(?:but|only)\s+(?P<y>(?:with|in|at|on|more|less)\b.+)|(?:make (?:it|this|that)|have it"
-    r"|let it be|set it)\s+(?P<z>(?:at|in|on|under|during)\s+.+)|(?:at|during)\s+(?P<w>\w+)"
+    r"|let it be|set it)\s+(?P<z>(?:at|in|on|under|during)\s+.+)|(?P<w>(?:in|on|at|under|inside|by|near|during)(?:\s+[\w-]+){1,3})"
 )
 def _same_but(match: re.Match[str]) -> Action | None:
-    new = match["x"] or match["y"] or match["z"] or (f"at {match['w']}" if match["w"] else "")
+    new = match["x"] or match["y"] or match["z"] or match["w"]
     if len(new) < len(match.group().strip()) and (inner := change_of(new)):
         return inner
     return _change("", new, "place" if re.match(_PLACE_START, new, re.I) else "")
@@ -144,6 +202,8 @@ def _add(match: re.Match[str]) -> Action | None:
 )
 def _make_it(match: re.Match[str]) -> Action | None:
     said = match["w"] or match["v"] or match["u"]
+    if is_hour(said):
+        return _change("", said, "place")
     if match["w"] and not re.match(rf"(?:make|{_DEGREE})\b|[\w-]+er$", match.group(), re.I):
         return None
     if re.search(

@@ -51,7 +51,8 @@ def status(match: re.Match[str], situation: Situation) -> Action | None:
 
 
 @rule(
-    r"(?:undo|revert|roll(?: it)? back|step back|go back|back|return|restore|take (?:that|it) back|scrap that"
+    r"(?:undo|revert|roll(?: it)? back|step back|go back|(?:go|take|jump|move)(?=\s+\w+\s+(?:steps?|turns?)\s+back)"
+    r"|back|return|restore|take (?:that|it) back|scrap that"
     r"|forget (?:that|the last (?:one|change))|i (?:liked?|prefer(?:red)?) (?:it )?(?:better )?(?:how it was"
     r"|what we had|before)(?: it)?|(?:the )?previous(?: one| version)?|un-?do)"
     r"(?:[\s,]+(?P<rest>.*))?"
@@ -85,10 +86,11 @@ _IT = r"(?:it|this|that|this one|that one|here|with (?:it|this|that))"
     r"(?:it|perfect|good enough|the one|what i (?:want|wanted|had in mind|meant)|exactly (?:it|right|what i (?:want|wanted|had in mind"
     r"|meant|asked for)))|(?:it'?s |absolutely |just )?perfect|ship it|lgtm|(?:that|this) (?:will do|works)(?: for me)?|good enough"
     rf"|(?:finish|finali[sz]e|wrap (?:it )?up|call it (?:done|a day)|save|end)(?:\s+(?:up|{_IT}))*|(?:i )?love it|keep (?:this|that) one"
+    rf"|(?:i(?:'ll| will)\s+)?(?:take (?:it|this|that)(?: one)?|save\s+{WHICH.replace('<a', '<c')})|(?:we|i|you) can stop(?: here| now)?"
 )
 def accept(match: re.Match[str], situation: Situation) -> Action | None:
-    chosen = number(match, situation)
-    return Action(kind="accept", image=number(match, situation, "b") if chosen is None else chosen)
+    chosen = next((found for prefix in "abc" if (found := number(match, situation, prefix)) is not None), None)
+    return Action(kind="accept", image=chosen)
 
 
 @rule(rf"{WHICH}\s+(?:is|looks)\s+(?:perfect|it|the one|exactly (?:right|what i wanted|it)|final|good enough)(?:[,.!]\s*.*)?")
@@ -100,7 +102,7 @@ def accept_that(match: re.Match[str], situation: Situation) -> Action | None:
     r"(?:(?:give|show|make|draw|try|i want|i'd like|do)(?: me)?\s+)?(?:some |a few |a couple (?:of )?|\d+ )?(?:more"
     r"|others?|ones?|variations?"
     r"|variants?|versions?|similar(?: ones| images| pictures)?|something|pictures|images)\s+(?:ones? |images? |pictures? )?"
-    r"(?:(?:just |that look |that are )?(?:like|similar to|of|on|in the (?:style|spirit|direction|vein) of|close to"
+    r"(?:(?:just |that look |that are )?(?:like|similar to|to|of|on|in the (?:style|spirit|direction|vein) of|close to"
     r"|along the lines of)\s+)?"
     rf"{WHICH}|(?:just )?(?:similar to|like|along the lines of"
     rf"|close to)\s+{WHICH.replace('<a', '<b')}(?:\s+but (?:different|new|other seeds))?"
@@ -111,7 +113,8 @@ def more_like(match: re.Match[str], situation: Situation) -> Action | None:
 
 
 @rule(
-    r"(?:(?:give|show|make|draw|try)(?: me)?\s+)?(?:some |a few |a )?(?:more|again|once more|another(?: (?:one|batch"
+    r"(?:(?:give|show|make|draw|try|(?:can|could|may) i (?:see|have|get))(?: me)?\s+)?(?:some |a few |a )?(?:more|again"
+    r"|once more|another(?: (?:one|batch"
     r"|try|round|set))?|(?:different|other|new|fresh) (?:ones|images|pictures|versions|variations|variants|options"
     r"|takes)|others|more (?:images|pictures|ones"
     r"|options|variations|variants)|variations|variants)"
@@ -128,9 +131,11 @@ def vary(match: re.Match[str], situation: Situation) -> Action | None:
 
 
 @rule(
-    r"(?:(?:i(?:'ll| will|'d)?\s+)?(?:pick|choose|select|take|use|go (?:on )?with|prefer|like|liked|love|continue with"
+    r"(?:(?:i(?:'ll| will|'d)?\s+)?(?:pick|choose|select|take|use|go (?:on )?with|prefer|like|liked|love|(?:continue|proceed"
+    r"|carry on|go on) (?:with|from)"
     rf"|(?:work|base it|build) (?:with|on|from)|start (?:from|with)|go for|want|give me|keep (?:going )?(?:with|on))\s+)?(?:the )?{WHICH}"
-    r"(?:\s+(?:is|looks)\s+(?:\w+\s+)?(?:better|best|nice|good|nicer|great|favou?rite))?(?:\s+(?:(?:the )?(?:best|better|more|most)"
+    r"(?:\s+(?:is|looks)\s+(?:\w+\s+)?(?:better|best|nice|good|nicer|nicest|great|favou?rite)"
+    r"|\s+it is)?(?:\s*,\s*(?:use|take) (?:it|that|this|that one))?(?:\s+(?:(?:the )?(?:best|better|more|most)"
     r"|as (?:the |a )?(?:base|basis|start)|please))?"
 )
 def pick(match: re.Match[str], situation: Situation) -> Action | None:
@@ -152,7 +157,7 @@ def compare(match: re.Match[str], situation: Situation) -> Action | None:
 @rule(
     r"(?:(?:don'?t|do not|never) (?:spend|use|draw) (?:more than|over)|(?:spend|use|draw) (?:no more than|at most"
     r"|max(?:imum|\.)?|up to)|(?:(?:my|the|set|raise|lower|increase|change|limit) )*(?:cap|budget|limit|total)(?: is"
-    r"| of| to| at|:| be)*(?: no more than| at most)?|limit (?:yourself |it |this )?to|at most"
+    r"| of| to| at|:| be)*(?: no more than| at most)?|limit (?:yourself |it |this |everything |the whole thing )?to|at most"
     r"|no more than)\s+(?P<n>\d+)(?:\s*(?:images?|pictures?|pics?|drawings?))?(?: in total| altogether| overall"
     r"| at most)?"
 )
@@ -171,6 +176,8 @@ def cap(match: re.Match[str], situation: Situation) -> Action | None:
 )
 def find(match: re.Match[str], situation: Situation) -> Action | None:
     said = match.group().lower()
+    if re.match(r"(?:search|look) (?:harder|further|more|on|again|a bit|it|this|that)\b", said):
+        return None
     if not re.match(r"(?:search|find|look|browse|query|what|which|how|prompts|examples|inspiration)", said) and not re.search(
         r"\b(?:prompts?|examples?|database|library|inspiration)\b", said
     ):
@@ -217,7 +224,8 @@ def let_run(match: re.Match[str], situation: Situation) -> Action | None:
 
 
 @rule(
-    r"(?:optimi[sz]e|improve|refine|polish|enhance|tune|search|solve)(?:\s+(?:it|this|that|the prompt|the image"
+    r"(?:optimi[sz]e|improve|refine|polish|enhance|tune|search|solve|(?:try|work|look)(?= harder))"
+    r"(?:\s+(?:it|this|that|the prompt|the image"
     r"|further|harder|more|a bit|properly|on|automatically))*(?:\s+(?:with|using|by"
     rf"|via)\s+(?:the\s+)?(?P<m>{'|'.join(METHODS)})(?:\s+(?:solver|method))?)?{_SPENDING}"
 )

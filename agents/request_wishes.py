@@ -60,8 +60,9 @@ def trigger(match: re.Match[str], situation: Situation) -> Action | None:
 
 @rule(
     r"(?:make sure|ensure|be sure)(?: that)?\s+(?:there (?:is|are)|(?:i|you|we) can (?:always )?see|(?:it|the picture"
-    r"|the image) (?:always )?shows)\s+(?P<w>.+)|(?P<v>.+?)\s+(?:must|should|has to|have to"
-    r"|needs to)\s+(?:always\s+)?(?:be|stay|remain)\s+(?:visible|seen|in (?:the )?(?:picture|image|view|frame)"
+    r"|the image) (?:always )?shows)\s+(?P<w>.+)|(?:(?:make sure|ensure|be sure)(?: that)? )?(?P<v>.+?)\s+"
+    r"(?:(?:must|should|has to|have to|needs to)\s+(?:always\s+)?(?:be|stay|remain)|is|are|stays?|remains?)\s+(?:visible"
+    r"|seen|in (?:the )?(?:picture|image|view|frame)"
     r"|recogni[sz]able)|"
     r"(?:it|the (?:picture|image)) (?:must|has to|should|needs to) (?:always )?(?:show|have|contain)\s+(?P<u>.+)|trait[: ]\s*(?P<t>.+)"
 )
@@ -115,7 +116,7 @@ def allow(match: re.Match[str], situation: Situation) -> Action | None:
     r"(?:ban|forbid|blacklist|prohibit|block|avoid|exclude)\s+(?:using\s+|saying\s+)?(?P<w>.+)|(?:never|don'?t|do not"
     r"|stop|quit)\s+(?:ever\s+)?(?:use|using|say|saying|write|writing|put|putting|mention|mentioning|include|including"
     r"|add|adding)\s+(?P<v>.+?)(?:\s+(?:again|any ?more|in (?:it|the prompt|there)))*|no more\s+(?P<u>.+)"
-    rf"|without\s+{_QUOTED_WORDS}(?P<t>.+)|(?:i (?:hate|don'?t (?:want|like)(?: to see)?))\s+{_QUOTED_WORDS}(?P<s>.+)"
+    rf"|without\s+{_QUOTED_WORDS}(?P<t>.+)|(?:i (?:hate|(?:don'?t|never) (?:want|like)(?: to see)?))\s+{_QUOTED_WORDS}(?P<s>.+)"
 )
 def ban(match: re.Match[str], situation: Situation) -> Action | None:
     said = next(part for part in (match["w"], match["v"], match["u"], match["t"], match["s"]) if part)
@@ -164,10 +165,11 @@ def manner_of(match: re.Match[str], situation: Situation) -> Action | None:
 @rule(
     r"(?:remove|delete|erase|take (?:out|away)|get rid of|lose|drop|leave out|i don'?t (?:want|like|need)(?: to see)?"
     r"|there should(?: not|n'?t) be|there should be no)\s+(?:any\s+)?(?P<w>.+?)(?:\s+(?:from (?:it|the (?:picture"
-    r"|image|scene|prompt))|in (?:it|there)))?|(?:with)?(?:out|no)\s+(?:any\s+)?(?P<v>(?!more\b|less\b|idea\b).+)"
+    r"|image|scene|prompt))|in (?:it|there)))?|(?:take|leave|cut)\s+(?P<u>(?!it\b|this\b|that\b).+?)\s+(?:away|out)"
+    r"|(?:with)?(?:out|no)\s+(?:any\s+)?(?P<v>(?!more\b|less\b|idea\b).+)"
 )
 def remove(match: re.Match[str], situation: Situation) -> Action | None:
-    said = words(match["w"] or match["v"])
+    said = words(match["w"] or match["u"] or match["v"])
     if not situation.request or not said or said[0].lower() in ("it", "this", "that"):
         return None
     return Action(kind="remove", words=said)
@@ -179,7 +181,7 @@ def change(match: re.Match[str], situation: Situation) -> Action | None:
 
 
 @rule(
-    r"(?:draw|paint|sketch|render|generate|create|make|show|give)(?: me)?\s+(?P<w>(?!it\b|this\b|that\b).+)|(?:i want"
+    r"(?:draw|paint|sketch|render|generate|create|make|show|give)(?: me)?\s+(?P<w>(?!it\b|this\b|that\b|sure\b).+)|(?:i want"
     r"|i'd like|i would like|i need|can i (?:have|get)|let'?s (?:draw|have|do|see|make))(?: to (?:see|have"
     r"|draw))?\s+(?P<v>(?!to\b).+)|"
     r"(?:new(?: (?:picture|image|request|prompt))?|start over|instead|something else|next)\s*(?:with|:|,|draw)?\s+(?P<u>.+)"
@@ -194,4 +196,7 @@ def describe(match: re.Match[str], situation: Situation) -> Action | None:
     r"|on|at|under|with|near|of)\s+(?:an?|the)\s+.+)"
 )
 def plain_description(match: re.Match[str], situation: Situation) -> Action | None:
+    """A sentence about what is there already is none, and asked back: a description would take the place of everything said before."""
+    if situation.request and re.search(r"\b(?:is|are|isn'?t|aren'?t|looks?|should|must|could|too)\b", match["w"], re.IGNORECASE):
+        return None
     return described(match["w"])

@@ -24,6 +24,12 @@ _PLEASE = re.compile(
 )
 _THANKS = re.compile(r"[\s,]*\b(?:please|pls|thanks|thank you|if you can|for me|would you)\s*[.!?]*$", re.IGNORECASE)
 _CUT = re.compile(rf"(?:\s*[.;!]\s+|\s*,?\s*\b(?:and then|and also|and|but|then|also)\s+|\s*,\s*)(?={STARTS})", re.IGNORECASE)
+_BREAK = re.compile(r"\s*[,;.]\s+|\s*,?\s*\b(?:but|only|and)\s+", re.IGNORECASE)  # tried where all else has failed
+_PRAISE = re.compile(
+    r"[\s,;.!]+(?:it|that|this|they)(?:'s|'re| is| are| looks?)\s+(?:\w+\s+)?"
+    r"(?:lovely|great|nice|good|beautiful|wonderful|gorgeous|fine|cool)\s*[.!]*$",
+    re.IGNORECASE,
+)
 
 UNKNOWN = (
     "I am not sure what you mean. Is it a new picture (say `draw ...`), a change to this one (`change A to B`), or something else (`help`)?"
@@ -49,6 +55,9 @@ def parse(text: str, situation: Situation) -> list[Action]:
         return found
     if whole is not None:
         return [whole]
+    halves = [_match(half, situation) for half in _BREAK.split(_PRAISE.sub("", said))]
+    if all(half is not None and half.kind != "describe" for half in halves):
+        return [half for half in halves if half is not None]
     if not situation.request:
         return [described(_bare(said))]
     return [_unclear(UNKNOWN)]

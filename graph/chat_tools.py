@@ -47,8 +47,9 @@ def describe(text: str, runtime: ToolRuntime[Any, Any]) -> Command[Any]:
 
 
 @tool
-def change(new: str, runtime: ToolRuntime[Any, Any], old: str = "", aspect: Literal["", "colour", "place"] = "") -> Command[Any]:
-    """Change the request: `new` in the place of the words `old`; without `old`, add it. aspect: colour or place where it is one."""
+def change(new: str, runtime: ToolRuntime[Any, Any], old: str = "", aspect: Literal["", "colour", "place", "subject"] = "") -> Command[Any]:
+    """Change the request: `new` in the place of the words `old`; without `old`, add it. aspect: colour or place where it is one;
+    subject for another thing altogether where the old one was."""
     return _wish(runtime, Action(kind="change", old=old, new=new, aspect=aspect))
 
 

@@ -183,7 +183,13 @@ def _change(step: Step, action: Action) -> Step:
             return found if found is not None or action.old else None
         if action.aspect == "place":
             return edits.moved(text, action.new)
-        return edits.replaced(text, action.old, action.new) if action.old else edits.added(text, action.new)
+        if action.aspect == "subject":
+            return edits.resubjected(text, action.new)
+        if not action.old:
+            return edits.added(text, action.new)
+        # What is said more closely of a thing that the words do not name, the light say, is said in addition.
+        closer = action.new.casefold().endswith(f" {action.old.casefold()}")
+        return edits.replaced(text, action.old, action.new) or (edits.added(text, action.new) if closer else None)
 
     if edit(step.topic["request"]) is None:
         missing = f"I do not find {action.old!r} in the request" if action.old else "I cannot tell which colour is meant"

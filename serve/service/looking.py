@@ -20,6 +20,16 @@ from tools.df_prompt.located import LocatedError
 from tools.df_prompt.write import write_text
 
 
+def drawn_for(db: PromptDB, run: str, limit: int = 24) -> list[tuple[str, str]]:
+    """(hash, prompt) of pictures of what a run tried, the newest prompts first."""
+    rows = db.query(
+        "SELECT d.image, t.text FROM candidate c JOIN conditioning t ON t.id = c.conditioning JOIN drawing d ON d.conditioning = t.id "
+        "WHERE c.run = ? AND d.image IS NOT NULL ORDER BY c.number DESC LIMIT ?",
+        [run, limit],
+    )
+    return [(image, prompt) for image, prompt in rows]
+
+
 def beside_plain(db: PromptDB, payload: Mapping[str, Any], number: int) -> tuple[str, str] | None:
     """(hash, hash): what the person's words alone drew on the seed of a picture of the conversation, and that picture. None where they
     were not drawn on it. Raises BadInput where no picture has that number."""

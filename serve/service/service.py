@@ -192,6 +192,10 @@ class Service:
             raise BadInput(f"there is no job {id}")
         return live_view(self.db, self.settings, record), latest_pictures(self.db, id)
 
+    def drawn_for(self, run: str) -> list[tuple[str, str]]:
+        """The last pictures that a run drew: hash and prompt, the newest first."""
+        return latest_pictures(self.db, run) or looking.drawn_for(self.db, run)
+
     def beside_plain(self, thread: str, number: int) -> tuple[str, str] | None:
         """Hashes: the person's words alone on a picture's seed, and the picture. Raises BadInput for an unknown thread or picture."""
         return looking.beside_plain(self.db, self.chats.view(thread), number)

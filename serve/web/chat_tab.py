@@ -10,7 +10,7 @@ import gradio as gr
 from promptdb.errors import BadInput
 from serve.service.lanes import Busy
 from serve.service.service import Ended, Service, told
-from serve.web.views import AT_ONCE, client_of, failed, gallery, in_words, literal, pair_images
+from serve.web.views import AT_ONCE, client_of, failed, gallery, in_words, literal, pair_images, prompt_of
 
 KEPT = "limner-thread"  # under which the browser remembers the conversation
 
@@ -34,13 +34,14 @@ def chat_tab(service: Service, page: gr.Blocks) -> None:
                 compare = gr.Button("Compare", elem_id="compare", min_width=80)
                 undo = gr.Button("Undo", elem_id="undo", min_width=80)
             status = gr.Textbox(label="Now", interactive=False, elem_id="status")
+            words = gr.Textbox(label="Prompt of the picture", interactive=False, lines=2, buttons=["copy"], elem_id="words")
             with gr.Row(visible=False) as vote:
                 left = gr.Image(label="Left", format="png", interactive=False, height=200, buttons=[], elem_classes="pair")
                 right = gr.Image(label="Right", format="png", interactive=False, height=200, buttons=[], elem_classes="pair")
             with gr.Row(visible=False) as voting:
                 sides = [gr.Button(side.capitalize(), elem_id=f"vote-{side}", min_width=80) for side in ("left", "tie", "right")]
             slider = gr.ImageSlider(label="Plain words | the chosen picture", interactive=False, height=300, format="png", elem_id="beside")
-    outputs = [thread, talk, said, shown, slider, chosen, vote, voting, left, right, status]
+    outputs = [thread, talk, said, shown, slider, chosen, vote, voting, left, right, status, words]
 
     async def turn(
         kept: str, history: list[Any], text: str, action: dict[str, Any] | None, request: gr.Request
@@ -67,6 +68,7 @@ def chat_tab(service: Service, page: gr.Blocks) -> None:
         return {
             **{shown: gr.Gallery(pictures, selected_index=None), vote: gr.Row(visible=pair), voting: gr.Row(visible=pair)},
             **{left: one, right: other, status: spent, slider: None, chosen: 0},
+            words: "" if pair else prompt_of(payload, 1),
         }
 
     async def speak(kept: str, history: list[Any], text: str, request: gr.Request) -> AsyncIterator[dict[Any, Any]]:
@@ -95,22 +97,22 @@ def chat_tab(service: Service, page: gr.Blocks) -> None:
         history = [{"role": role, "content": literal(text)} for role, text in said_by]
         return {talk: history, **view(payload)}
 
-    def select(kept: str, event: gr.SelectData) -> tuple[int, Any, str]:
+    def select(kept: str, event: gr.SelectData) -> tuple[int, Any, str, str]:
         number = int(event.index) + 1
         try:
-            keys = service.beside_plain(kept, number)
+            keys, text = service.beside_plain(kept, number), prompt_of(service.chats.view(kept), number)
         except BadInput as error:
-            return number, None, failed(error)
+            return number, None, failed(error), ""
         if keys is None:
-            return number, None, f"picture {number}; your words alone were not drawn on its seed"
-        return number, tuple(service.images.get(key) for key in keys), f"picture {number}, beside your words alone on the same seed"
+            return number, None, f"picture {number}; your words alone were not drawn on its seed", text
+        return number, tuple(service.images.get(key) for key in keys), f"picture {number}, beside your words alone on the same seed", text
 
     def anew() -> dict[Any, Any]:
-        nothing: dict[Any, Any] = {thread: "", talk: [], shown: [], slider: None, chosen: 0, status: "a new conversation"}
+        nothing: dict[Any, Any] = {thread: "", talk: [], shown: [], slider: None, chosen: 0, status: "a new conversation", words: ""}
         return {**nothing, vote: gr.Row(visible=False), voting: gr.Row(visible=False)}
 
     page.load(load, [thread], outputs, **AT_ONCE)
-    shown.select(select, [thread], [chosen, slider, status], **AT_ONCE)
+    shown.select(select, [thread], [chosen, slider, status, words], **AT_ONCE)
     limit = {"concurrency_limit": None, "show_progress": "hidden"}
     running = [
         send.click(speak, [thread, talk, said], outputs, **limit),

@@ -25,7 +25,9 @@ def runs_tab(service: Service, tab: gr.Tab) -> None:
         if not id:
             return [], None
         paths = [path for name in service.run_files(id) if name.endswith(".png") and (path := service.run_file(id, name))]
-        return [opened(str(path)) for path in paths[:SHOWN]], service.run(id)
+        if paths:
+            return [opened(str(path)) for path in paths[:SHOWN]], service.run(id)
+        return [(service.images.get(key), text) for key, text in service.drawn_for(id)[:SHOWN]], service.run(id)
 
     tab.select(known, None, which, **AT_ONCE)
     again.click(known, None, which, **AT_ONCE)

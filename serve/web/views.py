@@ -25,6 +25,7 @@ __all__ = [
     "opened",
     "pair_images",
     "picture_grid",
+    "prompt_of",
     "run_choices",
 ]
 
@@ -40,6 +41,14 @@ def gallery(images: ImageStore, payload: Mapping[str, Any]) -> list[tuple[Image.
         scores = ", ".join(f"{name} {value:.3g}" for name, value in row["scores"].items() if value is not None)
         rows.append((images.get(row["image"]), f"{row['number']}: {scores}"))
     return rows
+
+
+def prompt_of(payload: Mapping[str, Any], number: int) -> str:
+    """What the picture of that number was drawn from; "" where none is shown."""
+    for row in payload["images"]:
+        if row["number"] == number:
+            return str(row["text"]) + (f"\nNegative: {row['negative']}" if row["negative"] else "")
+    return ""
 
 
 def pair_images(images: ImageStore, payload: Mapping[str, Any]) -> tuple[Image.Image | None, Image.Image | None]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from promptdb.errors import BadInput
-from promptdb.records import Conditioning
-from serve.service.looking import beside_plain, over_time, over_time_view, pictures_of
+from promptdb.records import Candidate, Conditioning
+from serve.service.looking import beside_plain, drawn_for, over_time, over_time_view, pictures_of
 from tests.graph.stage import stage
 
 
@@ -30,6 +30,17 @@ def test_prompts_that_were_drawn_as_they_are_have_a_picture(tmp_path: Path) -> N
     key = str(context.evaluator.draw([Conditioning("a cat")], [3])[0][0])
     hits = [{"id": "one", "text": "a cat", "negative": ""}, {"id": "two", "text": "a cat, 8k", "negative": ""}]
     assert pictures_of(context.db, hits) == {"one": context.db.stored_drawings([key])[key].image}
+
+
+def test_a_run_shows_what_it_tried_and_nothing_of_others(tmp_path: Path) -> None:
+    context = stage(tmp_path)
+    ids = context.evaluator.draw([Conditioning("a cat"), Conditioning("a cat, 8k"), Conditioning("a dog")], [3])
+    stored = context.db.stored_drawings([str(key) for key in ids.ravel()])
+    for text in ("a cat", "a cat, 8k"):
+        context.db.add_candidate(Candidate("one", Conditioning(text), "user"))
+    expected = [(stored[str(key)].image, text) for key, text in ((ids[1][0], "a cat, 8k"), (ids[0][0], "a cat"))]
+    assert drawn_for(context.db, "one") == expected
+    assert drawn_for(context.db, "two") == []
 
 
 def test_both_notations_are_the_same_bars_and_the_words_alone_are_a_prompt() -> None:

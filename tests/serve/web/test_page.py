@@ -6,6 +6,7 @@ Needs playwright and Debian's chromium; skipped where either is absent. SCREENSH
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,7 @@ def test_from_a_wish_to_an_accepted_picture_and_a_job_stopped_and_resumed(
         page.locator("#shown button.thumbnail-item, #shown .grid-container button").first.click()
         page.wait_for_function("() => /picture 1, beside/.test(document.querySelector('#status textarea').value)", timeout=PATIENCE)
         expect(page.locator("#beside img")).to_have_count(2)
+        expect(page.locator("#words textarea")).to_have_value(re.compile("a red cat"))
         page.wait_for_timeout(500)
         photographed(page, screenshots / "chosen.png")
         page.locator("#accept").click()
@@ -133,6 +135,7 @@ def test_from_a_wish_to_an_accepted_picture_and_a_job_stopped_and_resumed(
         page.locator("#run input").click()
         page.get_by_role("option").filter(has_text="optimize").first.click()
         expect(page.locator("#run-document")).to_contain_text("instruction", timeout=PATIENCE)
+        page.locator("#run-pictures img").first.wait_for()
         photographed(page, screenshots / "runs.png")
 
 
