@@ -142,10 +142,12 @@ def moved(text: str, place: str) -> str:
         return added(text, where)
     parts = keywords(text)
     for number, part in enumerate(parts):
-        shorter = re.sub(r"\s+with\s+[^,]*\bbackground$", "", part, flags=_FOLD)
-        shorter = _PLACE.sub("", shorter) if shorter == part else shorter
-        if shorter != part and len(shorter.split()) > 0 and shorter.strip():
-            parts[number] = f"{shorter.strip()} {where}"
+        hour = re.search(rf"(?:\s+{_HOUR})+$", part, _FOLD)
+        scene, when = (part[: hour.start()], hour[0]) if hour else (part, "")
+        shorter = re.sub(r"\s+with\s+[^,]*\bbackground$", "", scene, flags=_FOLD)
+        shorter = _PLACE.sub("", shorter) if shorter == scene else shorter
+        if shorter != scene and shorter.strip():
+            parts[number] = f"{shorter.strip()} {where}{when}"
             return ", ".join(parts)
     return ", ".join([f"{parts[0]} {where}", *parts[1:]]) if parts else where
 

@@ -68,7 +68,7 @@ def chat_tab(service: Service, page: gr.Blocks) -> None:
         return {
             **{shown: gr.Gallery(pictures, selected_index=None), vote: gr.Row(visible=pair), voting: gr.Row(visible=pair)},
             **{left: one, right: other, status: spent, slider: None, chosen: 0},
-            words: "" if pair else prompt_of(payload, 1),
+            words: "" if pair else prompt_of(payload),
         }
 
     async def speak(kept: str, history: list[Any], text: str, request: gr.Request) -> AsyncIterator[dict[Any, Any]]:

@@ -43,12 +43,12 @@ def gallery(images: ImageStore, payload: Mapping[str, Any]) -> list[tuple[Image.
     return rows
 
 
-def prompt_of(payload: Mapping[str, Any], number: int) -> str:
-    """What the picture of that number was drawn from; "" where none is shown."""
-    for row in payload["images"]:
-        if row["number"] == number:
-            return str(row["text"]) + (f"\nNegative: {row['negative']}" if row["negative"] else "")
-    return ""
+def prompt_of(payload: Mapping[str, Any], number: int = 0) -> str:
+    """What the picture of that number was drawn from; by default what was accepted, else that of the best. "" where none is shown."""
+    drawn = {row["number"]: row for row in payload["images"]}
+    accepted = payload["accepted"]
+    row = drawn.get(number or 1) if number or not accepted else accepted["result"]["conditioning"]
+    return "" if row is None else row["text"] + (f"\nNegative: {row['negative']}" if row.get("negative") else "")
 
 
 def pair_images(images: ImageStore, payload: Mapping[str, Any]) -> tuple[Image.Image | None, Image.Image | None]:

@@ -210,6 +210,8 @@ def test_what_was_once_asked_back_or_taken_for_something_else(said: str, wanted:
 def test_an_hour_takes_nothings_place(place: str) -> None:
     assert edits.moved("a red car on a beach", place) == f"a red car on a beach {place}"
     assert edits.moved("a red car on a beach", "in a forest") == "a red car in a forest"
+    assert edits.moved(f"a red car on a beach {place}", "in a forest") == f"a red car in a forest {place}"
+    assert edits.moved(f"a red car {place}", "in a forest") == f"a red car {place} in a forest"
 
 
 @pytest.mark.parametrize("said", ["blub", "flurb the gnarl", "what?", "42 maybe or so", "hm", "...", "that thing there you know", "🙂"])
