@@ -25,6 +25,7 @@ WEIGHTS = tuple(Fraction(weight, 4) for weight in (4, 2, 3, 5, 6))  # and its fi
 SEARCH_SEEDS, NEGATIVE_SEEDS = 2, 8  # with two, the best of 30 negatives is the luckiest
 REPORT_SEEDS, NEGATIVE_REPORT_SEEDS = 4, 8
 PROMPTS, PROMPTS_FULL = 10, 40
+NEGATIVE_PROMPTS = 20  # what negatives gain is a third of what timing gains
 NEGATIVES = 30
 MOST_WORDS = 4  # of a random negative prompt
 TIMING_GAIN = 0.2  # standard deviations of the objective over pictures of plain crowded prompts
@@ -37,12 +38,12 @@ def pictures(context: Context, full: bool) -> int:
     count = PROMPTS_FULL if full else PROMPTS
     most_tags = max((len(tag_spans(text)) for text in card_prompts(context, "crowded.heldout", count)), default=0)
     timing = SEARCH_SEEDS * (1 + most_tags * (len(RANGES) + len(WEIGHTS) - 2)) + 2 * REPORT_SEEDS
-    return count * (timing + NEGATIVE_SEEDS * (NEGATIVES + 1) + 2 * NEGATIVE_REPORT_SEEDS)
+    return count * timing + max(count, NEGATIVE_PROMPTS) * (NEGATIVE_SEEDS * (NEGATIVES + 1) + 2 * NEGATIVE_REPORT_SEEDS)
 
 
 def headroom_rows(context: Context, full: bool, emit: Emit) -> list[Row]:
     count = PROMPTS_FULL if full else PROMPTS
-    return [*_timing(context, count, emit), *_negatives(context, count, emit)]
+    return [*_timing(context, count, emit), *_negatives(context, max(count, NEGATIVE_PROMPTS), emit)]
 
 
 def tag_spans(prompt: str) -> list[tuple[int, int]]:

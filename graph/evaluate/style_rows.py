@@ -65,9 +65,10 @@ def _manual(context: Context, entry: Mapping[str, Any], count: int) -> list[dict
 
 def _recognised(context: Context, entry: Mapping[str, Any], prompts: Sequence[str], emit: Emit) -> list[list[float]]:
     """(prompt, seed): whether the judge sees the style, or for a merge one of its sources' styles, in the picture of a plain prompt. The
-    judge is asked by trigger words, since its vocabulary knows them as names of styles."""
+    judge is asked by trigger words alone: its vocabulary knows them as names of styles, and a prompt may name another, as "a photo of"
+    does."""
     seeds, plain = report_seeds(context, SEEDS), [Conditioning(prompt) for prompt in prompts]
-    seen = [verdicts(context, [f"{text}, {trigger}" for text in prompts], plain, seeds, emit) for trigger in entry["triggers"]]
+    seen = [verdicts(context, [trigger] * len(prompts), plain, seeds, emit) for trigger in entry["triggers"]]
     return [
         [float(any(answers)) for answers in zip(*([bool(item.style) for item in row] for row in rows), strict=True)]
         for rows in zip(*seen, strict=True)
