@@ -18,6 +18,7 @@ from tools.miniature.loop import Schedule
 from tools.miniature.style_specs import SPECS
 from tools.miniature.style_training import merged, save_style, train_style
 from tools.miniature.train import WEIGHTS
+from tools.scoring.asked import World
 
 pytestmark = pytest.mark.usefixtures("emoji_font")
 Parts = dict[str, dict[str, torch.Tensor]]
@@ -134,3 +135,11 @@ def test_a_checkpoint_without_styles_says_so(tmp_path: Path) -> None:
     (copy / "card.json").write_text(json.dumps(card), encoding="utf-8")
     with pytest.raises(BadInput, match="has no style 'neon'; it has none"):
         open_checkpoint(f"{copy}:neon", "cpu")
+
+
+def test_a_trigger_alone_asks_the_judge_for_its_style() -> None:
+    """As `evaluate miniature` asks; behind a prompt it would not, where the prompt names another style ("a photo of ...")."""
+    world = World.read(WEIGHTS / "judge" / "world.json")
+    for spec in SPECS:
+        assert {world.read_prompt(trigger).style for trigger in spec.triggers} <= set(spec.looks)
+        assert {world.read_prompt(f"a photo of a cat, {trigger}").style for trigger in spec.triggers} == {"photo"}
