@@ -124,6 +124,55 @@ def _make_surroundings(match: re.Match[str]) -> Action | None:
     return _change("", match["b"] or match["d"], "place")
 
 
+_INSTEAD_OF = {
+    "bright": "dark, dim, gloomy",
+    "dark": "bright, light, overexposed",
+    "sharp focus": "blurry, soft, unsharp",
+    "vivid colors": "dull, pale, grey, gray",
+    "high contrast": "flat",
+    "muted colors": "colorful, colourful, vivid, saturated",
+    "simple background": "busy, cluttered, crowded",
+    "highly detailed": "plain, simple, empty, blocky",
+    "warm light": "cold",
+    "cold light": "warm",
+    "wide shot": "close, near",
+    "close-up": "far, far away",
+    "big": "small, tiny, little",
+    "small": "big, large",
+    "new": "old",
+    "old": "new, young",
+    "long": "short",
+    "short": "long",
+    "wide": "thin",
+    "thin": "wide",
+    "dirty": "clean",
+    "clean": "dirty",
+}
+_TOO = {word: answer for answer, words in _INSTEAD_OF.items() for word in words.split(", ")}  # what somebody wants who finds it too ...
+
+
+@_rule(
+    rf"(?:(?P<it>{_IT}|they|the (?:pictures|images|colou?rs?|light(?:ing)?|scene))(?:'s|'re| is| are| looks?| seems?)\s+|"
+    r"the\s+(?P<a>[\w-]+)\s+(?:is|are|looks?)\s+)?(?:still |a bit |a little |much |way |far )*too\s+(?P<b>[\w-]+(?: away)?)"
+)
+def _too_much(match: re.Match[str]) -> Action | None:
+    other = _TOO.get(match["b"].lower())
+    if other is None:
+        return None
+    return _change(match["a"], f"{other} {match['a'].lower()}") if match["a"] else _change("", other)
+
+
+@_rule(
+    r"(?P<v>(?:zoom(?:ed)? (?:out|in)|(?:an? |from )?(?:close-?up|closer|wide shot|farther away|further away|above|below"
+    r"|behind|afar|the side)))"
+)
+def _framed(match: re.Match[str]) -> Action | None:
+    said = match["v"].lower()
+    if re.match(r"zoom(?:ed)? out|farther|further", said):
+        return _change("", "wide shot")
+    return _change("", "close-up" if re.match(r"zoom|closer|(?:an? )?close", said) else said)
+
+
 @_rule(r"(?:make|let) (?:it|this|that)(?: be)?\s+(?P<b>an?\s+(?!(?:bit|little|lot|tad|touch)\b).+)")
 def _make_it_another(match: re.Match[str]) -> Action | None:
     return change_of(f"change it to {match['b']}")

@@ -41,6 +41,8 @@ def help_(match: re.Match[str], situation: Situation) -> Action | None:
 
 
 @rule(
+    r"(?:(?:show|tell|give)(?: me)? |what(?:'s| is| was) |which (?:is |was )?)?(?:the )?(?:final |current |last |best )?prompts?"
+    r"(?: (?:is|was) (?:used|it|that)| did you use)?|what (?:did|have) you (?:change|do|draw|use)d?|"
     r"status|history|(?:show|tell)(?: me)? (?:the )?(?:status|history|settings|contract|scores|budget|costs?)"
     r"|where are we|what have (?:i|we|you) (?:spent|done)(?: so far)?|"
     r"how (?:much|many)(?: \w+)* (?:left|spent|used|remains?)|what(?:'s| is) (?:left|pinned|banned"

@@ -170,7 +170,7 @@ def manner_of(match: re.Match[str], situation: Situation) -> Action | None:
 )
 def remove(match: re.Match[str], situation: Situation) -> Action | None:
     said = words(match["w"] or match["u"] or match["v"])
-    if not situation.request or not said or said[0].lower() in ("it", "this", "that"):
+    if not situation.request or not said or said[0].lower() in ("it", "this", "that", "everything", "all"):
         return None
     return Action(kind="remove", words=said)
 
@@ -184,7 +184,8 @@ def change(match: re.Match[str], situation: Situation) -> Action | None:
     r"(?:draw|paint|sketch|render|generate|create|make|show|give)(?: me)?\s+(?P<w>(?!it\b|this\b|that\b|sure\b).+)|(?:i want"
     r"|i'd like|i would like|i need|can i (?:have|get)|let'?s (?:draw|have|do|see|make))(?: to (?:see|have"
     r"|draw))?\s+(?P<v>(?!to\b).+)|"
-    r"(?:new(?: (?:picture|image|request|prompt))?|start over|instead|something else|next)\s*(?:with|:|,|draw)?\s+(?P<u>.+)"
+    r"(?:new(?: (?:picture|image|request|prompt))?|start over|instead|something (?:\w+ )?(?:else|different|new)"
+    r"|next)\s*(?:with|:|,|draw)?\s+(?P<u>.+)"
 )
 def describe(match: re.Match[str], situation: Situation) -> Action | None:
     said = next(part for part in (match["w"], match["v"], match["u"]) if part)

@@ -93,6 +93,7 @@ def method(text: str) -> str:
 def described(text: str) -> Action:
     """A request for a picture; where it says of nothing what to show, that is asked."""
     request = re.sub(r"[\s,]+(?:please|pls|thanks|thank you)$", "", text.strip(" .!?,"), flags=re.IGNORECASE)
+    request = re.sub(r"\s+instead$|^(?:an?\s+)?(?:new|different|other)\s+(?:one|thing)\s*[:,]\s*", "", request, flags=re.IGNORECASE)
     request = re.sub(r"^(?:an?\s+)?(?:image|picture|pic)s?\s+(?:of|with|showing)\s+", "", request, flags=re.IGNORECASE)
     if not request or _VAGUE.fullmatch(request):
         return Action(kind="unclear", text="What should the picture show?")

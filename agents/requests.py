@@ -10,7 +10,7 @@ import re
 
 from agents import request_rules, request_wishes
 from agents.actions import Action, Situation
-from agents.request_words import STARTS, described
+from agents.request_words import ORDINALS, PICTURE, STARTS, described
 
 RULES = (*request_rules.RULES, *request_wishes.RULES)
 
@@ -31,6 +31,12 @@ _PRAISE = re.compile(
     re.IGNORECASE,
 )
 
+# "make the second one blue" is two wishes: go on from the second, and make it blue.
+_OF_ONE = re.compile(
+    rf"^(?P<verb>make|turn|paint)\s+(?P<which>(?:the\s+)?(?:(?:{PICTURE}\s*#?\s*\d+)|(?:{'|'.join(ORDINALS)}|last|best)(?:\s+{PICTURE})?))\s+",
+    re.IGNORECASE,
+)
+
 UNKNOWN = (
     "I am not sure what you mean. Is it a new picture (say `draw ...`), a change to this one (`change A to B`), or something else (`help`)?"
 )
@@ -46,7 +52,7 @@ def parse(text: str, situation: Situation) -> list[Action]:
     if whole is not None and whole.kind in ("describe", "vote"):
         return [whole]
     found: list[Action] = []
-    for clause in _clauses(said):
+    for clause in _clauses(_OF_ONE.sub(r"\g<which>, \g<verb> it ", said)):
         action = _match(clause, situation)
         if action is None:
             break

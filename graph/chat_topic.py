@@ -109,7 +109,7 @@ def apply(step: Step, action: Action, recall: Recall) -> Step:
             row = meant(topic, action.image)
             if row is None:
                 raise BadInput("there is nothing to pick yet; say what to draw")
-            return step.then(f"Going on from: {_told(row)}", base=row)
+            return step.then(f"Going on from: {told(row)}", base=row)
         case "more":
             _needs_request(topic)
             row = meant(topic, action.image) if action.image is not None or topic["base"] else None
@@ -159,7 +159,8 @@ def _needs_request(topic: Topic) -> None:
         raise BadInput("what should the picture show?")
 
 
-def _told(row: CandidateRow) -> str:
+def told(row: CandidateRow) -> str:
+    """A candidate in a line."""
     conditioning = conditioning_of(row)
     return conditioning.text + (f"  (negative: {conditioning.negative})" if conditioning.negative else "")
 

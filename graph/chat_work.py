@@ -19,7 +19,7 @@ from graph.allowance import Allowance
 from graph.auto import graph_of
 from graph.chat_draw import DECIMALS, shown_names
 from graph.chat_state import Accepted, Pair, Shown, Topic
-from graph.chat_topic import asked_for, contract_of, picture
+from graph.chat_topic import asked_for, contract_of, picture, told
 from graph.nodes import Emit, candidate_row, conditioning_of, missing_images
 from graph.refine import compare, is_gain
 from graph.state import CandidateRow, Context, RefineState, ScoreRow
@@ -205,6 +205,7 @@ def status(context: Context, topic: Topic) -> list[str]:
     lines = [f"Request: {asked_for(topic) or 'none yet'}", f"Checkpoint: {topic['checkpoint']}"]
     if topic["base"] is not None:
         lines.append(f"Going on from: {conditioning_of(topic['base']).text}")
+    lines += [f"{row['number']}: {told(row['candidate'])}" for row in topic["shown"]]
     for name, words in contract.to_json().items():
         if words:
             lines.append(f"{name.capitalize()}: {', '.join(words)}")

@@ -173,6 +173,20 @@ MENDED = [
     ("change the time of day to sunset", "change", "a red car on a beach at sunset"),
     ("the background should be a city", "change", "a red car with a city in the background"),
     ("background: forest", "change", "a red car with a forest background"),
+    ("I want a cat instead", "describe", ""),
+    ("make a new one: a dog in the park", "describe", ""),
+    ("something completely different: an owl", "describe", ""),
+    ("show me the prompt", "status", ""),
+    ("give me the final prompt", "status", ""),
+    ("which prompt was used?", "status", ""),
+    ("make the second one darker", "pick", "a red car on a beach, darker"),
+    ("make number 2 blue", "change", "a blue car on a beach"),
+    ("it's too dark", "change", "a red car on a beach, bright"),
+    ("too blurry", "change", "a red car on a beach, sharp focus"),
+    ("the car is too small", "change", "a red big car on a beach"),
+    ("zoom out", "change", "a red car on a beach, wide shot"),
+    ("from above", "change", "a red car on a beach, from above"),
+    ("delete everything", "unclear", ""),
 ]
 
 
