@@ -190,14 +190,16 @@ _PLAINER |= {"bigger": "big", "larger": "large", "happier": "happy", "fatter": "
 
 
 @_rule(
-    r"(?:make|have|i want|i'd like|i need)\s+(?:the|its)\s+(?P<a>[\w-]+)\s+(?:look\s+)?"
+    r"(?:make|have|i want|i'd like|i need)\s+(?:the|its)\s+(?P<a>[\w-]+(?: [\w-]+)??)\s+(?:look\s+)?"
     rf"(?:(?:{_DEGREE})\s+)*(?P<b>[\w-]+)"
 )
 def _describe_thing(match: re.Match[str]) -> Action | None:
     """The thing said more closely: `change car to big car`."""
     thing, said = match["a"].lower(), match["b"].lower()
-    if re.fullmatch(_IT, f"the {thing}", re.I) or said in ("in", "on", "at", "is", "to", "be", thing):
+    if re.fullmatch(_IT, f"the {thing}", re.I) or is_colour(thing) or said in ("in", "on", "at", "is", "to", "be", thing):
         return None
+    if not re.match(r"(?:make|have)\b", match.group(), re.I) and said not in _PLAINER and said not in _PLAINER.values():
+        return None  # "I want the old bridge" is a wish for one
     return _change(thing, f"{_PLAINER.get(said, said)} {thing}")
 
 
@@ -247,7 +249,8 @@ def _add(match: re.Match[str]) -> Action | None:
 
 @_rule(
     rf"(?:make (?:it|this|that|them|the [\w -]+?)\s+)?(?P<w>(?:{_DEGREE}\s+)+[\w-]+(?:\s+[\w-]+)?|[\w-]+er)|(?:make"
-    r"|get) (?:it|this|that)\s+(?:look\s+)?(?P<v>[\w -]+)|i want (?:it|this|that)\s+(?P<u>[\w -]+)"
+    r"|get) (?:it|this|that|everything|the (?:whole )?(?:scene|picture|image|thing))\s+(?:look\s+)?"
+    r"(?P<v>[\w -]+)|i want (?:it|this|that)\s+(?P<u>[\w -]+)"
 )
 def _make_it(match: re.Match[str]) -> Action | None:
     said = match["w"] or match["v"] or match["u"]

@@ -189,6 +189,8 @@ def change(match: re.Match[str], situation: Situation) -> Action | None:
 )
 def describe(match: re.Match[str], situation: Situation) -> Action | None:
     said = next(part for part in (match["w"], match["v"], match["u"]) if part)
+    if situation.request and re.match(r"make\s+the\b", match.group(), re.I):
+        return None  # some change that is not understood, and no wish to begin anew
     return described(re.sub(r"^(?:(?:draw|paint|make|show|give|create)(?: me)?)\s+", "", said, flags=re.I))
 
 
