@@ -68,7 +68,7 @@ def test_tool_calls_are_done_as_scripted(tmp_path: Path, server: ChatServer) -> 
     thread = talking.start()
     first, second, third = talk(talking, thread, "I fancy some automobile", "dunes rather than sand, and spare me that 8k", "dig deeper")
     assert first["request"] == REQUEST and first["contract"]["pins"] == ["car"] and first["images"]
-    assert second["request"] == "a red car on a desert" and second["contract"]["bans"] == ["8k"]
+    assert second["request"] == "a red car in a desert" and second["contract"]["bans"] == ["8k"]
     assert third["used"]["images"] - second["used"]["images"] <= 20 and "fresh seeds" in third["reply"]
     assert third["used"]["llm_calls"] >= 3
     names = {item["function"]["name"] for item in server.requests[0].body["tools"]}
