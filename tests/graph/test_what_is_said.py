@@ -1,7 +1,7 @@
 """What a person says, and what the request is afterwards: understood by rules, and carried out.
 
 Each of FIRST, SECOND and THIRD was written after the rules as they stood and then used to mend them; before, 33, 34 and 35 of its 40
-were right. MENDED are those that were found wrong while talking to the page.
+were right. MENDED are those that were found wrong while talking to the page. UNMENDED was written last, and no rule was changed for it: 38.
 """
 
 from __future__ import annotations
@@ -188,20 +188,77 @@ MENDED = [
     ("from above", "change", "a red car on a beach, from above"),
     ("delete everything", "unclear", ""),
 ]
+UNMENDED = [
+    ("ok this is what I had in mind", "accept", ""),
+    ("I'll take number 2", "accept", ""),
+    ("yes! accept", "accept", ""),
+    ("let's go with the first", "pick", ""),
+    ("option 3 please", "pick", ""),
+    ("I like the look of number 4", "pick", ""),
+    ("base it on image 1", "pick", ""),
+    ("show me some more", "more", ""),
+    ("more in the direction of 3", "more", ""),
+    ("reroll", "more", ""),
+    ("keep the composition but change the car to a tractor", "change", "a red tractor on a beach"),
+    ("replace the beach with a racetrack", "change", "a red car on a racetrack"),
+    ("can you turn the red into yellow?", "change", "a yellow car on a beach"),
+    ("paint it black", "change", "a black car on a beach"),
+    ("the car should be purple", "change", "a purple car on a beach"),
+    ("move it to a forest", "change", "a red car in a forest"),
+    ("set the time to dusk", "change", "a red car on a beach at dusk"),
+    ("make it rain", "change", "a red car on a beach in the rain"),
+    ("I want snow in the background", "change", ""),
+    ("add a surfer and a dog", "change", "a red car on a beach, a surfer and a dog"),
+    ("put a hat on the car", "change", ""),
+    ("make the beach empty", "change", "a red car on an empty beach"),
+    ("it looks too dull", "change", "a red car on a beach, vivid colors"),
+    ("a bit sharper please", "change", ""),
+    ("there should be no people", "remove", ""),
+    ("drop the beach", "remove", "a red car"),
+    ("red must stay", "pin", ""),
+    ("pin beach and car", "pin", ""),
+    ("never use the word cinematic", "ban", ""),
+    ("ban 4k", "ban", ""),
+    ("make sure there is a horizon", "trait", ""),
+    ("undo the last two changes", "undo", ""),
+    ("go back to how it was", "undo", ""),
+    ("give it a comic look", "style", ""),
+    ("I'd like it as an oil painting", "style", ""),
+    ("use the auto method with a budget of 50 images", "solve", ""),
+    ("improve it further", "solve", ""),
+    ("at most 120 pictures", "cap", ""),
+    ("blind test between 1 and 2", "compare", ""),
+    ("what have we spent?", "status", ""),
+]
 
 
 def topic() -> Topic:
     return {**first_topic("miniature", 200, {**CLAUSES, "pins": ["red"]}, 0), "request": REQUEST}
 
 
-@pytest.mark.parametrize(("said", "kind", "after"), [*FIRST, *SECOND, *THIRD, *MENDED])
-def test_what_is_said_is_what_is_done(said: str, kind: str, after: str) -> None:
+def done(said: str) -> tuple[list[str], str]:
+    """The kinds of the wishes understood, and the request afterwards."""
     step, wishes = Step(topic()), parse(said, Situation(request=REQUEST, shown=4))
-    assert kind in [wish.kind for wish in wishes], wishes
     for wish in wishes:
         if wish.kind in WITHOUT_PICTURES:
             step = apply(step, wish, lambda action: None)
-    assert step.topic["request"] == (after or REQUEST)
+    return [wish.kind for wish in wishes], step.topic["request"]
+
+
+@pytest.mark.parametrize(("said", "kind", "after"), [*FIRST, *SECOND, *THIRD, *MENDED])
+def test_what_is_said_is_what_is_done(said: str, kind: str, after: str) -> None:
+    kinds, request = done(said)
+    assert kind in kinds
+    assert request == (after or REQUEST)
+
+
+def test_at_least_85_of_100_that_no_rule_was_mended_with_are_understood() -> None:
+    wrong = []
+    for said, kind, after in UNMENDED:
+        kinds, request = done(said)
+        if kind not in kinds or (after and request != after):
+            wrong.append((said, kinds, request))
+    assert len(UNMENDED) == 40 and len(wrong) <= 6, wrong
 
 
 @pytest.mark.parametrize("said", ["the fourth one looks odd", "the beach is too small", "make sure"])
