@@ -15,7 +15,7 @@ from promptdb.modifier_kinds import kind_of
 Make = Callable[[re.Match[str]], Action | None]
 _CHANGES: list[tuple[re.Pattern[str], Make]] = []
 
-_IT = r"(?:it|this|that|everything|the (?:picture|image|whole (?:thing|picture|image)))"
+_IT = r"(?:it|this|that|everything|the (?:picture|image|whole (?:thing|scene|picture|image)))"
 _DEGREE = r"(?:a (?:bit|little|lot|tad|touch)|slightly|much|somewhat|even|way|really|very|more|less|far)"
 _OF_PICTURES = re.compile(r"\b(?:scene|picture|photo|photograph|painting|drawing|sketch|portrait|poster|image|view|close-?up|shot)\b", re.I)
 _PLACE_START = r"(?:in|on|at|inside|under|by|near|among|against|beside|outside|over|above|below|indoors|outdoors)\b"
@@ -249,7 +249,7 @@ def _add(match: re.Match[str]) -> Action | None:
 
 @_rule(
     rf"(?:make (?:it|this|that|them|the [\w -]+?)\s+)?(?P<w>(?:{_DEGREE}\s+)+[\w-]+(?:\s+[\w-]+)?|[\w-]+er)|(?:make"
-    r"|get) (?:it|this|that|everything|the (?:whole )?(?:scene|picture|image|thing))\s+(?:look\s+)?"
+    rf"|get) {_IT}\s+(?:look\s+)?"
     r"(?P<v>[\w -]+)|i want (?:it|this|that)\s+(?P<u>[\w -]+)"
 )
 def _make_it(match: re.Match[str]) -> Action | None:

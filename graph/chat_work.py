@@ -205,7 +205,8 @@ def status(context: Context, topic: Topic) -> list[str]:
     lines = [f"Request: {asked_for(topic) or 'none yet'}", f"Checkpoint: {topic['checkpoint']}"]
     if topic["base"] is not None:
         lines.append(f"Going on from: {conditioning_of(topic['base']).text}")
-    lines += [f"{row['number']}: {told(row['candidate'])}" for row in topic["shown"]]
+    if topic["pair"] is None:  # a vote under way is blind
+        lines += [f"{row['number']}: {told(row['candidate'])}" for row in topic["shown"]]
     for name, words in contract.to_json().items():
         if words:
             lines.append(f"{name.capitalize()}: {', '.join(words)}")

@@ -193,12 +193,13 @@ class Service:
         return live_view(self.db, self.settings, record), latest_pictures(self.db, id)
 
     def drawn_for(self, run: str) -> list[tuple[str, str]]:
-        """The last pictures that a run drew: hash and prompt, the newest first."""
+        """Pictures of what a run tried, whoever drew them first: hash and prompt, the newest first."""
         return latest_pictures(self.db, run) or looking.drawn_for(self.db, run)
 
-    def beside_plain(self, thread: str, number: int) -> tuple[str, str] | None:
-        """Hashes: the person's words alone on a picture's seed, and the picture. Raises BadInput for an unknown thread or picture."""
-        return looking.beside_plain(self.db, self.chats.view(thread), number)
+    def beside_plain(self, payload: Document, number: int) -> tuple[str, str] | None:
+        """Hashes: the person's words alone on the seed of a picture of what a conversation shows, and the picture. Raises BadInput for an
+        unknown picture."""
+        return looking.beside_plain(self.db, payload, number)
 
     def pictures_of(self, hits: list[Document]) -> dict[str, str]:
         """A picture (hash) of each prompt found that was drawn as it is."""

@@ -100,7 +100,8 @@ def chat_tab(service: Service, page: gr.Blocks) -> None:
     def select(kept: str, event: gr.SelectData) -> tuple[int, Any, str, str]:
         number = int(event.index) + 1
         try:
-            keys, text = service.beside_plain(kept, number), prompt_of(service.chats.view(kept), number)
+            payload = service.chats.view(kept)
+            keys, text = service.beside_plain(payload, number), prompt_of(payload, number)
         except BadInput as error:
             return number, None, failed(error), ""
         if keys is None:

@@ -48,7 +48,7 @@ def optimize_tab(service: Service, page: gr.Blocks) -> None:
             record = service.start_job(client_of(request), ask)
         except (BadInput, Busy, ValueError) as error:
             return {note: failed(error)}
-        return {which: gr.Dropdown(job_choices(jobs.all()), value=record.id), note: f"started: {record.id}"}
+        return {which: gr.Dropdown(job_choices(jobs.all()), value=record.id), note: f"taken on: {record.id}"}
 
     def known() -> Any:
         choices = job_choices(jobs.all())

@@ -270,6 +270,14 @@ def test_held_out_seeds_are_never_shown_for_choosing(tmp_path: Path) -> None:
     assert all(item["seed"] < HELDOUT_FROM for payload in payloads for item in payload["images"])
 
 
+def test_status_tells_what_each_picture_was_drawn_from_but_not_while_a_blind_vote_is_open(tmp_path: Path) -> None:
+    chats = Chats(studio(tmp_path))
+    drawn, told, _, blind = talk(chats, chats.start(), REQUEST, "show me the prompt", "compare", "status")
+    lines = [f"{item['number']}: {item['text']}" for item in drawn["images"]]
+    assert lines and all(line in told["reply"] for line in lines)
+    assert blind["pair"] and not any(line in blind["reply"] for line in lines)
+
+
 def test_a_prompt_that_the_encoder_cannot_read_is_refused_and_nothing_changes(tmp_path: Path) -> None:
     chats = Chats(studio(tmp_path, model=FakeImageModel(limit=12)))
     payload = talk(chats, chats.start(), REQUEST, "add " + "very " * 20 + "tall palms")[-1]

@@ -106,7 +106,8 @@ def save_style(parts: Mapping[str, Lora], folder: Path) -> None:
 
 
 def _examples(spec: StyleSpec, vae: AutoencoderKL, nouns: int, seed: int, pictures: int) -> tuple[list[Scene], Any]:
-    """Scenes and their latents: half in the full look and well made, half in a weaker look and with a defect."""
+    """Scenes and their latents: half in the full look and well made, half in a weaker look and with a defect, but where that is a crop of
+    several things, which are never cropped."""
     rng = np.random.default_rng([seed, 1950])
     scenes = []
     for place in range(pictures):
