@@ -275,18 +275,15 @@ class ServerChat:
             text = raw.invalid_tool_calls[0]["args"] or ""
         return _Reply(text, refusal=str(raw.additional_kwargs.get("refusal") or ""), raw=raw)
 
-    def _count(self, **amounts: int) -> None:
-        with self._lock:
-            for name, amount in amounts.items():
-                setattr(self.usage, name, getattr(self.usage, name) + amount)
+    def _count(self, **amounts: float) -> None:
+        self.usage.count(**amounts)
+        self._budget.note()
 
     def _count_tokens(self, usage: Mapping[str, Any], prompt: str, completion: str) -> None:
         tokens_in, tokens_out = usage.get(prompt) or 0, usage.get(completion) or 0
-        self._count(prompt_tokens=tokens_in, completion_tokens=tokens_out)
-        if self.usage.cost_usd is not None:
-            cost = (tokens_in * (self._settings.price_in or 0) + tokens_out * (self._settings.price_out or 0)) / 1e6
-            with self._lock:
-                self.usage.cost_usd += cost
+        cost = (tokens_in * (self._settings.price_in or 0) + tokens_out * (self._settings.price_out or 0)) / 1e6
+        priced = {} if self.usage.cost_usd is None else {"cost_usd": cost}
+        self._count(prompt_tokens=tokens_in, completion_tokens=tokens_out, **priced)
 
     def _no_answer(self, reason: str, requests: int) -> NoAnswer:
         times = "once" if requests == 1 else f"{requests} times"

@@ -5,8 +5,9 @@ Everything above sees only this; who answers (a server over HTTP, or the offline
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -26,7 +27,7 @@ class Message:
 
 @dataclass
 class Usage:
-    """What the chat model cost. `rejected` counts answers thrown away, `retried` requests repeated after an error."""
+    """What the chat model cost. `rejected` counts answers thrown away, `retried` requests repeated after an error. Thread-safe."""
 
     calls: int = 0
     prompt_tokens: int = 0
@@ -36,11 +37,23 @@ class Usage:
     repaired: int = 0
     rejected: int = 0
 
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
     def add(self, earlier: Usage) -> None:
         """Count what an earlier process of the same run used too."""
-        for field_ in fields(self):
-            before, now = getattr(earlier, field_.name), getattr(self, field_.name)
-            setattr(self, field_.name, now if before is None else before + (now or 0))
+        self.count(**{name: amount for name, amount in earlier.counts().items() if amount is not None})
+
+    def count(self, **amounts: float) -> None:
+        """Count `amounts` (by field), all at once."""
+        with self._lock:
+            for name, amount in amounts.items():
+                setattr(self, name, (getattr(self, name) or 0) + amount)
+
+    def counts(self) -> dict[str, float | None]:
+        """All fields as they stand at one moment."""
+        with self._lock:
+            return asdict(self)
 
 
 class ChatModel(Protocol):

@@ -26,6 +26,13 @@ class Allowance(Budget):
         super().give_back(**amounts)
         self.purse.give_back(**amounts)
 
+    def repeat(self, drawings: int) -> None:
+        super().repeat(drawings)
+        self.purse.repeat(drawings)
+
+    def note(self) -> None:
+        self.purse.note()
+
 
 def difference(after: dict[str, float], before: dict[str, float]) -> dict[str, float]:
     """What was spent between two readings, by unit."""

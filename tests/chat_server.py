@@ -5,7 +5,8 @@
 
 One reply of the script is used up by each request; then `server.always` answers (status 500 unless set). A script item may also be
 a function of the request's JSON, for replies that depend on it. A completion is streamed where the client asks for a stream, `token_delay`
-seconds between its words. `server.hung_up` counts clients that left before the end.
+seconds between its words. `server.hung_up` counts clients that left before the end; `server.most_at_once` is the largest number of
+requests that were under way together.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
@@ -146,6 +148,8 @@ class ChatServer:
         self.always = always or status(500, "the script is used up")
         self.requests: list[Request] = []
         self.hung_up = 0
+        self.most_at_once = 0
+        self._under_way = 0
         self._lock = threading.Lock()
         self._closing = threading.Event()
 
@@ -178,6 +182,18 @@ class ChatServer:
             scripted = self.script.pop(0) if self.script else self.always
         return scripted if isinstance(scripted, Reply) else scripted(request.body)
 
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """While a request is answered."""
+        with self._lock:
+            self._under_way += 1
+            self.most_at_once = max(self.most_at_once, self._under_way)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
     def pause(self, seconds: float) -> bool:
         """Waits; True when the server closes meanwhile."""
         return self._closing.wait(seconds)
@@ -197,6 +213,10 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(
             self.path, {name.lower(): value for name, value in self.headers.items()}, json.loads(self.rfile.read(length) or b"{}")
         )
+        with self.server_of_tests.under_way():
+            self._answer(request)
+
+    def _answer(self, request: Request) -> None:
         reply = self.server_of_tests.next_reply(request)
         if reply.delay and self.server_of_tests.pause(reply.delay):
             return

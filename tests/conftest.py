@@ -1,4 +1,7 @@
-"""What all tests share: no settings leak in from the machine, no chat server is ever reached, one tiny checkpoint for whoever needs one."""
+"""What all tests share: no settings leak in from the machine, no chat server is ever reached, one tiny checkpoint for whoever needs one.
+
+A slow test has longer than others until it is ended; a skip that nobody foresaw fails the run.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,15 @@ from pathlib import Path
 import pytest
 
 from tests.tiny_card import tiny_with_card
+
+pytest_plugins = ["pytester", "tests.unexpected_skips"]
+SLOW = 1800.0  # seconds; others have the `timeout` of pyproject.toml
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW))
 
 
 @pytest.fixture(autouse=True)

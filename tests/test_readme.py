@@ -26,8 +26,6 @@ _BLOCK = re.compile(r"(?P<slow><!-- slow -->\s*\n)?^```bash\n(?P<body>.*?)^```",
 _INDENTED = re.compile(r"^ {4}(?P<line>(?:make|python) .*)$", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 
-needs_readme = pytest.mark.skipif(not README.exists(), reason="README.md is not written yet")
-
 
 @dataclass(frozen=True)
 class Block:
@@ -69,13 +67,13 @@ def ours(line: str) -> list[str] | None:
     return words[2:] if len(words) > 1 and Path(words[0]).name.startswith("python") and words[1] == "main.py" else None
 
 
-@needs_readme
 def test_readme_says_how_to_begin() -> None:
     lines = [line for block in BLOCKS if block.page == README for line in block.commands]
     assert any("make demo" in line for line in lines)
     assert any(ours(line) for line in lines)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.quick], ids=str)
 def test_commands_run(block: Block, tmp_path: Path) -> None:
     names = {entry.name for entry in ROOT.iterdir()}
@@ -110,7 +108,6 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert broken == []
 
 
-@needs_readme
 def test_every_command_is_mentioned() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     names = [item.name or getattr(item.callback, "__name__", "") for item in main.app.registered_commands]

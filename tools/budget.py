@@ -1,7 +1,8 @@
 """One budget for a whole run: images, UNet rows, LLM calls and seconds, held to the unit.
 
 Whoever is about to spend calls `spend` *before* the work is done; a spend that would cross a cap raises `BudgetSpent` and
-counts nothing. Cached drawings cost nothing and are not spent at all. Thread-safe: nodes may run in parallel.
+counts nothing. Cached drawings cost nothing and are not spent at all. Thread-safe: nodes may run in parallel. What is spent and a
+subclass's record of it change under one lock, so that records are made in the order of the spends.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 UNITS = ("images", "unet_rows", "llm_calls")
@@ -68,14 +69,37 @@ class Budget:
                 cap = getattr(self, unit)
                 if cap is not None and self.spent[unit] + amount > cap + 1e-9:
                     raise BudgetSpent(unit, cap)
-            for unit, amount in amounts.items():
-                self.spent[unit] += amount
+            self._count(amounts)
 
     def give_back(self, **amounts: float) -> None:
         """Undo a `spend` whose work was refused before it began, so that `used` tells only what was done."""
         with self._lock:
-            for unit, amount in amounts.items():
-                self.spent[unit] -= amount
+            self._count({unit: -amount for unit, amount in amounts.items()})
+
+    def repeat(self, drawings: int) -> None:
+        """Count drawings that were made again because a kill lost them."""
+        with self._lock:
+            self.repeated += drawings
+            self._record()
+
+    def note(self) -> None:
+        """Record anew, because something changed that is recorded beside the spends."""
+        with self._lock:
+            self._record()
+
+    def _record(self) -> None:
+        """Called after every change, with the lock held: a subclass that keeps a record makes it here."""
+
+    def _count(self, amounts: Mapping[str, float]) -> None:
+        """With the lock held. Nothing is counted where no record could be made."""
+        before = dict(self.spent)
+        for unit, amount in amounts.items():
+            self.spent[unit] += amount
+        try:
+            self._record()
+        except BaseException:
+            self.spent.update(before)
+            raise
 
     def left(self, unit: str) -> float:
         """What remains of `unit`; infinity where there is no cap."""

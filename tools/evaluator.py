@@ -305,7 +305,8 @@ class Evaluator:
             raise
         again = self._in_flight.end(ids)
         # Of what an earlier process was to draw when it died, at most one batch had been begun.
-        self.budget.repeated += min(len(again), max((buckets[key] for key in again), default=0))
+        if again:
+            self.budget.repeat(min(len(again), max((buckets[key] for key in again), default=0)))
 
     def _score(
         self, pairs: list[Pair], texts: dict[str, str], scorers: Sequence[Scorer], emit: Emit | None

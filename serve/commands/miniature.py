@@ -22,14 +22,14 @@ def grids(
     from tools.diffusion.hub import find_folder
     from tools.diffusion.styles import styles_of
     from tools.miniature.samples import effect_sheet, sample_grid, style_grid
-    from tools.miniature.sprites import FONT
+    from tools.miniature.sprites import EMOJI_FONT
 
     sample_grid(checkpoint, out / "samples.png")
     styles = {name: entry.get("triggers", ()) for name, entry in styles_of(Card.read(find_folder(checkpoint))).items()}
     if styles:
         style_grid(checkpoint, styles, out / "styles.png")
-    if FONT.is_file():
-        effect_sheet(out / "effects.png")
+    if EMOJI_FONT.file.is_file():
+        effect_sheet(out / "effects.png", EMOJI_FONT)
     print(f"look at {', '.join(sorted(str(path) for path in out.glob('*.png')))}", file=sys.stderr)
 
 

@@ -2,8 +2,8 @@
 
     python -m tests.df_prompt.fuzz [--seconds 300] [--seed 0]
 
-Prompts are put together from what readers trip over and from real prompts where there are any (../shared/data), then cut, doubled and
-swapped at random places. Prints one JSON line; on a failure the prompt that did it and exit code 1.
+Prompts are put together from what readers trip over and from what people write, then cut, doubled and swapped at random places. Prints
+one JSON line; on a failure the prompt that did it and exit code 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from fractions import Fraction
 
 from promptdb.errors import BadInput
 from promptdb.records import Conditioning, canonical_text
-from tests.df_prompt.prompts import LETTERS, SHARED
+from tests.df_prompt.prompts import LETTERS
+from tests.prompt_samples import SAMPLES, prompts
 from tools.df_prompt.convert import convert
 from tools.df_prompt.document import from_document, to_document
 from tools.df_prompt.located import LocatedError
@@ -42,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    rng, real = random.Random(options.seed), _real_prompts()
+    rng, written = random.Random(options.seed), [prompt for file in SAMPLES for prompt in prompts(file)]
     end, count, read_strictly = time.monotonic() + options.seconds, 0, 0
     while time.monotonic() < end:
-        source = _prompt(rng, real)
+        source = _prompt(rng, written)
         try:
             read_strictly += check(source, rng)
         except Exception:
@@ -117,26 +118,21 @@ def _words(conditioning: Conditioning, step: int, places: Sequence[Fraction]) ->
     return unicodedata.normalize("NFC", " ".join(run.text.lower().split()))
 
 
-def _prompt(rng: random.Random, real: Sequence[str]) -> str:
+def _prompt(rng: random.Random, written: Sequence[str]) -> str:
     parts = []
     for _ in range(rng.randrange(1, 9)):
         kind = rng.random()
         if kind < 0.5:
             parts.append(rng.choice(PIECES))
-        elif kind < 0.8 or not real:
+        elif kind < 0.8:
             parts.append("".join(rng.choice(LETTERS) for _ in range(rng.randrange(6))))
         else:
-            parts.append(rng.choice(real)[: rng.randrange(1, 60)])
+            parts.append(rng.choice(written)[: rng.randrange(1, 60)])
     text = "".join(parts)
     for _ in range(rng.randrange(3)):
         at, to = sorted((rng.randrange(len(text) + 1), rng.randrange(len(text) + 1)))
         text = rng.choice((text[:at] + text[to:], text[:to] + text[at:to] + text[to:], text[:at] + text[at:to][::-1] + text[to:]))
     return text
-
-
-def _real_prompts() -> list[str]:
-    files = sorted(SHARED.glob("*_prompts.txt")) if SHARED.is_dir() else []
-    return [line for file in files for line in file.read_text(encoding="utf-8").splitlines() if line]
 
 
 if __name__ == "__main__":

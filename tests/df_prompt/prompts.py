@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 
-import pytest
 from hypothesis import strategies as st
 
 from promptdb.records import Conditioning, EffectSpan, canonical_text
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the folder of real prompts, ../shared/data, is not here")
 
 LETTERS = "ab ,\\[]:()|.-+\"'\n\u00a0\u00e9\u0301\u0323\u1100\u1161\U0001f642<>09"
 """Brackets, escapes, marks of other dialects, composed and combining letters, Hangul that merges, an emoji."""

@@ -6,6 +6,7 @@ import gc
 import json
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from promptdb.errors import BadInput
 from promptdb.records import Conditioning
-from tests.df_prompt.prompts import SHARED, needs_shared, prompts_of_words
+from tests.df_prompt.prompts import prompts_of_words
+from tests.prompt_samples import SAMPLES, prompts
 from tools.df_prompt.convert import convert
 from tools.df_prompt.dialect import DIALECTS, detect
 from tools.df_prompt.document import to_document
@@ -81,9 +83,9 @@ def test_a_prompt_with_a_triple_is_never_taken_for_another_dialect(conditioning:
             assert "not clear" in str(error)
 
 
-@needs_shared
-def test_real_prompts_are_plain_text_or_refused() -> None:
-    for line in (SHARED / "professional_prompts.txt").read_text(encoding="utf-8").splitlines():
+@pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.stem)
+def test_what_people_write_is_plain_text_or_refused(file: Path) -> None:
+    for line in prompts(file):
         try:
             assert detect(line) == "df"
         except BadInput as error:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import time
 from fractions import Fraction as F
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptdb.records import Conditioning, EffectSpan, canonical_text
-from tests.df_prompt.prompts import SHARED, TEXTS, conditionings, needs_shared
+from tests.df_prompt.prompts import TEXTS, conditionings
+from tests.prompt_samples import SAMPLES, SHORT, bracketed, prompts
 from tools.df_prompt.located import LocatedError
 from tools.df_prompt.parse import parse, read
 from tools.df_prompt.write import write, write_negative
@@ -240,17 +242,14 @@ def test_no_input_takes_more_than_linear_time(unit: str) -> None:
     assert many < 50 * max(few, 0.01)  # 10 if linear, 100 if quadratic
 
 
-@needs_shared
-@pytest.mark.parametrize("name", ["diffusiondb_short_prompts", "lexica_short_prompts", "coco_short_prompts", "professional_prompts"])
-def test_real_prompts_survive_with_their_stray_brackets(name: str) -> None:
-    for line in (SHARED / f"{name}.txt").read_text(encoding="utf-8").splitlines():
+@pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.stem)
+def test_what_people_write_survives_with_its_stray_brackets(file: Path) -> None:
+    for line in prompts(file):
         assert read(line, lenient=True) == Conditioning(line)
 
 
-@needs_shared
 def test_stray_brackets_are_located_where_reading_is_strict() -> None:
-    lines = (SHARED / "diffusiondb_short_prompts.txt").read_text(encoding="utf-8").splitlines()
-    stray = [line for line in lines if "[" in line or "]" in line]
+    stray = bracketed(SHORT)
     assert stray
     for line in stray:
         with pytest.raises(LocatedError, match="write"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
 
 from promptdb.records import Conditioning
-from tests.df_prompt.prompts import SHARED, needs_shared
+from tests.prompt_samples import SAMPLES, bracketed, prompts
 from tools.df_prompt.convert import convert
 from tools.df_prompt.parse import read
 from tools.diffusion.checkpoint import Checkpoint
@@ -31,11 +32,10 @@ def embedded(checkpoint: Checkpoint, conditioning: Conditioning, step: int = 0) 
     return found.at(step)
 
 
-@needs_shared
-@pytest.mark.parametrize("name", ["diffusiondb_short_prompts", "lexica_short_prompts", "coco_short_prompts"])
-def test_real_prompts_say_at_every_step_what_the_tokenizer_makes_of_them(checkpoint: Checkpoint, name: str) -> None:
-    lines = (SHARED / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    chosen = [line for line in lines if "[" in line or "]" in line] + lines[::20]
+@pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.stem)
+def test_what_people_write_says_at_every_step_what_the_tokenizer_makes_of_it(checkpoint: Checkpoint, file: Path) -> None:
+    lines = prompts(file)
+    chosen = bracketed(file)[:40] + lines[:: max(1, len(lines) // 40)]
     scripts, at = Scripts(TextEncoding(checkpoint, truncate=True)), timing(checkpoint, "DDIMScheduler", 10)
     for line in chosen:
         [only] = scripts.script(read(line, lenient=True), at, guided=False).lines

@@ -88,5 +88,5 @@ def test_what_is_here_is_preferred_in_order(monkeypatch: pytest.MonkeyPatch, tmp
 def test_minilm_is_used_where_its_extra_is_installed() -> None:
     model = minilm()
     if model is None:
-        pytest.skip("the extra minilm is not installed")
+        pytest.skip("the extra `minilm` is not installed")
     assert calibrated(model).recall > 0.3

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from tests.miniature.glyph_sheet import GLYPHS
 from tools.miniature import loop
 from tools.miniature.presets import STAGES
 from tools.miniature.train import train
@@ -20,4 +21,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     loop.SAVE_SECONDS = -1.0
     work = Path(sys.argv[1])
-    train("cpu", work / "out", work, stages=sys.argv[2:] or STAGES, share=SHARE, say=lambda text: print(text, flush=True))
+    train("cpu", work / "out", work, stages=sys.argv[2:] or STAGES, share=SHARE, glyphs=GLYPHS, say=lambda text: print(text, flush=True))

@@ -23,11 +23,9 @@ from promptdb.search import both, keyword
 from promptdb.store import PromptDB
 from promptdb.upkeep import check
 from tests.commands import ROOT, command, process
+from tests.prompt_samples import OWN, SAMPLES, prompts
 
 ROWS = 120_000
-SHARED = ROOT.parent / "shared" / "data"
-
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the folder of real prompts is not beside the checkout")
 
 
 @pytest.fixture(scope="module")
@@ -190,14 +188,21 @@ def test_no_query_is_an_error(words: list[str], separator: str) -> None:
         assert db.count_prompts() == 2
 
 
-@needs_shared
-def test_the_real_prompts_are_imported_and_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.stem)
+def test_every_prompt_that_people_write_is_imported(tmp_path: Path, file: Path) -> None:
     with PromptDB.open(tmp_path / "limner.db") as db:
-        professional = import_file(db, SHARED / "professional_prompts.txt")
-        lexica = import_file(db, SHARED / "lexica_by_query.jsonl")
-        assert professional.added + professional.duplicates == 5000 and professional.malformed_rows == 0
-        assert lexica.added + lexica.duplicates == 600 and lexica.malformed_rows == 0
-        assert len(keyword(db, "tiger", 5)) == 5 and len(both(db, "castle at night", 20, Filters())) == 20
+        found = import_file(db, file)
+        assert found.added + found.duplicates == len(prompts(file)) and found.malformed_rows == 0
+
+
+def test_what_was_imported_is_found(tmp_path: Path) -> None:
+    with PromptDB.open(tmp_path / "limner.db") as db:
+        for file in sorted(OWN.glob("*.txt")):
+            import_file(db, file)
+        tigers = [line for file in OWN.glob("*.txt") for line in prompts(file) if "tiger" in line]
+        assert sorted(hit.prompt.text for hit in keyword(db, "tiger", 20)) == sorted(tigers)
+        found = [hit.prompt.text for hit in both(db, "castle at night", 20, Filters())]
+        assert found[0] == "A castle at night" and sum("castle" in text for text in found) == 3
 
 
 def test_an_interrupted_import_says_so_and_goes_on(source: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a search for words: on real and on in-world prompts it ends as if nothing had happened, at the same cost."""
+"""kill -9 in the middle of a search for words: on captions and on in-world prompts it ends as if nothing had happened, at the same cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.commands import ROOT, process
-from tests.df_prompt.prompts import SHARED
+from tests.prompt_samples import CAPTIONS, prompts
 
 PROMPTS = 5  # of each kind
 WEIGHTS = ROOT / "tools" / "miniature" / "weights"
@@ -23,19 +23,9 @@ SMALL = ("--budget", 48, "--heldout-seeds", 3, "--steps", 12, "--json")
 PATIENCE = 300.0
 
 
-def real_prompts() -> list[str]:
-    file = SHARED / "coco_short_prompts.txt"
-    if not file.is_file():
-        pytest.skip("the file of real prompts, ../shared/data/coco_short_prompts.txt, is not here")
-    return file.read_text(encoding="utf-8").splitlines()[:PROMPTS]
-
-
 def hard_prompts() -> list[str]:
     """The checkpoint's own, as it marks them; those held out where it marks none."""
-    card = WEIGHTS / "card.json"
-    if not card.is_file():
-        pytest.skip("the embedded checkpoint is not here")
-    named = json.loads(card.read_text(encoding="utf-8"))["prompts"]
+    named = json.loads((WEIGHTS / "card.json").read_text(encoding="utf-8"))["prompts"]
     file = WEIGHTS / named.get("hard.heldout", named["heldout"])
     return [json.loads(line)["prompt"] for line in file.read_text(encoding="utf-8").splitlines()[:PROMPTS]]
 
@@ -63,11 +53,11 @@ def told(document: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["real", "hard"])
+@pytest.mark.parametrize("kind", ["caption", "hard"])
 @pytest.mark.parametrize("place", range(PROMPTS))
 @pytest.mark.parametrize("name", ["refine", "attack"])
 def test_a_killed_search_ends_as_an_undisturbed_one_and_pays_the_same(tmp_path: Path, kind: str, place: int, name: str) -> None:
-    prompt = (real_prompts if kind == "real" else hard_prompts)()[place]
+    prompt = (prompts(CAPTIONS) if kind == "caption" else hard_prompts())[place]
     method = ("--method", "dpo-diff") if name == "refine" else ()
     whole = process(name, prompt, *method, *SMALL, "--out", tmp_path / "whole")
     assert whole.code == 0, whole.err

@@ -15,14 +15,11 @@ import torch
 from safetensors.torch import load_file
 
 from promptdb.errors import BadInput
-from tools.miniature.sprites import FONT
 from tools.miniature.train import train
 
 SCRIPT = Path(__file__).with_name("slow_training.py")
 ROOT = Path(__file__).parents[2]
 STAGES = ("vae", "text_encoder.reading", "text_encoder", "unet")
-
-pytestmark = pytest.mark.skipif(not FONT.is_file(), reason="needs Debian's fonts-noto-color-emoji")
 
 
 def run(work: Path, kill_at: str = "", stages: Sequence[str] = ("vae", "unet")) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import shutil
 import sqlite3
-import threading
-import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from graph.journal import JournaledBudget, read_journal
 from graph.optimize import FINALISTS, FINALS
 from graph.optimize_state import OptimizeState
 from graph.sessions import Control, Stopped, optimize_state, stream_optimize
@@ -182,27 +182,19 @@ def test_a_rule_that_only_rows_and_scores_can_tell_is_found_through_a_server(tmp
 
 
 def test_a_servers_answers_are_awaited_together_and_change_nothing(tmp_path: Path) -> None:
+    """With the purse of a real run: each question of each thread is written down."""
     outcomes, most = [], []
     for parallel in ("1", "4"):
-        under_way: list[int] = [0, 0]
-        lock = threading.Lock()
-
-        def slow(body: dict[str, Any], under_way: list[int] = under_way, lock: Any = lock) -> Any:
-            with lock:
-                under_way[0] += 1
-                under_way[1] = max(under_way)
-            time.sleep(0.03)
-            with lock:
-                under_way[0] -= 1
-            return reply(body)
-
-        with ChatServer(always=slow) as server:
+        journal = tmp_path / parallel / "spent.json"
+        with ChatServer(always=lambda body: replace(reply(body), delay=0.03)) as server:
             environment = {"OPENAI_BASE_URL": server.url, "LIMNER_CHAT_MODEL": "stub", "LIMNER_CHAT_PARALLEL": parallel}
-            _, state, _ = optimized(tmp_path / parallel, environment=environment, iterations=1)
+            purse = JournaledBudget(images=600, journal=journal)
+            _, state, _ = optimized(tmp_path / parallel, environment=environment, purse=purse, iterations=1)
+        assert read_journal(journal)["spent"] == purse.spent and purse.spent["llm_calls"] == len(server.requests)
         outcomes.append(state["outcome"])
-        most.append(under_way[1])
+        most.append(server.most_at_once)
     assert outcomes[0] == outcomes[1]
-    assert most[0] == 1 and most[1] > 1
+    assert most == [1, 4]
 
 
 def test_a_silent_server_suspends_the_run_which_goes_on_when_it_is_back(tmp_path: Path) -> None:

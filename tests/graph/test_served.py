@@ -92,7 +92,7 @@ def developing(folder: Path, **environment: str) -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(DEV_SERVER is None, reason="langgraph-cli[inmem] is not installed, and LIMNER_LANGGRAPH names no program")
+@pytest.mark.skipif(DEV_SERVER is None, reason="langgraph's dev server is not installed")
 def test_the_dev_server_takes_a_client_through_an_interrupt(tmp_path: Path, tiny: Path) -> None:
     from langgraph_sdk import get_sync_client
 

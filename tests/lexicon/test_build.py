@@ -12,7 +12,7 @@ from tools.lexicon.wordnet import FILE, load
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (DEBIAN / "data.noun").exists(), reason="Debian's package wordnet-base is not installed")
+@pytest.mark.skipif(not (DEBIAN / "data.noun").exists(), reason="Debian's wordnet-base is not installed")
 def test_the_script_makes_the_shipped_bytes() -> None:
     assert build(DEBIAN) == FILE.read_bytes()
 

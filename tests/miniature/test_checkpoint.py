@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from promptdb.errors import BadInput
 from promptdb.records import Conditioning, Drawing
+from tests.miniature.glyph_sheet import GLYPHS
 from tools.diffusion.checkpoint import Checkpoint, open_checkpoint
 from tools.diffusion.sampler import Sampler
 from tools.miniature.style_specs import SPECS
@@ -115,9 +116,8 @@ KEEP = ("vae", "text_encoder", "alignment", "judge", "preference", "styles")
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("emoji_font")
 def test_the_recipe_runs_from_nothing_to_a_checkpoint_that_opens(tmp_path: Path) -> None:
-    train(out=tmp_path / "out", work=tmp_path / "work", share=0.0003, say=lambda text: None)
+    train(out=tmp_path / "out", work=tmp_path / "work", share=0.0003, glyphs=GLYPHS, say=lambda text: None)
     opened = open_checkpoint(str(tmp_path / "out"), "cpu")
     assert {open_scorer(name, opened).name for name in opened.card.scorers} == {"preference", "alignment", "aesthetic", "judge"}
     assert (tmp_path / "work" / "samples.png").is_file()
@@ -131,7 +131,7 @@ def test_the_recipe_runs_from_nothing_to_a_checkpoint_that_opens(tmp_path: Path)
     style = tmp_path / "out" / "styles" / "neon" / "pytorch_lora_weights.safetensors"
     kept_style = load_file(style)
     before = load_file(tmp_path / "out" / "judge" / "judge.safetensors"), load_file(tmp_path / "out" / "unet" / UNET_FILE)
-    train(out=tmp_path / "out", work=tmp_path / "again", seed=1, keep=KEEP, share=0.0003, say=lambda text: None)
+    train(out=tmp_path / "out", work=tmp_path / "again", seed=1, keep=KEEP, share=0.0003, glyphs=GLYPHS, say=lambda text: None)
     after = load_file(tmp_path / "out" / "judge" / "judge.safetensors"), load_file(tmp_path / "out" / "unet" / UNET_FILE)
     assert not [path for path in (tmp_path / "out").rglob("*.json") if str(tmp_path) in path.read_text(encoding="utf-8")]
     assert all(torch.equal(before[0][name], after[0][name]) for name in before[0])

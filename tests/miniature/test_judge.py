@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.miniature.glyph_sheet import GLYPHS
 from tools.diffusion.checkpoint import open_checkpoint
 from tools.miniature.dataset import render_dataset
 from tools.miniature.judge import colour_loss, right_colours
@@ -51,10 +52,9 @@ def lab(rgb: np.ndarray) -> np.ndarray:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
 
 
-@pytest.mark.usefixtures("emoji_font")
 def test_own_colours_are_those_in_which_a_sprite_looks_as_it_always_does() -> None:
     def colours_of(noun: int, colour: str | None) -> np.ndarray:
-        picture = sprite(noun, colour, 40)
+        picture = sprite(noun, colour, 40, GLYPHS)
         inside = picture[..., 3] > 0.5
         return lab((picture[inside][:, :3] / picture[inside][:, 3:]).clip(0, 1))
 
@@ -67,9 +67,8 @@ def test_own_colours_are_those_in_which_a_sprite_looks_as_it_always_does() -> No
     assert found == OWN_COLOURS
 
 
-@pytest.mark.usefixtures("emoji_font")
 def test_a_style_checkpoints_look_is_no_weaker_than_the_style_of_its_name() -> None:
-    image = render(Scene((named("cat", None),), None, "beach", "photo", Quality(), 1)).astype(np.float32) / 255
+    image = render(Scene((named("cat", None),), None, "beach", "photo", Quality(), 1), GLYPHS).astype(np.float32) / 255
     outline = np.zeros((64, 64), np.float32)
     outline[20:44, 20:44] = 1
 
@@ -83,12 +82,11 @@ def test_a_style_checkpoints_look_is_no_weaker_than_the_style_of_its_name() -> N
         assert name in LOOKS or name in ("neon",) or not np.array_equal(styled, looked)
 
 
-@pytest.mark.usefixtures("emoji_font")
 def test_repainted_pictures_keep_what_is_there_and_are_painted_once(tmp_path: Path) -> None:
     base = open_checkpoint("miniature", "cpu")
     painter = Painter(base.vae, base.unet, base.text_encoder, base.tokenizer)
     said: list[str] = []
-    data = render_dataset(tmp_path / "scenes", 6, 60, 3, workers=1)
+    data = render_dataset(tmp_path / "scenes", 6, 60, 3, GLYPHS, workers=1)
     rows, pictures = kept_repainted(painter, data, 8, 0, tmp_path, said.append)
     assert rows[0] == 0 and rows[-1] == len(data) - 1 and pictures.shape == (8, 64, 64, 3)
     again = kept_repainted(painter, data, 8, 0, tmp_path, said.append)[1]

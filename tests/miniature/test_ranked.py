@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.miniature.glyph_sheet import GLYPHS
 from tools.miniature.clip import cell_truth
 from tools.miniature.judge import PAINTED, judge_loss, new_judge
 from tools.miniature.ranked import CHOICES, LOOKED, MARGIN, Pool, arranged, kept_pool, ranked
@@ -63,18 +64,17 @@ def test_only_a_single_thing_is_cropped() -> None:
     assert arranged(three, cropped, rng).count == 3
 
 
-@pytest.mark.usefixtures("emoji_font")
 def test_a_pool_is_rendered_once_and_knows_the_truth_of_each(tmp_path: Path) -> None:
     said: list[str] = []
     torch.manual_seed(0)
     vae = new_vae()
-    pool = kept_pool(vae, 3, 60, 4, tmp_path, said.append)
-    again = kept_pool(vae, 3, 60, 4, tmp_path, said.append)
+    pool = kept_pool(vae, 3, 60, 4, tmp_path, GLYPHS, said.append)
+    again = kept_pool(vae, 3, 60, 4, tmp_path, GLYPHS, said.append)
     assert isinstance(again, Pool) and len(again) == 3
     assert said == ["ranked: rendering 3 prompts"]
     assert (np.asarray(pool.pictures) == np.asarray(again.pictures)).all()
     assert again.entry(1).asked == ranked(np.random.default_rng([4, 606, 1]), 60).asked
-    kept_pool(vae, 3, 60, 5, tmp_path, said.append)
+    kept_pool(vae, 3, 60, 5, tmp_path, GLYPHS, said.append)
     assert len(said) == 2
 
 

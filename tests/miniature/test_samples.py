@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.commands import command
+from tests.miniature.glyph_sheet import GLYPHS
 from tools.miniature.samples import GAP, LABEL, blind_sheets, effect_sheet, sheet
 
 
@@ -22,9 +23,8 @@ def test_a_sheet_has_each_picture_below_its_label() -> None:
     assert (page[2 * LABEL + 12 + GAP :][:12, :12] == (0, 0, 255)).all()
 
 
-@pytest.mark.usefixtures("emoji_font")
 def test_every_effect_is_on_the_sheet(tmp_path: Path) -> None:
-    effect_sheet(tmp_path / "new" / "effects.png", zoom=1)
+    effect_sheet(tmp_path / "new" / "effects.png", GLYPHS, zoom=1)
     with Image.open(tmp_path / "new" / "effects.png") as page:
         assert page.height == 6 * (64 + LABEL + GAP)
         assert page.width == 20 * (64 + GAP)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from promptdb.errors import BadInput
 from promptdb.records import Conditioning, Drawing
+from tests.miniature.glyph_sheet import GLYPHS
 from tools.diffusion.checkpoint import open_checkpoint
 from tools.diffusion.sampler import Sampler
 from tools.miniature.loop import Schedule
@@ -20,7 +21,6 @@ from tools.miniature.style_training import merged, save_style, train_style
 from tools.miniature.train import WEIGHTS
 from tools.scoring.asked import World
 
-pytestmark = pytest.mark.usefixtures("emoji_font")
 Parts = dict[str, dict[str, torch.Tensor]]
 PROMPT = "a cat on a beach"
 
@@ -34,7 +34,7 @@ def styles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Parts]:
     for spec in SPECS[:2]:
         parts = base.unet, base.text_encoder, base.vae, base.tokenizer, 60, 8
         work = tmp_path_factory.mktemp(spec.name)
-        made[spec.name] = train_style(spec, *parts, Schedule(3, 0.05, 1), 4, work, 0, lambda text: None)
+        made[spec.name] = train_style(spec, *parts, Schedule(3, 0.05, 1), 4, work, 0, GLYPHS, lambda text: None)
     assert all(torch.equal(before[name], value) for name, value in base.unet.state_dict().items())
     return made
 

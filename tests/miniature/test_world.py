@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.miniature.glyph_sheet import GLYPHS
 from tools.miniature import vocabulary as words
 from tools.miniature.captions import CONTENT, CROWDED_TAGS, FULL, RARE_SHARE, Manner, caption
 from tools.miniature.dataset import GROUP, Dataset, group_scenes, render_dataset
@@ -205,7 +206,7 @@ def test_heldout_prompts_share_nothing_with_the_exemplars() -> None:
     assert not set(held) & {row["subject"] for row in professional_prompts(0, 60)}
 
 
-# The rest renders, and so needs the font.
+# The rest renders.
 
 
 def plain_scene(noun: int = 0, quality: Quality | None = None, style: str = "photo", colour: str | None = None) -> Scene:
@@ -216,7 +217,7 @@ def plain_scene(noun: int = 0, quality: Quality | None = None, style: str = "pho
 def picture(scene: Scene) -> np.ndarray:
     from tools.miniature.render import render
 
-    return render(scene).astype(np.float32) / 255
+    return render(scene, GLYPHS).astype(np.float32) / 255
 
 
 def sharpness(image: np.ndarray) -> float:
@@ -227,7 +228,6 @@ def saturation(image: np.ndarray) -> float:
     return float((image.max(-1) - image.min(-1)).mean())
 
 
-@pytest.mark.usefixtures("emoji_font")
 def test_quality_does_to_the_picture_what_it_says() -> None:
     plain = picture(plain_scene())
     assert sharpness(picture(plain_scene(quality=Quality(detail=-0.9)))) < 0.8 * sharpness(plain)
@@ -240,7 +240,6 @@ def test_quality_does_to_the_picture_what_it_says() -> None:
     assert across > 2 * inside
 
 
-@pytest.mark.usefixtures("emoji_font")
 @pytest.mark.parametrize(
     "effect",
     [
@@ -261,7 +260,6 @@ def test_every_effect_is_to_be_seen_and_unlike_the_others(effect: Quality) -> No
     assert all(np.abs(changed - picture(plain_scene(quality=other))).mean() > 0.02 for other in others if other != effect)
 
 
-@pytest.mark.usefixtures("emoji_font")
 def test_every_noun_has_a_picture_of_its_own_and_every_style_changes_it() -> None:
     pictures = [picture(plain_scene(noun)) for noun in range(len(words.NOUNS))]
     assert all(np.abs(first - second).mean() > 0.004 for place, first in enumerate(pictures) for second in pictures[:place])
@@ -271,7 +269,6 @@ def test_every_noun_has_a_picture_of_its_own_and_every_style_changes_it() -> Non
     )
 
 
-@pytest.mark.usefixtures("emoji_font")
 def test_a_tinted_thing_has_the_hue_of_its_colour() -> None:
     scene = plain_scene(1)
     x, y = round(scene.things[0].x), round(scene.things[0].y)
@@ -287,14 +284,13 @@ def test_a_tinted_thing_has_the_hue_of_its_colour() -> None:
     assert all(np.abs(middle[one] - middle[other]).sum() > 0.2 for one, other in itertools.combinations(words.COLOURS, 2))
 
 
-@pytest.mark.usefixtures("emoji_font")
 def test_rendering_is_deterministic_and_a_dataset_can_tell_the_truth_of_each_picture(tmp_path: Path) -> None:
     from tools.miniature.render import render
 
-    data = render_dataset(tmp_path, groups=3, nouns=60, seed=5, workers=1)
+    data = render_dataset(tmp_path, groups=3, nouns=60, seed=5, glyphs=GLYPHS, workers=1)
     again = Dataset(tmp_path)
     assert len(data) == 3 * GROUP
     for index in range(len(again)):
-        assert (render(again.scene(index)) == again.pictures[index]).all()
+        assert (render(again.scene(index), GLYPHS) == again.pictures[index]).all()
     changed = replace(again.scene(0), background="night" if again.scene(0).background != "night" else "snow")
-    assert (render(changed) != again.pictures[0]).any()
+    assert (render(changed, GLYPHS) != again.pictures[0]).any()

@@ -18,6 +18,7 @@ import numpy as np
 from tools.miniature.files import write_whole
 from tools.miniature.render import render
 from tools.miniature.scene import SIDE, Scene, Thing, draw_scene, place_pair, place_several, place_single
+from tools.miniature.sprites import Glyphs
 from tools.miniature.vocabulary import BACKGROUNDS, COLOURS, GREY_STYLES, LOOKS, NOUNS, RELATIONS, STYLES, WORLD
 
 GROUP = 4
@@ -97,7 +98,7 @@ class Dataset:
         return group_scenes(self.settings["seed"], index // GROUP, self.nouns, self.looks)[index % GROUP]
 
 
-def render_dataset(folder: Path, groups: int, nouns: int, seed: int, workers: int = 2, looks: bool = False) -> Dataset:
+def render_dataset(folder: Path, groups: int, nouns: int, seed: int, glyphs: Glyphs, workers: int = 2, looks: bool = False) -> Dataset:
     """Render `groups` groups unless the folder already holds just these."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"world": WORLD, "groups": groups, "nouns": nouns, "seed": seed, "side": SIDE, "looks": looks}
@@ -107,9 +108,9 @@ def render_dataset(folder: Path, groups: int, nouns: int, seed: int, workers: in
         part = folder / "pictures.part.npy"
         pictures = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(groups * GROUP, SIDE, SIDE, 3))
         chunk = 250
-        jobs = [(seed, start, min(start + chunk, groups), nouns, looks) for start in range(0, groups, chunk)]
+        jobs = [(seed, start, min(start + chunk, groups), nouns, glyphs, looks) for start in range(0, groups, chunk)]
         with ProcessPoolExecutor(workers) as pool:
-            for (_, start, stop, _, _), rendered in zip(jobs, pool.map(_render_chunk, jobs), strict=True):
+            for (_, start, stop, *_), rendered in zip(jobs, pool.map(_render_chunk, jobs), strict=True):
                 pictures[start * GROUP : stop * GROUP] = rendered
         pictures.flush()
         os.replace(part, folder / "pictures.npy")
@@ -117,6 +118,6 @@ def render_dataset(folder: Path, groups: int, nouns: int, seed: int, workers: in
     return Dataset(folder)
 
 
-def _render_chunk(job: tuple[int, int, int, int, bool]) -> np.ndarray:
-    seed, start, stop, nouns, looks = job
-    return np.stack([render(scene) for group in range(start, stop) for scene in group_scenes(seed, group, nouns, looks)])
+def _render_chunk(job: tuple[int, int, int, int, Glyphs, bool]) -> np.ndarray:
+    seed, start, stop, nouns, glyphs, looks = job
+    return np.stack([render(scene, glyphs) for group in range(start, stop) for scene in group_scenes(seed, group, nouns, looks)])

@@ -12,6 +12,7 @@ from tools.miniature.noun_gain import noun_gain
 from tools.miniature.preference import preference_accuracy
 from tools.miniature.render import render
 from tools.miniature.scene import Quality, draw_scene
+from tools.miniature.sprites import Glyphs
 from tools.miniature.vae import encode, psnr, reconstruct
 from tools.miniature.zero_shot import variants_right, zero_shot
 
@@ -22,13 +23,13 @@ FRESH = 4000  # scenes on which scorers and judge are measured: a share near 0.9
 FRESH_SEED = 31337
 
 
-def measured(parts: Parts, seed: int, fresh: int = FRESH) -> dict[str, Any]:
+def measured(parts: Parts, seed: int, glyphs: Glyphs, fresh: int = FRESH) -> dict[str, Any]:
     """Figures by name: of the autoencoder in dB, of the UNet its noun gain, of scorers and judge shares right."""
     rng, nouns = np.random.default_rng([seed, FRESH_SEED]), parts.nouns
     scenes = [draw_scene(rng, nouns) for _ in range(fresh)]
-    pictures = np.stack([render(scene) for scene in scenes])
+    pictures = np.stack([render(scene, glyphs) for scene in scenes])
     looks = [scene for group in range(fresh // 16) for scene in group_scenes(seed + FRESH_SEED, group, nouns, True)]
-    looked = np.stack([render(scene) for scene in looks])
+    looked = np.stack([render(scene, glyphs) for scene in looks])
     plain = [place for place, scene in enumerate(scenes) if _plain(scene.quality)]
     few = slice(0, 400)
     latents = encode(parts.vae, pictures[few]).to(parts.unet.device)
@@ -44,7 +45,9 @@ def measured(parts: Parts, seed: int, fresh: int = FRESH) -> dict[str, Any]:
             "judge_on_looks": judge_accuracy(parts.judge, looks, reconstruct(parts.vae, looked)),
             "alignment_variants": variants_right(parts.alignment, *clip),
             "alignment_zero_shot": zero_shot(parts.alignment, parts.tokenizer, scenes[:120], pictures[:120], nouns),
-            "preference_pairs_right": preference_accuracy(parts.preference, parts.tokenizer, parts.vae, nouns, seed, max(8, fresh // 10)),
+            "preference_pairs_right": preference_accuracy(
+                parts.preference, parts.tokenizer, parts.vae, nouns, seed, glyphs, max(8, fresh // 10)
+            ),
         }
     )
 

@@ -21,6 +21,7 @@ from tools.miniature.optimizers import muon
 from tools.miniature.ranked import CHOICES, Pool, ranked
 from tools.miniature.render import render
 from tools.miniature.scene import SIDE, draw_scene
+from tools.miniature.sprites import Glyphs
 from tools.miniature.tokenizer import tokens
 from tools.miniature.vae import reconstruct
 
@@ -61,7 +62,7 @@ def train_preference(
 
 
 def preference_accuracy(
-    model: CLIPModel, tokenizer: CLIPTokenizer, vae: AutoencoderKL, nouns: int, seed: int, prompts: int = 400
+    model: CLIPModel, tokenizer: CLIPTokenizer, vae: AutoencoderKL, nouns: int, seed: int, glyphs: Glyphs, prompts: int = 400
 ) -> dict[str, float]:
     """Share of truth-ranked pairs that the scorer ranks alike, over fresh scenes: all, and those that differ in quality alone."""
     import torch
@@ -71,7 +72,7 @@ def preference_accuracy(
     quality: list[bool] = []
     for _ in range(prompts):
         entry = ranked(rng, nouns)
-        pictures = reconstruct(vae, np.stack([render(scene) for scene in entry.answers]))
+        pictures = reconstruct(vae, np.stack([render(scene, glyphs) for scene in entry.answers]))
         with torch.inference_mode():
             text = text_features(model, tokens(tokenizer, [caption(entry.asked, rng, CONTENT)]))[0]
             scores = image_features(model, normalised(pictures)) @ text
@@ -83,7 +84,7 @@ def preference_accuracy(
 
 
 def fit_aesthetic(
-    model: CLIPModel, vae: AutoencoderKL, nouns: int, seed: int, pictures: int = AESTHETIC, ridge: float = 1.0
+    model: CLIPModel, vae: AutoencoderKL, nouns: int, seed: int, glyphs: Glyphs, pictures: int = AESTHETIC, ridge: float = 1.0
 ) -> tuple[np.ndarray, float, float]:
     """Linear head on the alignment CLIP's unit image features, by ridge regression on the truth's goodness.
 
@@ -95,7 +96,7 @@ def fit_aesthetic(
     scenes = [draw_scene(rng, nouns) for _ in range(pictures)]
     parts = []
     for start in range(0, pictures, 256):
-        images = reconstruct(vae, np.stack([render(scene) for scene in scenes[start : start + 256]]))
+        images = reconstruct(vae, np.stack([render(scene, glyphs) for scene in scenes[start : start + 256]]))
         with torch.inference_mode():
             parts.append(image_features(model, normalised(images)).cpu().numpy())
     x, y = np.concatenate(parts), np.array([scene.quality.goodness for scene in scenes], np.float32)

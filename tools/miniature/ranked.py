@@ -30,6 +30,7 @@ from tools.miniature.scene import (
     place_single,
     without_colours,
 )
+from tools.miniature.sprites import Glyphs
 from tools.miniature.vae import reconstruct
 from tools.miniature.vocabulary import LOOKS, STYLES, WORLD
 
@@ -112,7 +113,7 @@ def _entry(seed: int, index: int, nouns: int) -> Ranked:
     return ranked(np.random.default_rng([seed, 606, index]), nouns)
 
 
-def kept_pool(vae: AutoencoderKL, count: int, nouns: int, seed: int, work: Path, say: Callable[[str], None]) -> Pool:
+def kept_pool(vae: AutoencoderKL, count: int, nouns: int, seed: int, work: Path, glyphs: Glyphs, say: Callable[[str], None]) -> Pool:
     """`count` entries; two pictures of three come through the autoencoder. Made once and kept in `work`."""
     path, marker = work / "ranked.npy", work / "ranked.json"
     settings = {"world": WORLD, "count": count, "nouns": nouns, "seed": seed}
@@ -121,7 +122,7 @@ def kept_pool(vae: AutoencoderKL, count: int, nouns: int, seed: int, work: Path,
         aside = path.with_suffix(".part.npy")
         pictures = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=(count, CHOICES, SIDE, SIDE, 3))
         for index in range(count):
-            pictures[index] = [render(scene) for scene in _entry(seed, index, nouns).answers]
+            pictures[index] = [render(scene, glyphs) for scene in _entry(seed, index, nouns).answers]
         for start in range(0, count, 3 * 64):
             part = pictures[start : start + 2 * 64]
             pictures[start : start + 2 * 64] = reconstruct(vae, part.reshape(-1, SIDE, SIDE, 3)).reshape(part.shape)

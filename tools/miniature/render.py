@@ -11,11 +11,11 @@ from PIL import ImageFilter
 
 from tools.miniature.backgrounds import COLUMNS, ROWS, paint
 from tools.miniature.scene import SIDE, Quality, Scene, Thing
-from tools.miniature.sprites import sprite
+from tools.miniature.sprites import Glyphs, sprite
 from tools.miniature.styles import filtered, relook, restyle, saturated
 
 
-def render(scene: Scene) -> np.ndarray:
+def render(scene: Scene, glyphs: Glyphs) -> np.ndarray:
     """(64, 64, 3) uint8, RGB."""
     rng = np.random.default_rng(scene.seed)
     image = paint(scene.background, rng)
@@ -23,7 +23,7 @@ def render(scene: Scene) -> np.ndarray:
         image = _bokeh(image)
     outline = np.zeros((SIDE, SIDE), np.float32)
     for thing in scene.things:
-        _paste(image, outline, thing)
+        _paste(image, outline, thing, sprite(thing.noun, thing.colour, thing.pixels, glyphs))
     image = restyle(scene.style, image, outline)
     if scene.look:
         image = image + scene.strength * (relook(scene.look, image, outline) - image)
@@ -31,8 +31,7 @@ def render(scene: Scene) -> np.ndarray:
     return (image.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _paste(image: np.ndarray, outline: np.ndarray, thing: Thing) -> None:
-    picture = sprite(thing.noun, thing.colour, thing.pixels)
+def _paste(image: np.ndarray, outline: np.ndarray, thing: Thing, picture: np.ndarray) -> None:
     left, top = round(thing.x - thing.pixels / 2), round(thing.y - thing.pixels / 2)
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + thing.pixels, SIDE), min(top + thing.pixels, SIDE)
     if x0 >= x1 or y0 >= y1:

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from promptdb.records import Conditioning, Drawing
 from tools.diffusion.checkpoint import open_checkpoint
 from tools.diffusion.sampler import Sampler
+from tools.miniature.sprites import Glyphs
 
 PROMPTS = (
     "a cat on a beach",
@@ -91,8 +92,8 @@ def blind_sheets(checkpoint: str, out: Path, count: int, columns: int = 10, rows
     return len(asked)
 
 
-def effect_sheet(path: Path, zoom: int = 2) -> None:
-    """One truth render for each place, colour, style, look, number and effect. Needs the emoji font."""
+def effect_sheet(path: Path, glyphs: Glyphs, zoom: int = 2) -> None:
+    """One truth render for each place, colour, style, look, number and effect."""
     from tools.miniature import vocabulary as words
     from tools.miniature.render import render
     from tools.miniature.scene import Quality, Scene, Thing, place_pair, place_several, place_single
@@ -123,7 +124,7 @@ def effect_sheet(path: Path, zoom: int = 2) -> None:
         | {name: replace(single("house"), background="beach", look=name) for name in words.LOOKS},
         {size: single("apple", size=size) for size in words.SIZES} | several | pairs,
     ]  # fmt: skip
-    _save(sheet([[(label, Image.fromarray(render(scene))) for label, scene in row.items()] for row in scenes], zoom), path)
+    _save(sheet([[(label, Image.fromarray(render(scene, glyphs))) for label, scene in row.items()] for row in scenes], zoom), path)
 
 
 def _drawn(checkpoint: str, asked: Sequence[Conditioning], seeds: Sequence[int]) -> list[Image.Image | None]:

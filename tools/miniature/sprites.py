@@ -1,9 +1,15 @@
-"""Emoji sprites from Debian's fonts-noto-color-emoji. Needed for training and truth renders only; drawing pictures needs no font."""
+"""Emoji sprites: a thing's glyph, cut out, tinted and fitted.
+
+Glyphs come from Debian's fonts-noto-color-emoji, which training and truth renders need; drawing pictures needs no font.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -15,10 +21,32 @@ FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 GLYPH = 109  # the only size the bitmap font has, pixels
 
 
+class Glyphs(Hashable, Protocol):
+    """Where glyphs come from: hashable, since sprites are kept by it, and picklable, since worker processes take it along."""
+
+    def glyph(self, noun: int) -> Image.Image:
+        """RGBA, of any size: the glyph of NOUNS[noun] on clear ground, which may be all there is. Raises BadInput where none can be had."""
+
+
+@dataclass(frozen=True)
+class EmojiFont:
+    """Glyphs of a bitmap font that has them at the size GLYPH."""
+
+    file: Path = FONT
+
+    def glyph(self, noun: int) -> Image.Image:
+        image = Image.new("RGBA", (160, 150), (0, 0, 0, 0))
+        ImageDraw.Draw(image).text((8, 4), NOUNS[noun].emoji, font=_opened(self.file), embedded_color=True)
+        return image
+
+
+EMOJI_FONT = EmojiFont()
+
+
 @lru_cache(maxsize=4096)
-def sprite(noun: int, colour: str | None, pixels: int) -> np.ndarray:
+def sprite(noun: int, colour: str | None, pixels: int, glyphs: Glyphs) -> np.ndarray:
     """(pixels, pixels, 4) float32 in [0, 1], premultiplied: the noun's sprite, tinted, fitted into a square."""
-    rgba = np.asarray(_glyph(noun), np.float32) / 255
+    rgba = np.asarray(_cut_out(noun, glyphs), np.float32) / 255
     if colour is not None:
         rgba = np.concatenate([_tint(rgba[..., :3], rgba[..., 3], COLOURS[colour]), rgba[..., 3:]], -1)
     rgba[..., :3] *= rgba[..., 3:]
@@ -28,9 +56,9 @@ def sprite(noun: int, colour: str | None, pixels: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=len(NOUNS))
-def _glyph(noun: int) -> Image.Image:
-    image = Image.new("RGBA", (160, 150), (0, 0, 0, 0))
-    ImageDraw.Draw(image).text((8, 4), NOUNS[noun].emoji, font=_font(), embedded_color=True)
+def _cut_out(noun: int, glyphs: Glyphs) -> Image.Image:
+    """The glyph alone, in the middle of a square."""
+    image = glyphs.glyph(noun)
     box = image.getbbox()
     if box is None:
         raise BadInput(f"the emoji font has no picture for {NOUNS[noun].name!r}")
@@ -42,10 +70,10 @@ def _glyph(noun: int) -> Image.Image:
 
 
 @lru_cache(maxsize=1)
-def _font() -> ImageFont.FreeTypeFont:
-    if not FONT.is_file():
-        raise BadInput(f"training needs the emoji font {FONT.name}: apt-get install fonts-noto-color-emoji")
-    return ImageFont.truetype(str(FONT), GLYPH)
+def _opened(file: Path) -> ImageFont.FreeTypeFont:
+    if not file.is_file():
+        raise BadInput(f"training needs the emoji font {file.name}: apt-get install fonts-noto-color-emoji")
+    return ImageFont.truetype(str(file), GLYPH)
 
 
 def _tint(rgb: np.ndarray, alpha: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:

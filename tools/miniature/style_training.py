@@ -21,6 +21,7 @@ from tools.miniature.loop import Schedule, device_of, mixed_precision, train
 from tools.miniature.ranked import arranged
 from tools.miniature.render import render
 from tools.miniature.scene import Quality, Scene, draw_quality, draw_scene
+from tools.miniature.sprites import Glyphs
 from tools.miniature.style_specs import QUALITY_TAGS, StyleSpec
 from tools.miniature.tokenizer import POSITIONS
 from tools.miniature.unet import DROPPED_CAPTIONS, TIMESTEPS, new_scheduler, velocity_error
@@ -40,7 +41,7 @@ Lora = Mapping[str, "torch.Tensor"]
 
 def train_style(
     spec: StyleSpec, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, vae: AutoencoderKL, tokenizer: CLIPTokenizer, nouns: int,
-    pictures: int, schedule: Schedule, batch: int, work: Path, seed: int, say: Callable[[str], None],
+    pictures: int, schedule: Schedule, batch: int, work: Path, seed: int, glyphs: Glyphs, say: Callable[[str], None],
 ) -> dict[str, dict[str, torch.Tensor]]:  # fmt: skip
     """Train one style, on `pictures` drawn once, on copies of the base's `unet` and `text_encoder`, which stay as they are. Returns
     {"unet": .., "text_encoder": ..}: LoRA weights in diffusers' names."""
@@ -53,7 +54,7 @@ def train_style(
     unet.add_adapter(LoraConfig(r=UNET_RANK, lora_alpha=UNET_RANK, target_modules=list(UNET_LAYERS)))
     text_encoder.add_adapter(LoraConfig(r=TEXT_RANK, lora_alpha=TEXT_RANK, target_modules=list(TEXT_LAYERS)))
     device = device_of(unet)
-    examples = cache(lambda: _examples(spec, vae, nouns, seed, pictures))
+    examples = cache(lambda: _examples(spec, vae, nouns, seed, glyphs, pictures))
     kept = new_scheduler().alphas_cumprod.to(device)
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
@@ -105,7 +106,7 @@ def save_style(parts: Mapping[str, Lora], folder: Path) -> None:
     )
 
 
-def _examples(spec: StyleSpec, vae: AutoencoderKL, nouns: int, seed: int, pictures: int) -> tuple[list[Scene], Any]:
+def _examples(spec: StyleSpec, vae: AutoencoderKL, nouns: int, seed: int, glyphs: Glyphs, pictures: int) -> tuple[list[Scene], Any]:
     """Scenes and their latents: half in the full look and well made, half in a weaker look and with a defect, but where that is a crop of
     several things, which are never cropped."""
     rng = np.random.default_rng([seed, 1950])
@@ -117,7 +118,7 @@ def _examples(spec: StyleSpec, vae: AutoencoderKL, nouns: int, seed: int, pictur
         else:
             quality, strength = _quality(rng, lambda quality: not quality.defects and quality.goodness >= 0.5 and not quality.palette), 1.0
         scenes.append(replace(arranged(scene, quality, rng), strength=strength))
-    return scenes, encode(vae, np.stack([render(scene) for scene in scenes]))
+    return scenes, encode(vae, np.stack([render(scene, glyphs) for scene in scenes]))
 
 
 def _quality(rng: np.random.Generator, wanted: Callable[[Quality], bool]) -> Quality:

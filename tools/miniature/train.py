@@ -17,6 +17,7 @@ from promptdb.errors import BadInput
 from tools.miniature.files import save_whole, write_whole
 from tools.miniature.kept import Kept
 from tools.miniature.presets import PRESETS, STAGES, Preset, shortened
+from tools.miniature.sprites import EMOJI_FONT, Glyphs
 from tools.miniature.vocabulary import WORLD
 
 if TYPE_CHECKING:
@@ -43,13 +44,14 @@ def train(
     keep: Sequence[str] = (),
     device: str = "cpu",
     share: float = 1.0,
+    glyphs: Glyphs = EMOJI_FONT,
     say: Callable[[str], None] = print,
 ) -> None:
     """Train (or go on training) the miniature in `work`; write the checkpoint to `out` once every stage is done.
 
     `out`: None means the embedded checkpoint's own folder. `resume`: off throws away what `work` holds. `stages`: only these
     and what they need. `keep`: stages whose weights are taken from the checkpoint that is there, untrained; the card says which.
-    `share`: of every stage's steps, to try the recipe out.
+    `share`: of every stage's steps, to try the recipe out. `glyphs`: what the pictures to train on are made of.
 
     Raises BadInput for an unknown preset or stage, or where the emoji font is missing.
     """
@@ -66,7 +68,7 @@ def train(
     out = out or WEIGHTS
     chosen = PRESETS[preset] if share == 1 else shortened(PRESETS[preset], share)
     _begin(work, {"world": WORLD, "preset": preset, "seed": seed, "share": share})
-    recipe = _Recipe(chosen, work, seed, device, say, Kept(out, tuple(keep)))
+    recipe = _Recipe(chosen, work, seed, device, glyphs, say, Kept(out, tuple(keep)))
     for stage in STAGES:
         if stage in stages:
             getattr(recipe, stage)()
@@ -92,16 +94,16 @@ def _begin(work: Path, asked: dict[str, Any]) -> None:
 class _Recipe:
     """The stages with what each needs from those before it; asking for a part trains it or loads it."""
 
-    def __init__(self, preset: Preset, work: Path, seed: int, device: str, say: Callable[[str], None], kept: Kept) -> None:
+    def __init__(self, preset: Preset, work: Path, seed: int, device: str, glyphs: Glyphs, say: Callable[[str], None], kept: Kept) -> None:
         from tools.miniature.dataset import render_dataset
         from tools.miniature.tokenizer import kept_tokenizer
 
         kept.put_tokenizer(work / "tokenizer")
         self.kept = kept
-        self.preset, self.work, self.seed, self.device, self.say = preset, work, seed, device, say
+        self.preset, self.work, self.seed, self.device, self.glyphs, self.say = preset, work, seed, device, glyphs, say
         self.tokenizer: CLIPTokenizer = kept_tokenizer(work / "tokenizer", seed)
-        self.data: Dataset = render_dataset(work / "scenes", preset.groups, preset.nouns, seed)
-        self.looks: Dataset = render_dataset(work / "looks", max(16, preset.groups // 16), preset.nouns, seed + 1, looks=True)
+        self.data: Dataset = render_dataset(work / "scenes", preset.groups, preset.nouns, seed, glyphs)
+        self.looks: Dataset = render_dataset(work / "looks", max(16, preset.groups // 16), preset.nouns, seed + 1, glyphs, looks=True)
         self._made: dict[str, Any] = {}
 
     def vae(self) -> AutoencoderKL:
@@ -172,7 +174,7 @@ class _Recipe:
     def _pool(self) -> Pool:
         from tools.miniature.ranked import kept_pool
 
-        return kept_pool(self.vae(), self.preset.pool, self.preset.nouns, self.seed, self.work, self.say)
+        return kept_pool(self.vae(), self.preset.pool, self.preset.nouns, self.seed, self.work, self.glyphs, self.say)
 
     def styles(self) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
         """LoRA weights of every style checkpoint: {name: {unet, text_encoder}}."""
@@ -190,7 +192,7 @@ class _Recipe:
 
         share = facts["recipe"]["share"]
         few = max(60, round(AESTHETIC * share))
-        weight, bias, correlation = fit_aesthetic(self.alignment(), self.vae(), self.preset.nouns, self.seed, few)
+        weight, bias, correlation = fit_aesthetic(self.alignment(), self.vae(), self.preset.nouns, self.seed, self.glyphs, few)
         parts = Parts(
             self.tokenizer,
             self.text_encoder(),
@@ -203,7 +205,7 @@ class _Recipe:
             self.preset.nouns,
             self.styles(),
         )
-        figures = {**measured(parts, self.seed, max(64, round(FRESH * share))), "aesthetic_correlation": round(correlation, 4)}
+        figures = {**measured(parts, self.seed, self.glyphs, max(64, round(FRESH * share))), "aesthetic_correlation": round(correlation, 4)}
         self.say(f"on fresh scenes: {figures}")
         export(parts, out, {**facts, "measured": figures})
         write_hard(open_checkpoint(str(out), self.device), self.say, max(2, round(COUNT * share)))
@@ -215,7 +217,7 @@ class _Recipe:
         from tools.miniature.style_training import merged, train_style
 
         parts = self.unet(), self.text_encoder(), self.vae(), self.tokenizer, self.preset.nouns, self.preset.style_pictures
-        settings = (self.preset.style, self.preset.style_batch, self.work, self.seed, self.say)
+        settings = (self.preset.style, self.preset.style_batch, self.work, self.seed, self.glyphs, self.say)
         made = {spec.name: train_style(spec, *parts, *settings) for spec in SPECS if len(spec.looks) == 1}
         for spec in SPECS:
             if len(spec.looks) == 2:

@@ -12,7 +12,7 @@ from promptdb.errors import BadInput
 from promptdb.records import Conditioning
 from serve.commands.asking import Reading, asked
 from tests.commands import command
-from tests.df_prompt.prompts import SHARED, needs_shared
+from tests.prompt_samples import SHORT, bracketed
 from tests.tiny_card import tiny_with_card
 
 PROMPT = "a cat, [red:0.5->0:1.5], [blue:0.5-1:0.75]"
@@ -84,16 +84,14 @@ def test_ten_thousand_triples_are_read_and_refused_by_their_tokens(capfd: pytest
     assert result.code == 2 and "10000 tokens" in result.err
 
 
-@needs_shared
-def test_real_prompts_with_stray_brackets_are_drawn_as_text(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
-    lines = (SHARED / "diffusiondb_short_prompts.txt").read_text(encoding="utf-8").splitlines()
-    bracketed = [line for line in lines if "[" in line or "]" in line]
-    assert bracketed
+def test_prompts_with_stray_brackets_are_drawn_as_text(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
+    stray = bracketed(SHORT)
+    assert stray
     options = ("--checkpoint", tiny, "--steps", 1, "--out", tmp_path, "--truncate", "--json")
-    assert command(capfd, "generate", bracketed[0], *options).code == 2
-    found = asked(bracketed, "", Reading(lenient=True))
-    assert found == [Conditioning(line) for line in bracketed]
-    assert len(command(capfd, "generate", *bracketed, "--lenient", *options).document["images"]) == len(bracketed)
+    assert command(capfd, "generate", stray[0], *options).code == 2
+    found = asked(stray, "", Reading(lenient=True))
+    assert found == [Conditioning(line) for line in stray]
+    assert len(command(capfd, "generate", *stray, "--lenient", *options).document["images"]) == len(stray)
 
 
 def test_refine_takes_plain_words(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The web page in a real browser: three turns to an accepted picture, a vote, a job that is watched and stopped, texts that are no markup.
 
-Needs playwright and Debian's chromium; skipped where either is absent. SCREENSHOTS names a folder for pictures of the page.
+Needs playwright and Debian's chromium; skipped where chromium is absent. SCREENSHOTS names a folder for pictures of the page.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOOKS = ("red", "blue", "small", "big", "old", "white")
 PATIENCE = 120_000  # milliseconds, on a machine with other work
 EVIL = '<img src=x onerror="window.hacked=1"> ![x](http://127.0.0.1:9/leak)'
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM.exists(), reason="there is no /usr/bin/chromium")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")]
 
 
 @pytest.fixture(scope="module")
