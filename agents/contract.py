@@ -1,7 +1,7 @@
 """The intent contract: what no method may lose or bring in, whoever proposes it.
 
 Pinned words and trigger tokens must stand in a prompt and must not be negated, banned words must not stand in it; that is judged here, on
-the string. A trait ("blue eyes") may be put in other words: whether it is still *seen* is the alignment scorer's to say (graph/traits.py).
+the string. A trait ("blue eyes") may be put in other words: whether it is still *seen* is the alignment scorer's to say (graph/intent.py).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from agents import guard
-from promptdb.errors import BadInput
-from promptdb.records import canonical_text
+from limner.agents import guard
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import canonical_text
 
 Clause = Literal["pins", "triggers", "bans", "traits"]
 Breach = Literal["lost pin", "negated pin", "lost trigger", "banned word", "lost trait"]

@@ -5,7 +5,7 @@ Used where no language model is at hand; knows nothing of prompts' scores or ori
 
 from __future__ import annotations
 
-from agents.guard import holds
+from limner.agents.guard import holds
 
 Group = tuple[tuple[str, ...], ...]
 

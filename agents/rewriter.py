@@ -15,11 +15,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from agents import guard
-from agents.guard import TokenLimit
-from agents.keywords import has_marks, keywords, plain
-from agents.messages import ChatModel, Message, NoAnswer
-from promptdb.records import Conditioning
+from limner.agents import guard
+from limner.agents.guard import TokenLimit
+from limner.agents.keywords import has_marks, keywords, plain
+from limner.agents.llm.base import ChatModel, Message, NoAnswer
+from limner.promptdb.records import Conditioning
 
 DEFAULT_INSTRUCTION = "Turn the description below into prompts from which Stable Diffusion draws a better image."
 

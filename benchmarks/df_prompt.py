@@ -22,15 +22,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
-from promptdb.errors import BadInput
-from promptdb.records import Conditioning, Drawing
-from tools.df_prompt.parse import read
-from tools.diffusion.checkpoint import Checkpoint, open_checkpoint
-from tools.diffusion.conditioning import TextEncoding
-from tools.diffusion.population import Population, Sizes
-from tools.diffusion.sampler import Sampler
-from tools.diffusion.scheduled import Scripts, step_embeddings
-from tools.diffusion.timing import timing
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Conditioning, Drawing
+from limner.tools.diffusion.checkpoint import Checkpoint, open_checkpoint
+from limner.tools.diffusion.sampling.conditioning import TextEncoding
+from limner.tools.diffusion.sampling.population import Population, Sizes
+from limner.tools.diffusion.sampling.sampler import Sampler
+from limner.tools.diffusion.sampling.script import Scripts, step_embeddings
+from limner.tools.diffusion.sampling.timing import timing
+from limner.tools.prompt_language.parse import read
 
 CANDIDATES = 16
 IDEAL_SHARE, COLD, WARM, SLOWER = 0.93, 3.0, 100.0, 1.02
@@ -132,7 +132,7 @@ def _encode(checkpoint: Checkpoint, steps: int, repeats: int) -> bool:
 
 
 def _segment_texts(conditioning: Conditioning, steps: int) -> list[str]:
-    from tools.df_prompt.schedule import elapsed_by_step, segments
+    from limner.tools.prompt_language.schedule import elapsed_by_step, segments
 
     return list(dict.fromkeys(segment.text for segment in segments(conditioning.text, conditioning.spans, elapsed_by_step(steps))))
 

@@ -21,17 +21,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from promptdb.records import SamplerSettings
-from tools.diffusion.checkpoint import Checkpoint, open_checkpoint
-from tools.diffusion.cost import PictureLoss, gradient_cost
-from tools.diffusion.denoising import Denoising
-from tools.diffusion.gradient import Shortcut, advance, clean_latents, shortcut_pictures
-from tools.diffusion.linear_decoder import StraightThrough, fit_linear_decoder
-from tools.diffusion.sampler import Sampler
-from tools.diffusion.soft_text import SoftText, TextContext
-from tools.scoring.clip import SphericalClipScorer
-from tools.scoring.differentiable import differentiable
-from tools.scoring.registry import open_scorer
+from limner.promptdb.records import SamplerSettings
+from limner.tools.diffusion.checkpoint import Checkpoint, open_checkpoint
+from limner.tools.diffusion.gradients.cost import PictureLoss, gradient_cost
+from limner.tools.diffusion.gradients.linear_decoder import StraightThrough, fit_linear_decoder
+from limner.tools.diffusion.gradients.shortcut import Shortcut, advance, clean_latents, shortcut_pictures
+from limner.tools.diffusion.gradients.soft_text import SoftText, TextContext
+from limner.tools.diffusion.sampling.denoising import Denoising
+from limner.tools.diffusion.sampling.sampler import Sampler
+from limner.tools.scoring.clip import SphericalClipScorer
+from limner.tools.scoring.differentiable import differentiable
+from limner.tools.scoring.registry import open_scorer
 
 if TYPE_CHECKING:
     import torch

@@ -18,17 +18,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agents.rewriter import DEFAULT_INSTRUCTION
-from graph import arms
-from graph.context import open_context, open_models
-from graph.learning import LearningSettings, plan_learning, split_prompts
-from graph.optimize import first_state
-from graph.sessions import stream_optimize
-from graph.settings import Settings
-from promptdb.prompt_file import read_prompts
-from promptdb.records import Run
-from promptdb.seed import FOLDER
-from tools.evaluator import Evaluator
+from limner.agents.rewriter import DEFAULT_INSTRUCTION
+from limner.graph.context import open_context, open_models
+from limner.graph.optimize import arms
+from limner.graph.optimize.graph import first_state
+from limner.graph.plan import LearningSettings, plan_learning, split_prompts
+from limner.graph.runner import stream_optimize
+from limner.graph.settings import Settings
+from limner.promptdb.files.prompt_file import read_prompts
+from limner.promptdb.records import Run
+from limner.promptdb.seed import FOLDER
+from limner.tools.evaluator import Evaluator
 
 
 class Timed:

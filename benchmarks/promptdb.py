@@ -30,13 +30,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks import promptdb_rows
-from promptdb.connection import Connection
-from promptdb.ingest import import_file
-from promptdb.keyword import ASCII_GAPS
-from promptdb.modifiers import count_modifiers
-from promptdb.schema import TOKENIZER
-from promptdb.search import index_of, keyword, similar
-from promptdb.store import PromptDB
+from limner.promptdb.connection import Connection
+from limner.promptdb.files.ingest import import_file
+from limner.promptdb.schema import TOKENIZER
+from limner.promptdb.search.keyword import ASCII_GAPS
+from limner.promptdb.search.modifiers import count_modifiers
+from limner.promptdb.search.search import index_of, keyword, similar
+from limner.promptdb.store import PromptDB
 
 DISTINCT = 100_000  # prompts that the semantic target is about
 COLUMNS = len(promptdb_rows.SCHEMA)

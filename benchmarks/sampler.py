@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from promptdb.errors import BadInput
-from promptdb.records import Conditioning, Drawing
-from tools.diffusion.checkpoint import Checkpoint, open_checkpoint
-from tools.diffusion.sampler import Sampler
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Conditioning, Drawing
+from limner.tools.diffusion.checkpoint import Checkpoint, open_checkpoint
+from limner.tools.diffusion.sampling.sampler import Sampler
 
 TARGETS = {"one at a time": 1.3, "best batch": 0.98}
 BATCHES = (2, 4, 8, 16, 32, 64)

@@ -21,10 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from graph.settings import Settings
-from serve.http.app import build_app
-from serve.service.requests import OptimizeAsk
-from serve.service.service import Offer, Service
+from limner.graph.settings import Settings
+from limner.serve.http.app import build_app
+from limner.serve.service.requests import OptimizeAsk
+from limner.serve.service.service import Offer, Service
 
 CHROMIUM = "/usr/bin/chromium"
 LOOKS = ("red", "blue", "small", "big", "old", "white")

@@ -1,40 +1,100 @@
 """Builds what a run works with, in the order in which things go wrong: options, folder, checkpoint, prompts, scorers, database.
 
 Nothing is written before all of it is known to be usable. Knows nothing of what the run will do.
+
+Opens the prompt database of a run or a command. Apart from context.py, which needs LangGraph and the diffusion tools.
+
+What a run has spent so far, in a small file beside its report, so that a killed run goes on with the same purse.
+
+A budget is paid before the work is done, so a kill leaves work that was paid for and lost; it is done again for nothing. What
+the chat model used is noted with it; of a killed process the tokens of answers on their way are missing.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.chat_model import ChatSettings, open_chat
-from graph.database import open_database
-from graph.journal import JournaledBudget, read_journal
-from graph.kept_models import opened_checkpoint, opened_scorer
-from graph.settings import Settings
-from graph.state import Context
-from graph.tool_nodes import check_method, solvers
-from promptdb.errors import BadInput
-from promptdb.images import ImageStore
-from promptdb.records import Conditioning, Drawing, SamplerSettings, canonical_text
-from tools.diffusion.base import Drawn, ImageModel, PromptTooLong
-from tools.diffusion.card import Card
-from tools.diffusion.checkpoint import Checkpoint
-from tools.diffusion.denoising import Hooks
-from tools.diffusion.remote import PREFIX, RemoteImages, RemoteSettings
-from tools.diffusion.sampler import Sampler
-from tools.evaluator import Evaluator
-from tools.scoring.adversarial import Adversarial
-from tools.scoring.base import Scorer
-from tools.scoring.registry import unavailable
+from limner.agents.llm.base import Usage
+from limner.agents.llm.server import ChatSettings, open_chat
+from limner.graph.models import opened_checkpoint, opened_scorer
+from limner.graph.settings import Settings
+from limner.graph.solvers import check_method, solvers
+from limner.graph.state import Context
+from limner.promptdb.errors import BadInput
+from limner.promptdb.images import ImageStore
+from limner.promptdb.records import Conditioning, Drawing, SamplerSettings, canonical_text
+from limner.promptdb.seed import seed
+from limner.promptdb.store import PromptDB
+from limner.tools.budget import UNITS, Budget
+from limner.tools.diffusion.base import Drawn, ImageModel, PromptTooLong
+from limner.tools.diffusion.card import Card
+from limner.tools.diffusion.checkpoint import Checkpoint
+from limner.tools.diffusion.remote.openai import PREFIX, RemoteImages, RemoteSettings
+from limner.tools.diffusion.sampling.denoising import Hooks
+from limner.tools.diffusion.sampling.sampler import Sampler
+from limner.tools.evaluator import Evaluator
+from limner.tools.scoring.adversarial import Adversarial
+from limner.tools.scoring.base import Scorer
+from limner.tools.scoring.registry import unavailable
 
 if TYPE_CHECKING:
     import torch
+
+
+def open_database(settings: Settings) -> PromptDB:
+    """The prompt database, holding the prompts that come with the checkout. Raises BadInput where it cannot be used."""
+    db = PromptDB.open(settings.database)
+    try:
+        seed(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@dataclass
+class JournaledBudget(Budget):
+    """A Budget that writes `journal` after every change, before the next one may begin: the file is always the latest state, and whole.
+    `usage`: the chat model's, written down beside it."""
+
+    journal: Path | None = None
+    usage: Usage = field(default_factory=Usage)
+
+    def _record(self) -> None:
+        if self.journal is None:
+            return
+        document = {"spent": self.spent, "repeated": self.repeated, "seconds": round(self.elapsed, 3), "usage": self.usage.counts()}
+        self.journal.parent.mkdir(parents=True, exist_ok=True)
+        # The lock is this purse's alone: another process, or another purse of this run in another thread, writes a half of its own.
+        half = self.journal.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        try:
+            half.write_text(json.dumps(document), encoding="utf-8")
+            half.replace(self.journal)
+        except BaseException:
+            half.unlink(missing_ok=True)
+            raise
+
+
+def read_journal(path: Path) -> dict[str, Any]:
+    """`spent`, `repeated`, `seconds` and chat `usage` of an earlier process of the run; zeros where it left nothing readable."""
+    document: Mapping[str, Any] = {}
+    with suppress(FileNotFoundError, ValueError):
+        document = json.loads(path.read_text(encoding="utf-8"))
+    spent = document.get("spent", {})
+    return {
+        "spent": {unit: spent.get(unit, 0) for unit in UNITS},
+        "repeated": int(document.get("repeated", 0)),
+        "seconds_before": float(document.get("seconds", 0.0)),
+        "usage": Usage(**document.get("usage", {})),
+    }
+
 
 JOURNAL = "spent.json"
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 
-from graph.arms import gain, spread
-from graph.nodes import conditioning_of
-from graph.state import Context, RefineState
-from promptdb.merit import SOURCE, Gain, effect, take_up
-from promptdb.records import Prompt
-from promptdb.trials import Trials
+from limner.graph.nodes import conditioning_of
+from limner.graph.optimize.arms import gain, spread
+from limner.graph.state import Context, RefineState
+from limner.promptdb.records import Prompt
+from limner.promptdb.search.merit import SOURCE, Gain, effect, take_up
+from limner.promptdb.trials import Trials
 
 
 def learn_from_refine(context: Context, state: RefineState) -> int:

@@ -13,9 +13,9 @@ from typing import Any, cast
 from langgraph.errors import GraphDrained
 from langgraph.runtime import Runtime
 
-from graph.state import CandidateRow, Event
-from promptdb.records import Conditioning
-from tools.evaluator import Evaluator
+from limner.graph.state import CandidateRow, Event
+from limner.promptdb.records import Conditioning
+from limner.tools.evaluator import Evaluator
 
 Update = dict[str, Any]
 Node = Callable[[Any, Runtime[Any]], Update]

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.contract import Contract
-from promptdb.errors import BadInput
+from limner.agents.contract import Contract
+from limner.promptdb.errors import BadInput
 
 HELDOUT_FROM = 2**31
 """Held-out seeds start here and search seeds end below, so that no seed is ever both, in any run."""

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from agents.messages import ChatModel
-from graph.learning import LearningPlan, LearningSettings
-from graph.settings import Settings
-from promptdb.images import ImageStore
-from promptdb.store import PromptDB
-from tools.diffusion.card import Card
-from tools.evaluator import Evaluator
-from tools.solver import Solver
+from limner.agents.llm.base import ChatModel
+from limner.graph.plan import LearningPlan, LearningSettings
+from limner.graph.settings import Settings
+from limner.promptdb.images import ImageStore
+from limner.promptdb.store import PromptDB
+from limner.tools.diffusion.card import Card
+from limner.tools.evaluator import Evaluator
+from limner.tools.solvers.base import Solver
 
 
 @dataclass(frozen=True)

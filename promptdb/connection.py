@@ -16,8 +16,8 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from promptdb import schema
-from promptdb.errors import BadInput
+from limner.promptdb import schema
+from limner.promptdb.errors import BadInput
 
 MEMORY = ":memory:"
 BULK_CACHE = 96 << 20  # bytes

@@ -1,7 +1,32 @@
-"""The one error that a person, not a programmer, can mend."""
+"""The one error that a person, not a programmer, can mend.
+
+The one exception that says: asked to stop, and did. Apart from sessions.py, so that the command line can know it without LangGraph.
+
+The one exception of a remote image model that the command line knows. Apart, so that naming it imports nothing heavy.
+"""
 
 from __future__ import annotations
 
 
 class BadInput(ValueError):
     """What was given cannot be used. The message is one line: what was wrong, where, and what to do. The command line exits with 2."""
+
+
+class Stopped(Exception):
+    """The run was asked to stop; everything so far is kept, and resuming goes on from there."""
+
+    def __init__(self, run: str, command: str = "refine") -> None:
+        super().__init__(f"interrupted, everything so far is kept; go on with: {command} --resume {run}")
+        self.run = run
+
+
+class ServerAway(Exception):
+    """The chat server answered no request of a whole batch, after all its retries: the run is suspended and may be resumed."""
+
+
+class Cancelled(Exception):
+    """Whoever asked for pictures has left before they were drawn; what was drawn is kept."""
+
+
+class ImagesAway(Exception):
+    """The endpoint gave no picture after all repeats. What was drawn before is kept, and the run may be resumed."""

@@ -17,9 +17,9 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from promptdb.errors import BadInput
-from promptdb.records import ID_LENGTH, Conditioning, Drawing, SamplerSettings
-from promptdb.store import StoredDrawing
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import ID_LENGTH, Conditioning, Drawing, SamplerSettings
+from limner.promptdb.store import StoredDrawing
 
 CHUNK = "limner"  # keyword of the PNG text chunk
 _HASH = re.compile(f"[0-9a-f]{{{ID_LENGTH}}}")

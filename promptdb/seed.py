@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from promptdb.ingest import ImportReport, import_file
-from promptdb.store import PromptDB
+from limner.promptdb.files.ingest import ImportReport, import_file
+from limner.promptdb.store import PromptDB
 
 FOLDER = Path(__file__).parent / "seed"
 

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from promptdb.connection import Connection
-from promptdb.errors import BadInput
-from promptdb.library import BATCH, PromptLibrary
-from promptdb.records import (
+from limner.promptdb.connection import Connection
+from limner.promptdb.errors import BadInput
+from limner.promptdb.library import BATCH, PromptLibrary
+from limner.promptdb.records import (
     Candidate,
     Conditioning,
     Drawing,
@@ -30,7 +30,7 @@ from promptdb.records import (
     canonical_text,
     text_id,
 )
-from promptdb.schema import SCHEMA_VERSION, TABLES
+from limner.promptdb.schema import SCHEMA_VERSION, TABLES
 
 __all__ = ["BATCH", "PromptDB", "StoredDrawing"]
 

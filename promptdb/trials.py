@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from promptdb.records import Conditioning, Instruction
-from promptdb.store import PromptDB
+from limner.promptdb.records import Conditioning, Instruction
+from limner.promptdb.store import PromptDB
 
 
 @dataclass(frozen=True, slots=True)

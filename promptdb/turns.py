@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from promptdb.store import PromptDB
+from limner.promptdb.store import PromptDB
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from promptdb.errors import BadInput
-from promptdb.modifiers import forget_modifiers
-from promptdb.store import PromptDB
-from promptdb.tfidf import words_of
+from limner.promptdb.errors import BadInput
+from limner.promptdb.search.modifiers import forget_modifiers
+from limner.promptdb.search.tfidf import words_of
+from limner.promptdb.store import PromptDB
 
 PAGE = 20_000
 LISTED = 20  # rows of each problem that are named

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import main
+from limner import main
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from promptdb.images import ImageStore
-from promptdb.records import Drawing, SamplerSettings
-from promptdb.store import PromptDB
-from tools.diffusion.base import Drawn, PromptTooLong
+from limner.promptdb.images import ImageStore
+from limner.promptdb.records import Drawing, SamplerSettings
+from limner.promptdb.store import PromptDB
+from limner.tools.diffusion.base import Drawn, PromptTooLong
 
 
 def open_store(folder: Path) -> tuple[PromptDB, ImageStore]:

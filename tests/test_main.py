@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import main
-from serve.commands.options import OPTIONS
+from limner import main
+from limner.serve.cli.options import OPTIONS
 from tests.commands import ROOT, command, process
 from tests.tiny_card import STEPS
 
@@ -184,7 +184,7 @@ def test_settings_come_from_flags_then_variables_then_the_file(
 
 
 def test_an_unexpected_error_is_exit_1_and_says_what_it_was(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve.commands.database.count", lambda settings: 1 / 0)
+    monkeypatch.setattr("limner.serve.commands.database.count", lambda settings: 1 / 0)
     result = command(capfd, "db", "stats", "--json")
     assert result.code == 1 and result.out == ""
     assert result.err.strip().splitlines()[-1] == "limner: ZeroDivisionError: division by zero"

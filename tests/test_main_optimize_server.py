@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from agents.chat_settings import DEFAULT_PARALLEL
+from limner.agents.llm.settings import DEFAULT_PARALLEL
 from tests.chat_server import ChatServer, Reply
 from tests.commands import ROOT, process
 from tests.hidden_rule import reply

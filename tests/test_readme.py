@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-import main
+from limner import main
 from tests.commands import ROOT, command
 
 README = ROOT / "README.md"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.scoring.tiny_clips import save_tiny_clip
 from tests.tiny_checkpoints import tiny_sd1
+from tests.tools.scoring.tiny_clips import save_tiny_clip
 
 STEPS = 2
 

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from tools.stats import NORMAL
+from limner.tools.stats import NORMAL
 
 PRIOR = 2.0  # of a log strength: two who are one prior apart meet at 88 to 12
 STEPS = 100  # Newton's; the function is concave, so that it converges in a handful

@@ -3,6 +3,8 @@
 Whoever is about to spend calls `spend` *before* the work is done; a spend that would cross a cap raises `BudgetSpent` and
 counts nothing. Cached drawings cost nothing and are not spent at all. Thread-safe: nodes may run in parallel. What is spent and a
 subclass's record of it change under one lock, so that records are made in the order of the spends.
+
+A part of a purse: whoever is given one cannot spend more, and what is spent of it is spent of the purse.
 """
 
 from __future__ import annotations
@@ -118,3 +120,35 @@ class Budget:
         counts = {unit: round(amount, 3) for unit, amount in self.spent.items()}
         whole = {unit: int(amount) if amount == int(amount) else amount for unit, amount in counts.items()}
         return {**whole, "repeated": self.repeated, "seconds": round(self.elapsed, 3)}
+
+
+@dataclass
+class Allowance(Budget):
+    """A Budget with caps of its own inside another one."""
+
+    purse: Budget = field(default_factory=Budget)
+
+    def spend(self, **amounts: float) -> None:
+        """Raises BudgetSpent where either would be overdrawn; nothing is counted then."""
+        super().spend(**amounts)
+        try:
+            self.purse.spend(**amounts)
+        except BaseException:
+            super().give_back(**amounts)
+            raise
+
+    def give_back(self, **amounts: float) -> None:
+        super().give_back(**amounts)
+        self.purse.give_back(**amounts)
+
+    def repeat(self, drawings: int) -> None:
+        super().repeat(drawings)
+        self.purse.repeat(drawings)
+
+    def note(self) -> None:
+        self.purse.note()
+
+
+def difference(after: dict[str, float], before: dict[str, float]) -> dict[str, float]:
+    """What was spent between two readings, by unit."""
+    return {unit: after.get(unit, 0) - before.get(unit, 0) for unit in UNITS}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from promptdb.records import Conditioning
+from limner.promptdb.records import Conditioning
 
 RANKING_DECIMALS = 4  # candidates closer than this are equal: a pixel moves by up to 1/255 between batch shapes and devices
 

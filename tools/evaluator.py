@@ -4,26 +4,74 @@ A request names conditionings and seeds. What the database already holds is read
 rest is paid for on the Budget and drawn in one batched call; each picture is stored as soon as its batch is done. All candidates
 of a comparison share their seeds (common random numbers), so differences between them are paired. Knows nothing of prompts,
 methods or of how a picture is made.
+
+A note of what a run is drawing just now, kept beside the images: a resumed run has paid for that already, and counts it as repeated.
+
+Knows ids only. The note is written before a batch and removed after it; one left behind by a killed process names the drawings
+that may have been lost.
+
+An Evaluator for comparing searches: each pays for every picture that it looks at, whoever drew it before.
+
+Searches of one prompt meet the same candidates, and a suite that is started again finds all of them stored. Without this the second of two
+searches, or the second start, would have more to spend.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from promptdb.errors import BadInput
-from promptdb.images import ImageStore
-from promptdb.records import Conditioning, Drawing, SamplerSettings, Score
-from promptdb.store import PromptDB
-from tools.budget import Budget, BudgetSpent
-from tools.diffusion.base import Drawn, ImageModel
-from tools.evaluation import Evaluation
-from tools.in_flight import InFlight
-from tools.scoring.base import Scorer
+from limner.promptdb.errors import BadInput
+from limner.promptdb.images import ImageStore
+from limner.promptdb.records import Conditioning, Drawing, SamplerSettings, Score, content_id
+from limner.promptdb.store import PromptDB
+from limner.tools.budget import Budget, BudgetSpent
+from limner.tools.diffusion.base import Drawn, ImageModel
+from limner.tools.evaluation import Evaluation
+from limner.tools.scoring.base import Scorer
+
+
+class InFlight:
+    """`lost`: ids that an earlier process of the same run was drawing when it died. An empty `run` keeps no note."""
+
+    def __init__(self, folder: Path, run: str) -> None:
+        self._note = Path(folder) / "in-flight" / f"{content_id(run)}.json" if run else None
+        self.lost = self._read()
+
+    def begin(self, ids: Iterable[str]) -> None:
+        self._write(self.lost | set(ids))
+
+    def end(self, ids: Iterable[str]) -> set[str]:
+        """The batch is stored (or was refused). Returns which of `ids` had been lost before."""
+        again = self.lost & set(ids)
+        self.lost -= again
+        self._write(self.lost)
+        return again
+
+    def _read(self) -> set[str]:
+        try:
+            return set(json.loads(self._note.read_text("utf-8"))) if self._note else set()
+        except (FileNotFoundError, ValueError):
+            return set()
+
+    def _write(self, ids: set[str]) -> None:
+        if self._note is None:
+            return
+        if not ids:
+            self._note.unlink(missing_ok=True)
+            return
+        self._note.parent.mkdir(parents=True, exist_ok=True)
+        half = self._note.with_suffix(f".{os.getpid()}")
+        half.write_text(json.dumps(sorted(ids)), "utf-8")
+        half.replace(self._note)
+
 
 __all__ = ["Emit", "Evaluation", "Evaluator"]
 
@@ -348,3 +396,64 @@ def _ids(table: np.ndarray) -> np.ndarray:
     for row, drawings in zip(ids, table, strict=True):
         row[:] = [drawing.id for drawing in drawings]
     return ids
+
+
+class AfreshEvaluator(Evaluator):
+    """`budget`: this search's. What is really drawn is spent on `outer.budget` too, and so are gradients that are really taken."""
+
+    goes_on = False
+
+    def __init__(self, outer: Evaluator, scorers: Sequence[Scorer], budget: Budget) -> None:
+        super().__init__(outer.model, scorers, outer.db, outer.images, budget, outer.settings, outer.run)
+        self.outer = outer
+        self.paid: set[str] = set()
+        self._paid_here: set[str] = set()
+
+    def through(self, model: ImageModel) -> Evaluator:
+        inner = super().through(model)
+        inner._paid_here = set()  # type: ignore[attr-defined]
+        return inner
+
+    def counts_as_drawn(self, drawings: Iterable[Drawing]) -> bool:
+        """A gradient at a picture that the same search has just drawn is cheaper, and has to be so where the picture was stored."""
+        return all(drawing.id in self._paid_here for drawing in drawings)
+
+    def charge(self, rows: float, stored: bool = False) -> None:
+        """Stored or not, it is paid for."""
+        self.budget.spend(unet_rows=rows)
+        self.outer.charge(rows, stored)
+
+    def known(
+        self,
+        conditionings: Sequence[Conditioning],
+        reference: str | Sequence[str],
+        seeds: Sequence[int],
+        scorers: Sequence[str] | None = None,
+        emit: Emit | None = None,
+    ) -> Evaluation:
+        """From the pictures that were paid for alone."""
+        found = super().known(conditionings, reference, seeds, scorers, emit)
+        unpaid = np.array([[key not in self.paid for key in row] for row in found.drawings], bool).reshape(found.drawings.shape)
+        for values in found.values.values():
+            values[unpaid] = np.nan
+        return found
+
+    def _owed(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
+        return [drawing for key, drawing in wanted.items() if key not in self.paid]
+
+    def _lost(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
+        return []  # all is paid for here, whatever an earlier start was drawing
+
+    def _bought(self, paid: list[Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
+        self.paid.update(drawing.id for drawing in paid)
+        self._paid_here.update(drawing.id for drawing in paid)
+        missing = [drawing for drawing in paid if drawing.id not in stored]
+        if missing:
+            self.outer.budget.spend(images=len(missing), unet_rows=self.model.unet_rows(missing))
+        return missing
+
+    def _refused(self, drawings: list[Drawing]) -> None:
+        super()._refused(drawings)
+        missing = [drawing for drawing in drawings if drawing.id not in self._pictures([drawing.id])]
+        self.outer.budget.give_back(images=len(missing), unet_rows=self.model.unet_rows(missing))
+        self.paid.difference_update(drawing.id for drawing in drawings)

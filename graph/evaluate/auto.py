@@ -12,16 +12,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from graph.auto import STRATEGIES, graph_of
-from graph.evaluate.afresh import AfreshEvaluator
-from graph.evaluate.base import Emit, Row, Target
-from graph.evaluate.heldout import heldout_prompts, report_seeds
-from graph.state import Context, RefineState
-from graph.tool_nodes import missing
-from promptdb.records import Conditioning, content_id
-from tools.budget import Budget
-from tools.evaluation import Evaluation
-from tools.stats import Interval, paired_bootstrap
+from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.heldout import heldout_prompts, report_seeds
+from limner.graph.refine.auto import STRATEGIES, graph_of
+from limner.graph.solvers import missing
+from limner.graph.state import Context, RefineState
+from limner.promptdb.records import Conditioning, content_id
+from limner.tools.budget import Budget
+from limner.tools.evaluation import Evaluation
+from limner.tools.evaluator import AfreshEvaluator
+from limner.tools.stats import Interval, paired_bootstrap
 
 SEEDS = 4
 PROMPTS, PROMPTS_FULL = 12, 60

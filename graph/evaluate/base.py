@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, Protocol, cast
 
-from graph.state import Context
-from promptdb.errors import BadInput
+from limner.graph.state import Context
+from limner.promptdb.errors import BadInput
 
 Emit = Callable[[dict[str, Any]], None]
 
 SUITES = {
-    "miniature": "graph.evaluate.miniature:SUITE",
-    "rewrite": "graph.evaluate.rewrite:SUITE",
-    "batch-gradient": "graph.evaluate.batch_gradient:SUITE",
-    "df-prompt": "graph.evaluate.df_prompt:SUITE",
-    "dpo-diff": "graph.evaluate.dpo_diff:SUITE",
-    "auto": "graph.evaluate.auto:SUITE",
+    "miniature": "limner.graph.evaluate.miniature:SUITE",
+    "rewrite": "limner.graph.evaluate.rewrite:SUITE",
+    "batch-gradient": "limner.graph.evaluate.batch_gradient:SUITE",
+    "df-prompt": "limner.graph.evaluate.df_prompt:SUITE",
+    "dpo-diff": "limner.graph.evaluate.dpo_diff:SUITE",
+    "auto": "limner.graph.evaluate.auto:SUITE",
 }
 """Name -> "module:object" of a suite; imported when it is asked for."""
 

@@ -13,19 +13,19 @@ from typing import ClassVar
 import numpy as np
 from langgraph.checkpoint.memory import InMemorySaver
 
-from agents.rewriter import DEFAULT_INSTRUCTION
-from graph import arms, suffix
-from graph.evaluate.base import Emit, Row, Target
-from graph.evaluate.heldout import heldout_prompts, report_seeds
-from graph.learning import LearningPlan, LearningSettings
-from graph.optimize import build_optimize, first_state
-from graph.sessions import MOST_STEPS
-from graph.state import Context
-from promptdb.prompt_file import BatchPrompt
-from promptdb.records import Conditioning, Instruction, content_id
-from promptdb.trials import Trials
-from tools.evaluation import Evaluation
-from tools.stats import paired_bootstrap, prompts_needed
+from limner.agents.rewriter import DEFAULT_INSTRUCTION
+from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.heldout import heldout_prompts, report_seeds
+from limner.graph.optimize import arms, suffix
+from limner.graph.optimize.graph import build_optimize, first_state
+from limner.graph.plan import LearningPlan, LearningSettings
+from limner.graph.runner import MOST_STEPS
+from limner.graph.state import Context
+from limner.promptdb.files.prompt_file import BatchPrompt
+from limner.promptdb.records import Conditioning, Instruction, content_id
+from limner.promptdb.trials import Trials
+from limner.tools.evaluation import Evaluation
+from limner.tools.stats import paired_bootstrap, prompts_needed
 
 SELECTORS = ("ucb", "greedy", "epsilon")
 BATCHES = (1, 3, 5)

@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 
-from graph.evaluate.heldout import heldout_prompts
-from graph.state import Context
-from promptdb.errors import BadInput
+from limner.graph.evaluate.heldout import heldout_prompts
+from limner.graph.state import Context
+from limner.promptdb.errors import BadInput
 
 CLUTTER = (
     "trending on artstation", "8k", "award winning", "unreal engine", "octane render", "concept art", "4k wallpaper", "professional",

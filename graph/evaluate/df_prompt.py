@@ -10,18 +10,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from graph.evaluate.base import Emit, Row, Target
-from graph.evaluate.crowded import crowded_prompts
-from graph.evaluate.heldout import report_seeds
-from graph.state import Context
-from promptdb.records import Conditioning, Drawing
-from tools.df_prompt.assemble import Effect
-from tools.df_prompt.effects import DEFAULT, EARLY, FULL, LATE, Effects, hand_rule
-from tools.df_prompt.search import Trials, coordinate_search, random_search
-from tools.df_prompt.solver import Ground, ground, trials_of
-from tools.evaluation import Evaluation
-from tools.evaluator import Evaluator
-from tools.stats import paired_bootstrap
+from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.crowded import crowded_prompts
+from limner.graph.evaluate.heldout import report_seeds
+from limner.graph.state import Context
+from limner.promptdb.records import Conditioning, Drawing
+from limner.tools.evaluation import Evaluation
+from limner.tools.evaluator import Evaluator
+from limner.tools.prompt_language.assemble import Effect
+from limner.tools.solvers.df_prompt.effects import DEFAULT, EARLY, FULL, LATE, Effects, hand_rule
+from limner.tools.solvers.df_prompt.search import Trials, coordinate_search, random_search
+from limner.tools.solvers.df_prompt.solver import Ground, ground, trials_of
+from limner.tools.stats import paired_bootstrap
 
 SEEDS = 4
 PROMPTS, PROMPTS_FULL = 40, 160

@@ -12,25 +12,24 @@ from typing import ClassVar, cast
 
 import numpy as np
 
-from graph.dpo_diff import OBJECTIVE
-from graph.evaluate.afresh import AfreshEvaluator
-from graph.evaluate.base import Emit, Row, Target
-from graph.evaluate.heldout import REPORT_FROM, heldout_prompts, interval_of_rows, judge_of, report_seeds
-from graph.state import Context
-from promptdb.records import Conditioning
-from tools.budget import Budget, BudgetSpent
-from tools.dpo_diff.meaning import meaning_kept
-from tools.dpo_diff.settings import NEGATIVE, DpoSettings, SearchName
-from tools.dpo_diff.solver import DpoDiff, anything, sampler_of
-from tools.dpo_diff.words import Words
-from tools.evaluation import Evaluation
-from tools.evaluator import Evaluator
-from tools.lexicon.offline import offline
-from tools.scoring.adversarial import Adversarial
-from tools.scoring.base import Scorer
-from tools.scoring.registry import open_scorer
-from tools.solver import Task
-from tools.stats import Interval, paired_bootstrap
+from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.heldout import REPORT_FROM, heldout_prompts, interval_of_rows, judge_of, report_seeds
+from limner.graph.solvers import OBJECTIVE
+from limner.graph.state import Context
+from limner.promptdb.records import Conditioning
+from limner.tools.budget import Budget, BudgetSpent
+from limner.tools.evaluation import Evaluation
+from limner.tools.evaluator import AfreshEvaluator, Evaluator
+from limner.tools.lexicon.offline import offline
+from limner.tools.scoring.adversarial import Adversarial
+from limner.tools.scoring.base import Scorer
+from limner.tools.scoring.registry import open_scorer
+from limner.tools.solvers.base import Task
+from limner.tools.solvers.dpo_diff.meaning import meaning_kept
+from limner.tools.solvers.dpo_diff.settings import NEGATIVE, DpoSettings, SearchName
+from limner.tools.solvers.dpo_diff.solver import DpoDiff, anything, sampler_of
+from limner.tools.solvers.dpo_diff.space import Words
+from limner.tools.stats import Interval, paired_bootstrap
 
 BUDGET = 80  # image equivalents of one search
 ATTACK = 40  # and of an attack, whose space is small

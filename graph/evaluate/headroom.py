@@ -12,13 +12,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from graph.evaluate.base import Emit, Row, Target
-from graph.evaluate.heldout import card_prompts, report_seeds
-from graph.state import Context
-from promptdb.records import Conditioning, EffectSpan
-from tools.lexicon.offline import offline
-from tools.scoring.asked import World
-from tools.stats import paired_bootstrap
+from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.heldout import card_prompts, report_seeds
+from limner.graph.state import Context
+from limner.promptdb.records import Conditioning, EffectSpan
+from limner.tools.lexicon.offline import offline
+from limner.tools.scoring.asked import World
+from limner.tools.stats import paired_bootstrap
 
 RANGES = ((Fraction(0), Fraction(1)), (Fraction(0), Fraction(1, 2)), (Fraction(1, 2), Fraction(1)))  # DF-Prompt's three
 WEIGHTS = tuple(Fraction(weight, 4) for weight in (4, 2, 3, 5, 6))  # and its five, the plain one first

@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from graph.settings import HELDOUT_FROM
-from graph.state import Context
-from promptdb.errors import BadInput
-from promptdb.records import Conditioning
-from tools.scoring.judge import Judge, Verdict
-from tools.stats import Interval, paired_bootstrap
+from limner.graph.settings import HELDOUT_FROM
+from limner.graph.state import Context
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Conditioning
+from limner.tools.scoring.judge import Judge, Verdict
+from limner.tools.stats import Interval, paired_bootstrap
 
 REPORT_FROM = HELDOUT_FROM + 10**6
 """Suites report on seeds from here on: a run's own held-out seeds chose what it returned, so they are no fair witness of it."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from graph.evaluate.base import Emit, Row, Target
-from graph.evaluate.heldout import judge_of
-from graph.state import Context
-from promptdb.records import Conditioning
-from tools.miniature.labels import FILE, Label, agreement, read_labels
+from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.heldout import judge_of
+from limner.graph.state import Context
+from limner.promptdb.records import Conditioning
+from limner.tools.miniature.labels import FILE, Label, agreement, read_labels
 
 AGREED = 0.90
 

@@ -11,14 +11,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from graph.evaluate import headroom, label_rows, style_rows
-from graph.evaluate.base import Emit, Row, Target
-from graph.evaluate.heldout import card_prompts, heldout_prompts, interval_of_rows, report_seeds, verdicts
-from graph.state import Context
-from promptdb.errors import BadInput
-from promptdb.records import Conditioning
-from tools.scoring.judge import Verdict
-from tools.stats import Interval
+from limner.graph.evaluate import headroom, label_rows, style_rows
+from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.heldout import card_prompts, heldout_prompts, interval_of_rows, report_seeds, verdicts
+from limner.graph.state import Context
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Conditioning
+from limner.tools.scoring.judge import Verdict
+from limner.tools.stats import Interval
 
 SEEDS = 4
 PROMPTS, PROMPTS_FULL = 100, 200

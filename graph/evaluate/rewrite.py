@@ -12,15 +12,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from graph.evaluate.base import Emit, Row, Target
-from graph.evaluate.heldout import heldout_prompts, report_seeds
-from graph.refine import build_refine
-from graph.state import Context, RefineState
-from promptdb.records import Conditioning, content_id
-from tools.budget import UNITS, Budget
-from tools.evaluation import Evaluation
-from tools.evaluator import Evaluator
-from tools.stats import paired_bootstrap, prompts_needed
+from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.heldout import heldout_prompts, report_seeds
+from limner.graph.refine.graph import build_refine
+from limner.graph.state import Context, RefineState
+from limner.promptdb.records import Conditioning, content_id
+from limner.tools.budget import UNITS, Budget
+from limner.tools.evaluation import Evaluation
+from limner.tools.evaluator import Evaluator
+from limner.tools.stats import paired_bootstrap, prompts_needed
 
 SEEDS = 4
 PROMPTS, PROMPTS_FULL = 40, 160

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from graph.evaluate.base import Emit, Row, Target
-from graph.evaluate.heldout import interval_of_rows, report_seeds, verdicts
-from graph.state import Context
-from promptdb.records import Conditioning
-from tools.diffusion.checkpoint import open_checkpoint
-from tools.diffusion.sampler import Sampler
-from tools.diffusion.styles import MARK, styles_of
-from tools.evaluator import Evaluator
-from tools.stats import paired_bootstrap
+from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.heldout import interval_of_rows, report_seeds, verdicts
+from limner.graph.state import Context
+from limner.promptdb.records import Conditioning
+from limner.tools.diffusion.card import MARK, styles_of
+from limner.tools.diffusion.checkpoint import open_checkpoint
+from limner.tools.diffusion.sampling.sampler import Sampler
+from limner.tools.evaluator import Evaluator
+from limner.tools.stats import paired_bootstrap
 
 SEEDS = 4
 PROMPTS, PROMPTS_FULL = 24, 50

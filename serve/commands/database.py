@@ -7,20 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from graph.database import open_database
-from graph.settings import Settings
-from promptdb import upkeep
-from promptdb.errors import BadInput
-from promptdb.export import FORMATS, Format, export_file, form_of
-from promptdb.filters import Filters
-from promptdb.highlights import highlights
-from promptdb.ingest import LISTED, import_file
-from promptdb.merit import merits
-from promptdb.modifier_kinds import KINDS
-from promptdb.modifiers import additions, count_modifiers, frequent
-from promptdb.search import By, index_of, meaning_of, search
-from promptdb.store import PromptDB
-from serve.terminal.progress import Tell
+from limner.graph.context import open_database
+from limner.graph.settings import Settings
+from limner.promptdb import upkeep
+from limner.promptdb.errors import BadInput
+from limner.promptdb.files.export import FORMATS, Format, export_file, form_of
+from limner.promptdb.files.ingest import LISTED, import_file
+from limner.promptdb.search.filters import Filters
+from limner.promptdb.search.keyword import highlights
+from limner.promptdb.search.merit import merits
+from limner.promptdb.search.modifier_kinds import KINDS
+from limner.promptdb.search.modifiers import additions, count_modifiers, frequent
+from limner.promptdb.search.search import By, index_of, meaning_of, search
+from limner.promptdb.store import PromptDB
+from limner.serve.terminal.watching import Tell
 
 Document = dict[str, Any]
 

@@ -10,10 +10,10 @@ import platform
 from importlib.util import find_spec
 from typing import Any
 
-from agents.chat_model import ChatSettings
-from graph.settings import Settings
-from graph.tool_nodes import TOOLS, missing, solvers
-from promptdb.errors import BadInput
+from limner.agents.llm.server import ChatSettings
+from limner.graph.settings import Settings
+from limner.graph.solvers import TOOLS, missing, solvers
+from limner.promptdb.errors import BadInput
 
 EXTRAS = {
     "serve": ("fastapi", "gradio", "mcp", "multipart", "uvicorn"),
@@ -63,9 +63,9 @@ def _machine() -> dict[str, Any]:
 
 
 def _checkpoint(settings: Settings) -> tuple[dict[str, Any], list[str]]:
-    from graph.context import open_models
-    from tools.diffusion.sampler import Sampler
-    from tools.scoring.registry import scorer_names, unavailable
+    from limner.graph.context import open_models
+    from limner.tools.diffusion.sampling.sampler import Sampler
+    from limner.tools.scoring.registry import scorer_names, unavailable
 
     try:
         models = open_models(settings, with_scorers=False)

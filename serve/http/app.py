@@ -19,15 +19,14 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
-from graph.chatting import Busy as TurnInWork
-from graph.stopped import Cancelled, ServerAway, Stopped
-from promptdb.errors import BadInput
-from serve.http import openai_routes, routes, thread_routes
-from serve.http.gate import HEALTH, Gate, error_document
-from serve.mcp.server import build_mcp
-from serve.service.documents import ErrorDocument
-from serve.service.lanes import RETRY_SECONDS, Busy
-from serve.service.service import Offer, Service
+from limner.graph.chat.threads import Busy as TurnInWork
+from limner.promptdb.errors import BadInput, Cancelled, ServerAway, Stopped
+from limner.serve.http import openai_routes, routes, thread_routes
+from limner.serve.http.gate import HEALTH, Gate, error_document
+from limner.serve.mcp.server import build_mcp
+from limner.serve.service.documents import ErrorDocument
+from limner.serve.service.queue import RETRY_SECONDS, Busy
+from limner.serve.service.service import Offer, Service
 
 ABOUT = """Limner returns prompts that make measurably better pictures, with the evidence. Errors have the form of OpenAI's API.
 What is drawn or refined waits for its turn; a full line answers 429 with Retry-After."""
@@ -74,7 +73,7 @@ def build_app(offer: Offer, token: str | None = None, host: str = "127.0.0.1", w
     mcp = build_mcp(service)
     app.router.routes.extend(_mcp_routes(mcp, offer))
     if with_page and find_spec("gradio") is not None:
-        from serve.web.page import mount
+        from limner.serve.web.page import mount
 
         mount(app, service)
         app.add_api_route("/", to_page, include_in_schema=False)

@@ -2,6 +2,8 @@
 
 Such programs send the whole conversation each time and keep no thread, so every answer ends with the thread and turn it belongs to, and is
 found again by them; where a person edited what they said before, the thread goes back to the turn before that. Decides nothing else.
+
+What clients of OpenAI's API send, as far as it means something here; other fields are passed by, as every compatible server does.
 """
 
 from __future__ import annotations
@@ -9,13 +11,68 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from promptdb.errors import BadInput
-from serve.http.addresses import Addresses
-from serve.http.openai_asks import ChatAsk
-from serve.service.limits import PROMPT_CHARS
-from serve.service.service import Ended, Service, told
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from limner.promptdb.errors import BadInput
+from limner.serve.service import requests
+from limner.serve.service.addresses import Addresses
+from limner.serve.service.requests import PROMPT_CHARS, Method, Name, Negative, Pin, Prompt
+from limner.serve.service.service import Ended, Service, told
+
+MODEL = "limner"
+"""The name of the server's own checkpoint, as a model; any other that it offers goes by its own name."""
+
+
+class OpenAiAsk(BaseModel):
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    model: Name = MODEL
+
+
+class ImagesAsk(OpenAiAsk):
+    """`refine` false draws the prompt as it is. `budget`, `method`, `pins`, `negative`, `seed`: Limner's own, for `extra_body`."""
+
+    prompt: Prompt
+    n: int | None = Field(default=1, ge=1, le=10)
+    size: Annotated[str, StringConstraints(max_length=20)] | None = Field(
+        default=None, description="pictures have the checkpoint's own size"
+    )
+    response_format: Literal["url", "b64_json"] | None = None
+    refine: bool = True
+    method: Method = "auto"
+    budget: int | None = Field(default=None, ge=1)
+    pins: list[Pin] = Field(default_factory=list, max_length=requests.PINS)
+    negative: Negative = ""
+    seed: int | None = Field(default=None, ge=0, lt=2**31)
+
+
+class MessageAsk(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    role: Annotated[str, StringConstraints(max_length=40)]
+    content: Annotated[str, StringConstraints(max_length=200_000)] | list[dict[str, Any]] | None = None
+
+    @property
+    def text(self) -> str:
+        """What was said; pictures and the like are left out."""
+        if isinstance(self.content, str):
+            return self.content
+        parts = [part.get("text") for part in self.content or [] if part.get("type") == "text"]
+        return "\n".join(part for part in parts if isinstance(part, str))
+
+
+class ChatAsk(OpenAiAsk):
+    messages: list[MessageAsk] = Field(min_length=1, max_length=1000)
+    stream: bool | None = False
+    n: int | None = Field(default=1, ge=1, le=1)
+
+    @property
+    def last(self) -> str:
+        """What the person said last; empty where the last message is not theirs."""
+        return self.messages[-1].text if self.messages[-1].role == "user" else ""
+
 
 _MARK = re.compile(r"thread `([A-Za-z0-9][\w.-]{0,99})`, turn (\d{1,6})\s*$")
 

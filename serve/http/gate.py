@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from promptdb.errors import BadInput
+from limner.promptdb.errors import BadInput
 
 COOKIE = "limner_token"
 HEALTH = "/health"

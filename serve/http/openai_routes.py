@@ -16,17 +16,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from promptdb.errors import BadInput
-from serve.http.addresses import Addresses
-from serve.http.conversation import Progress, Said, turn
-from serve.http.gate import client_of
-from serve.http.openai_asks import MODEL, ChatAsk, ImagesAsk
-from serve.http.routes import Serving, unless_gone
-from serve.http.streams import told_error
-from serve.service.limits import DEFAULTS
-from serve.service.requests import GenerateAsk, RefineAsk
-from serve.service.service import Service
-from tools.df_prompt.write import write_text
+from limner.promptdb.errors import BadInput
+from limner.serve.http.conversation import MODEL, ChatAsk, ImagesAsk, Progress, Said, turn
+from limner.serve.http.gate import client_of
+from limner.serve.http.routes import Serving, unless_gone
+from limner.serve.http.streams import told_error
+from limner.serve.service.addresses import Addresses
+from limner.serve.service.requests import DEFAULTS, GenerateAsk, RefineAsk
+from limner.serve.service.service import Service
+from limner.tools.prompt_language.write import write_text
 
 router = APIRouter(prefix="/v1", tags=["openai"], max_body_size=DEFAULTS.job_body)
 

@@ -11,12 +11,12 @@ from fastapi import APIRouter, Depends, File, Form, Header, HTTPException, Path,
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from promptdb.errors import BadInput
-from serve.http.addresses import Addresses
-from serve.http.gate import client_of
-from serve.http.streams import as_events
-from serve.service import limits as most
-from serve.service.documents import (
+from limner.promptdb.errors import BadInput
+from limner.serve.http.gate import client_of
+from limner.serve.http.streams import as_events
+from limner.serve.service import requests as most
+from limner.serve.service.addresses import Addresses
+from limner.serve.service.documents import (
     ConvertedDocument,
     GeneratedDocument,
     HitDocument,
@@ -26,12 +26,10 @@ from serve.service.documents import (
     RunRow,
     ScoredDocument,
 )
-from serve.service.job_files import JobRecord
-from serve.service.jobs import Jobs
-from serve.service.limits import DEFAULTS, Limits
-from serve.service.requests import ConvertAsk, DrawingAsk, GenerateAsk, OptimizeAsk, Prompt, RefineAsk, SearchAsk
-from serve.service.safe_files import KINDS
-from serve.service.service import Service, told
+from limner.serve.service.files import KINDS
+from limner.serve.service.jobs import JobRecord, Jobs
+from limner.serve.service.requests import DEFAULTS, ConvertAsk, DrawingAsk, GenerateAsk, Limits, OptimizeAsk, Prompt, RefineAsk, SearchAsk
+from limner.serve.service.service import Service, told
 
 router = APIRouter(prefix="/v1", max_body_size=DEFAULTS.body)
 

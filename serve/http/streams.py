@@ -8,13 +8,12 @@ from typing import Any
 
 from fastapi.sse import ServerSentEvent
 
-from graph.chatting import Busy as TurnInWork
-from graph.stopped import Cancelled, ServerAway, Stopped
-from promptdb.errors import BadInput
-from serve.http.addresses import Addresses
-from serve.http.gate import error_document
-from serve.service.lanes import Busy
-from serve.service.service import Ended
+from limner.graph.chat.threads import Busy as TurnInWork
+from limner.promptdb.errors import BadInput, Cancelled, ServerAway, Stopped
+from limner.serve.http.gate import error_document
+from limner.serve.service.addresses import Addresses
+from limner.serve.service.queue import Busy
+from limner.serve.service.service import Ended
 
 CODES: dict[type[Exception], str] = {
     TurnInWork: "turn_in_work",  # a kind of BadInput, so it stands before that

@@ -8,14 +8,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from promptdb.errors import BadInput
-from serve.http.gate import client_of
-from serve.http.routes import Placing, Serving, unless_gone
-from serve.http.streams import as_events
-from serve.service.documents import ThreadDocument, ThreadRow, TurnDocument
-from serve.service.limits import DEFAULTS
-from serve.service.requests import BranchAsk, ReplyAsk, ThreadAsk
-from serve.service.service import Service, told
+from limner.promptdb.errors import BadInput
+from limner.serve.http.gate import client_of
+from limner.serve.http.routes import Placing, Serving, unless_gone
+from limner.serve.http.streams import as_events
+from limner.serve.service.documents import ThreadDocument, ThreadRow, TurnDocument
+from limner.serve.service.requests import DEFAULTS, BranchAsk, ReplyAsk, ThreadAsk
+from limner.serve.service.service import Service, told
 
 router = APIRouter(prefix="/v1/threads", tags=["chat"], max_body_size=DEFAULTS.body)
 

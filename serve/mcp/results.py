@@ -13,10 +13,9 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 from pydantic import ValidationError
 
-from graph.stopped import Cancelled, ServerAway, Stopped
-from promptdb.errors import BadInput
-from serve.http.addresses import Addresses
-from serve.service.lanes import Busy
+from limner.promptdb.errors import BadInput, Cancelled, ServerAway, Stopped
+from limner.serve.service.addresses import Addresses
+from limner.serve.service.queue import Busy
 
 SCHEME = "limner:/"
 PICTURES = 4  # shown of each answer; all of them are resources

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from graph.arms import PROFESSIONAL
-from serve.reports import page
-from serve.reports.search import Search
-from tools.stats import Interval
+from limner.graph.optimize.arms import PROFESSIONAL
+from limner.serve.reports import page
+from limner.serve.reports.search import Search
+from limner.tools.stats import Interval
 
 HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 340, 62, 26, 20, 40  # pixels
 NARROWEST, COLUMN, POINT = (

@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from graph.optimize_heldout import COMPARISONS
-from graph.optimize_state import LearnOutcome, OptimizeState
-from graph.refine import is_gain
-from graph.state import Context
-from promptdb.records import Conditioning
-from promptdb.trials import Trial, Trials
-from serve.reports import page
-from serve.reports.curves import curves_view
-from serve.reports.diff import word_diff
-from serve.reports.search import Search, tree_view
-from tools.evaluation import Evaluation
+from limner.graph.optimize.heldout import COMPARISONS
+from limner.graph.optimize.state import LearnOutcome, OptimizeState
+from limner.graph.refine.graph import is_gain
+from limner.graph.state import Context
+from limner.promptdb.records import Conditioning
+from limner.promptdb.trials import Trial, Trials
+from limner.serve.reports import page
+from limner.serve.reports.curves import curves_view
+from limner.serve.reports.refine import word_diff
+from limner.serve.reports.search import Search, tree_view
+from limner.tools.evaluation import Evaluation
 
 GROUPS = {"plain": "Plain", "initial": "Initial", "learned": "Learned", "suffix": "Fixed suffix"}
 SAID = {

@@ -2,6 +2,8 @@
 spent and with what.
 
 A page is one file that asks nobody for anything; everything that people or models wrote is escaped by the template engine.
+
+Score rows as documents show them: rounded, with every field there.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from graph.state import Context, ScoreRow
-from promptdb.errors import BadInput
+from limner.graph.state import Context, ScoreRow
+from limner.promptdb.errors import BadInput
 
 TEMPLATES = Path(__file__).parent / "templates"
 INLINE_PIXELS = 256  # larger pictures go into the page as WebP, so that it stays a few megabytes
@@ -170,3 +172,15 @@ def drawing_facts(context: Context) -> list[Fact]:
 
 def _range(seeds: Sequence[int]) -> str:
     return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+
+
+DECIMALS = 6
+
+
+def rounded(row: ScoreRow) -> dict[str, Any]:
+    """{before, after, delta, ci95, n} and, where there is one, p."""
+    numbers = {"before": row["before"], "after": row["after"], "delta": row["delta"]}
+    shown: dict[str, Any] = {name: None if value is None else round(value, DECIMALS) for name, value in numbers.items()}
+    interval = row["ci95"]
+    shown |= {"ci95": None if interval is None else [round(end, DECIMALS) for end in interval], "n": row["n"]}
+    return {**shown, "p": round(row["p"], DECIMALS)} if "p" in row else shown

@@ -1,28 +1,103 @@
 """The report of a refined prompt: one HTML file that needs nothing else, and the pictures beside it as PNGs that say how they were made.
 
 Turns what a run found into what the page shows; the page itself is templates/refine.html. Decides nothing and draws nothing.
+
+The report's section on a search for words: how the best candidate came about, picture by picture, and what each word gained.
+
+Which words a prompt gained and lost. Pure text; knows nothing of pages or colours.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from graph.intent import witness
-from graph.nodes import conditioning_of
-from graph.state import Context, RefineState, ScoreRow
-from promptdb.images import provenance, write_png
-from promptdb.records import text_id
-from serve.reports import page
-from serve.reports.diff import word_diff
-from serve.reports.timeline import strip, timeline
-from serve.reports.words import words_view
-from tools.evaluation import Evaluation
-from tools.scoring.adversarial import Adversarial
+from limner.graph.intent import witness
+from limner.graph.nodes import conditioning_of
+from limner.graph.state import Context, RefineState, ScoreRow
+from limner.promptdb.images import provenance, write_png
+from limner.promptdb.records import text_id
+from limner.serve.reports import page
+from limner.serve.reports.timeline import strip, timeline
+from limner.tools.evaluation import Evaluation
+from limner.tools.scoring.adversarial import Adversarial
+
+METHOD = "dpo-diff"
+
+
+def words_view(context: Context, state: RefineState) -> dict[str, Any]:
+    """Empty where no search for words took place, or it had nothing to search."""
+    found = state.get("findings", {}).get(METHOD, {})
+    if not found.get("trajectory"):
+        return {}
+    uris = page.data_uris(context, [row["drawing"] for row in found["trajectory"]])
+    return {
+        "summary": _in_one_line(found),
+        "objective": found["objective"],
+        "seed": found["seeds"][0],
+        "trajectory": [
+            {
+                "evaluations": row["evaluations"],
+                "image": uris[row["drawing"]],
+                "value": page.number(row["value"]),
+                "said": row["negative"] or row["text"],
+            }
+            for row in found["trajectory"]
+        ],
+        "rows": [
+            {
+                "where": "negative prompt" if row["side"] == "negative" else "in place of",
+                "word": row["word"],
+                "candidate": row["candidate"],
+                "gain": page.signed(row["gain"]) if row["gain"] is not None else "not tried without it",
+            }
+            for row in found["words"]
+        ],
+    }
+
+
+def _in_one_line(found: dict[str, Any]) -> str:
+    text = (
+        f"{found['tried']} candidates in the space {found['space']} ({found['slots']} places, {found['candidates']} words), search "
+        f"{found['search']}, {found['images']:g} image equivalents with gradients included"
+    )
+    if found["refused"]:
+        text += f"; {found['refused']} refused before they were drawn"
+    if found["skipped_gradients"]:
+        text += f"; {found['skipped_gradients']} gradients were not finite and were left out"
+    return text + "."
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of words; those `removed` stand only in the first text, those `added` only in the second."""
+
+    kind: Literal["same", "added", "removed"]
+    text: str
+
+
+def word_diff(before: str, after: str) -> list[Piece]:
+    """The second text with what is new in it, and what is gone from the first, in reading order. Case and sentence marks are no change."""
+    old, new = before.split(), after.split()
+    matcher = SequenceMatcher(None, [_bare(word) for word in old], [_bare(word) for word in new], autojunk=False)
+    pieces: list[Piece] = []
+    for change, start, end, new_start, new_end in matcher.get_opcodes():
+        same = change == "equal"
+        if not same and end > start:
+            pieces.append(Piece("removed", " ".join(old[start:end])))
+        if new_end > new_start:
+            pieces.append(Piece("same" if same else "added", " ".join(new[new_start:new_end])))
+    return pieces
+
+
+def _bare(word: str) -> str:
+    return re.sub(r"^\W+|\W+$", "", word).casefold() or word
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from graph.arms import PROFESSIONAL, gain
-from promptdb.trials import Arm, Standing, Trial
-from serve.reports import page
-from serve.reports.diff import word_diff
-from tools.stats import Interval, paired_bootstrap
+from limner.graph.optimize.arms import PROFESSIONAL, gain
+from limner.promptdb.trials import Arm, Standing, Trial
+from limner.serve.reports import page
+from limner.serve.reports.refine import word_diff
+from limner.tools.stats import Interval, paired_bootstrap
 
 DEEPEST = 12  # levels of the tree that are set in; every row names its parent besides
 FATES = {"born": "joined"}  # in people's words, where they differ

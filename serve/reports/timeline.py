@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graph.state import Context, StripRow
-from promptdb.records import Conditioning, EffectSpan
-from serve.reports import page
-from tools.df_prompt.exact import write_number
-from tools.df_prompt.write import write
+from limner.graph.state import Context, StripRow
+from limner.promptdb.records import Conditioning, EffectSpan
+from limner.serve.reports import page
+from limner.tools.prompt_language.assemble import write_number
+from limner.tools.prompt_language.write import write
 
 WIDTH = 400
 THICK = 8

@@ -2,25 +2,65 @@
 
 Where a request says nothing, the server's own settings hold. Which checkpoints may be asked for is the server's choice: a name from
 outside never becomes a path or a download.
+
+What one request, one client and the whole server may ask for. Numbers only; whoever serves enforces them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from agents.actions import Action
-from graph.learning import DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS, LearningSettings
-from graph.settings import HELDOUT_FROM, Settings
-from promptdb.errors import BadInput
-from serve.service import limits
+from limner.agents.chat.actions import Action
+from limner.graph.plan import DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS, LearningSettings
+from limner.graph.settings import HELDOUT_FROM, Settings
+from limner.promptdb.errors import BadInput
 
-Prompt = Annotated[str, StringConstraints(min_length=1, max_length=limits.PROMPT_CHARS)]
-Negative = Annotated[str, StringConstraints(max_length=limits.PROMPT_CHARS)]
-Pin = Annotated[str, StringConstraints(min_length=1, max_length=limits.PIN_CHARS)]
+PROMPT_CHARS = 4000
+"""Longer than any text encoder reads by far, and than any prompt a person writes."""
+
+QUERY_CHARS = 1000
+PIN_CHARS = 200
+PINS = 32
+PROMPTS = 10_000
+"""Prompts of one optimize job."""
+
+SCORERS = 8
+STEPS = 250
+GUIDANCE = 100.0
+SEEDS = 256
+VARIANTS = 64
+ITERATIONS = 100
+HITS = 200
+RUNS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`body`, `job_body`, `upload`: bytes of a request, of one that brings a file of prompts, and of one that brings a picture.
+    `pixels`: of a picture to be judged. `budget`: pictures that one request may draw. `waiting`: requests in line for the one that is
+    drawing. `per_client`: of these from one client. `requests`: of any kind under way from one client. `chat_messages`: of one chat."""
+
+    body: int = 256 << 10
+    job_body: int = 8 << 20
+    upload: int = 16 << 20
+    pixels: int = 4096 * 4096
+    budget: int = 100_000
+    waiting: int = 32
+    per_client: int = 8
+    requests: int = 128
+    chat_messages: int = 1000
+
+
+DEFAULTS = Limits()
+
+
+Prompt = Annotated[str, StringConstraints(min_length=1, max_length=PROMPT_CHARS)]
+Negative = Annotated[str, StringConstraints(max_length=PROMPT_CHARS)]
+Pin = Annotated[str, StringConstraints(min_length=1, max_length=PIN_CHARS)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Method = Literal["auto", "rewrite", "adapter", "df-prompt", "dpo-diff"]
 Dialect = Literal["a1111", "comfyui", "compel", "df"]
@@ -35,19 +75,19 @@ class DrawingAsk(Ask):
     """How to draw; the server's settings where nothing is said."""
 
     checkpoint: Name | None = Field(default=None, description="one of the checkpoints that this server offers")
-    steps: int | None = Field(default=None, ge=1, le=limits.STEPS)
-    guidance_scale: float | None = Field(default=None, ge=0, le=limits.GUIDANCE)
+    steps: int | None = Field(default=None, ge=1, le=STEPS)
+    guidance_scale: float | None = Field(default=None, ge=0, le=GUIDANCE)
     seed: int | None = Field(default=None, ge=0, lt=HELDOUT_FROM)
     truncate: bool | None = Field(default=None, description="cut prompts over the text encoder's limit instead of refusing them")
 
 
 class SearchingAsk(DrawingAsk):
-    scorers: list[Name] | None = Field(default=None, max_length=limits.SCORERS, description="the first is the objective")
+    scorers: list[Name] | None = Field(default=None, max_length=SCORERS, description="the first is the objective")
     budget: int | None = Field(default=None, ge=1, description="images to draw at most")
-    search_seeds: int | None = Field(default=None, ge=1, le=limits.SEEDS)
-    heldout_seeds: int | None = Field(default=None, ge=2, le=limits.SEEDS)
-    variants: int | None = Field(default=None, ge=1, le=limits.VARIANTS, description="rewritten prompts to ask for")
-    pins: list[Pin] | None = Field(default=None, max_length=limits.PINS, description="words that no candidate may lose")
+    search_seeds: int | None = Field(default=None, ge=1, le=SEEDS)
+    heldout_seeds: int | None = Field(default=None, ge=2, le=SEEDS)
+    variants: int | None = Field(default=None, ge=1, le=VARIANTS, description="rewritten prompts to ask for")
+    pins: list[Pin] | None = Field(default=None, max_length=PINS, description="words that no candidate may lose")
 
 
 class RefineAsk(SearchingAsk):
@@ -64,12 +104,12 @@ class GenerateAsk(DrawingAsk):
 
 class BatchPromptAsk(Ask):
     prompt: Prompt
-    pins: list[Pin] = Field(default_factory=list, max_length=limits.PINS)
+    pins: list[Pin] = Field(default_factory=list, max_length=PINS)
 
 
 class OptimizeAsk(SearchingAsk):
-    prompts: list[Prompt | BatchPromptAsk] = Field(min_length=1, max_length=limits.PROMPTS)
-    iterations: int | None = Field(default=None, ge=1, le=limits.ITERATIONS)
+    prompts: list[Prompt | BatchPromptAsk] = Field(min_length=1, max_length=PROMPTS)
+    iterations: int | None = Field(default=None, ge=1, le=ITERATIONS)
     batch_size: int | None = Field(default=None, ge=1, le=64)
     arms: int | None = Field(default=None, ge=1, le=32)
     selector: Name | None = None
@@ -88,8 +128,8 @@ class ConvertAsk(Ask):
 
 
 class SearchAsk(Ask):
-    query: Annotated[str, StringConstraints(max_length=limits.QUERY_CHARS)]
-    limit: int = Field(default=20, ge=1, le=limits.HITS)
+    query: Annotated[str, StringConstraints(max_length=QUERY_CHARS)]
+    limit: int = Field(default=20, ge=1, le=HITS)
     by: Literal["words", "likeness", "both", "meaning"] = "both"
     diverse: bool = False
     source: Name | None = None
@@ -110,7 +150,7 @@ class BranchAsk(Ask):
 
 
 class ReplyAsk(Ask):
-    text: Annotated[str, StringConstraints(max_length=limits.PROMPT_CHARS)] = Field(default="", description="what the person says")
+    text: Annotated[str, StringConstraints(max_length=PROMPT_CHARS)] = Field(default="", description="what the person says")
     action: Action | None = Field(default=None, description="the same as a choice that needs no understanding")
 
 

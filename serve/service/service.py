@@ -17,28 +17,40 @@ from typing import Any, Generic, TypeVar
 
 from anyio import CapacityLimiter
 
-from agents.actions import Action
-from graph.chatting import Chats
-from graph.database import open_database
-from graph.kept_models import kept_by
-from graph.sessions import Control
-from graph.settings import Settings
-from graph.state import Event
-from graph.studio import Opened, Studio, open_checkpoint_of
-from promptdb.errors import BadInput
-from promptdb.filters import SAFE_BELOW, Filters
-from promptdb.images import ImageStore
-from promptdb.prompt_file import BatchPrompt
-from serve.commands import database, drawing, exported, optimizing, refining, stored
-from serve.commands.asking import Reading
-from serve.commands.converting import converted
-from serve.reports.live import latest_pictures, live_view
-from serve.service import looking, safe_files
-from serve.service.job_files import JobRecord
-from serve.service.jobs import Jobs
-from serve.service.lanes import Lane
-from serve.service.limits import DEFAULTS, Limits
-from serve.service.requests import ConvertAsk, DrawingAsk, GenerateAsk, OptimizeAsk, RefineAsk, SearchAsk, learning_of, settings_of
+from limner.agents.chat.actions import Action
+from limner.graph.chat.context import Opened, Studio, open_checkpoint_of
+from limner.graph.chat.threads import Chats
+from limner.graph.context import open_database
+from limner.graph.models import kept_by
+from limner.graph.runner import Control
+from limner.graph.settings import Settings
+from limner.graph.state import Event
+from limner.promptdb.errors import BadInput
+from limner.promptdb.files.prompt_file import BatchPrompt
+from limner.promptdb.images import ImageStore
+from limner.promptdb.search.filters import SAFE_BELOW, Filters
+from limner.serve.commands import database, export, run_list
+from limner.serve.commands import generate as drawing
+from limner.serve.commands import optimize as optimizing
+from limner.serve.commands import refine as refining
+from limner.serve.commands.convert import converted
+from limner.serve.commands.generate import Reading
+from limner.serve.service import files, pictures
+from limner.serve.service.jobs import JobRecord, Jobs
+from limner.serve.service.live import latest_pictures, live_view
+from limner.serve.service.queue import Lane
+from limner.serve.service.requests import (
+    DEFAULTS,
+    ConvertAsk,
+    DrawingAsk,
+    GenerateAsk,
+    Limits,
+    OptimizeAsk,
+    RefineAsk,
+    SearchAsk,
+    learning_of,
+    settings_of,
+)
 
 Document = dict[str, Any]
 Made = TypeVar("Made")
@@ -194,24 +206,24 @@ class Service:
 
     def drawn_for(self, run: str) -> list[tuple[str, str]]:
         """Pictures of what a run tried, whoever drew them first: hash and prompt, the newest first."""
-        return latest_pictures(self.db, run) or looking.drawn_for(self.db, run)
+        return latest_pictures(self.db, run) or pictures.drawn_for(self.db, run)
 
     def beside_plain(self, payload: Document, number: int) -> tuple[str, str] | None:
         """Hashes: the person's words alone on the seed of a picture of what a conversation shows, and the picture. Raises BadInput for an
         unknown picture."""
-        return looking.beside_plain(self.db, payload, number)
+        return pictures.beside_plain(self.db, payload, number)
 
     def pictures_of(self, hits: list[Document]) -> dict[str, str]:
         """A picture (hash) of each prompt found that was drawn as it is."""
-        return looking.pictures_of(self.db, hits)
+        return pictures.pictures_of(self.db, hits)
 
     def timeline(self, text: str, negative: str, lenient: bool) -> Document:
         """A DF-Prompt as bars over the denoising. Raises BadInput."""
-        return looking.over_time(text, negative, lenient)
+        return pictures.over_time(text, negative, lenient)
 
     def timeline_view(self, text: str, negative: str, lenient: bool) -> str:
         """The same as a piece of a page, or what is wrong with the prompt, and where."""
-        return looking.over_time_view(text, negative, lenient)
+        return pictures.over_time_view(text, negative, lenient)
 
     def history(self, thread: str, everything: bool) -> list[Document]:
         """The turns of a conversation, without what it was about after each."""
@@ -257,24 +269,24 @@ class Service:
         return {"id": found.id, "text": found.text, "subject": found.subject, "negative": found.negative, "source": found.source}
 
     def runs(self, limit: int) -> list[Document]:
-        return stored.runs_in(self.db, limit)
+        return run_list.runs_in(self.db, limit)
 
     def run(self, id: str) -> Document | None:
-        return stored.run_in(self.db, id)
+        return run_list.run_in(self.db, id)
 
     def preset(self, id: str) -> Document:
         """Raises BadInput where the run learned nothing or is not done."""
-        return exported.preset(self.settings, id)
+        return export.preset(self.settings, id)
 
     def run_files(self, id: str) -> list[str]:
-        return safe_files.run_files(self.settings.folder, id)
+        return files.run_files(self.settings.folder, id)
 
     def run_file(self, id: str, name: str) -> Path | None:
-        return safe_files.run_file(self.settings.folder, id, name)
+        return files.run_file(self.settings.folder, id, name)
 
     def image(self, key: str) -> Path | None:
         """The file of a picture of the store. Raises BadInput for what is no hash."""
-        return safe_files.stored_image(self.images.folder, self.images.path(key))
+        return files.stored_image(self.images.folder, self.images.path(key))
 
     @contextmanager
     def _uploaded(self, image: bytes) -> Any:

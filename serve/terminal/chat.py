@@ -2,6 +2,8 @@
 
 Reads events and the payload that a thread waits with; every wish goes to the chat graph, but for `/quit` and what concerns the terminal
 itself. Decides nothing.
+
+`chat` from options to the end of the conversation. Shows nothing itself.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from graph.chatting import Chats
-from graph.sessions import Control
-from promptdb.errors import BadInput
-from serve.terminal.half_blocks import WIDTH, beside, half_blocks
-from serve.terminal.printing import plain
+from limner.graph.chat.context import Studio
+from limner.graph.chat.threads import Chats
+from limner.graph.context import check_folder
+from limner.graph.runner import Control
+from limner.graph.settings import Settings
+from limner.promptdb.errors import BadInput
+from limner.serve.terminal.half_blocks import WIDTH, beside, half_blocks
+from limner.serve.terminal.printing import plain
 
 PROMPT = "you> "
 BYE = ("/quit", "/exit", "/q", "quit", "exit", "bye")
@@ -186,3 +191,20 @@ def _interrupting(control: Control) -> Iterator[None]:
     finally:
         if before is not None:
             signal.signal(signal.SIGINT, before)
+
+
+def chat(settings: Settings, thread: str = "") -> None:
+    """Talk until the person leaves. Raises BadInput where nothing can be kept, KeyboardInterrupt for Ctrl-C between turns."""
+    check_folder(settings.folder)
+    check_folder(settings.database.parent)
+    studio = Studio(settings)
+    try:
+        chats = Chats(studio)
+        terminal = ChatTerminal(chats, chats.start(thread))
+        try:
+            terminal.run()
+        except KeyboardInterrupt:
+            terminal.say(f"\ngo on any time with: chat --thread {terminal.thread}")
+            raise
+    finally:
+        studio.close()

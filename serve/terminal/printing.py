@@ -1,14 +1,23 @@
-"""Results as a person at a terminal reads them: a run's in a few lines, rows as tables. Documents in, lines out; starts nothing."""
+"""Results as a person at a terminal reads them: a run's in a few lines, rows as tables. Documents in, lines out; starts nothing.
+
+What all commands print with: one JSON document on stdout, people's output on a console without colours of its own accord.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 WHOLE = ("run", "command", "status", "path")
 """Columns that are copied and typed again, so that no line break may fall into them."""
@@ -143,3 +152,14 @@ def _cell(value: object) -> str:
     if isinstance(value, list):
         return " to ".join(_cell(item) for item in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def print_json(document: Any) -> None:
+    """The document of --json, on the real stdout: the rest of the process prints to stderr meanwhile."""
+    print(json.dumps(document, ensure_ascii=False, indent=2), file=sys.__stdout__)
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)

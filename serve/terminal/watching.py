@@ -1,6 +1,8 @@
 """A run as it is watched from a terminal: a bar and a line for each step that is done; Ctrl-C becomes a request to stop.
 
 Reads events; starts nothing.
+
+A bar for work that is told as done of total: imports, counts, exports. On stderr, and on a terminal alone.
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     SpinnerColumn,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
 
-from serve.terminal.printing import chat_name, plain
+from limner.serve.terminal.printing import chat_name, plain
 
 INTERRUPTED = 130
 
@@ -119,3 +122,23 @@ def counting(what: str, total: int, console: Console | None = None) -> Iterator[
 def _columns() -> list[ProgressColumn]:
     name = TextColumn("{task.description:<9}", markup=False)
     return [SpinnerColumn(), name, BarColumn(bar_width=28), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+
+
+Tell = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and of how much."""
+
+
+@contextmanager
+def progress_bar(console: Console | None = None) -> Iterator[Tell]:
+    console = console or Console(stderr=True, highlight=False)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=28), TaskProgressColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
+        bar.disable = not console.is_terminal
+        tasks: dict[str, int] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
+
+        yield tell

@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from promptdb.errors import BadInput
-from serve.service.lanes import Busy
-from serve.service.service import Ended, Service, told
-from serve.web.views import AT_ONCE, client_of, failed, gallery, in_words, literal, pair_images, prompt_of
+from limner.promptdb.errors import BadInput
+from limner.serve.service.queue import Busy
+from limner.serve.service.service import Ended, Service, told
+from limner.serve.web.views import AT_ONCE, client_of, failed, gallery, in_words, literal, pair_images, prompt_of
 
 KEPT = "limner-thread"  # under which the browser remembers the conversation
 

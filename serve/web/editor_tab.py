@@ -6,11 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from promptdb.errors import BadInput
-from serve.service.lanes import Busy
-from serve.service.requests import GenerateAsk
-from serve.service.service import Service
-from serve.web.views import AT_ONCE, client_of, failed, opened
+from limner.promptdb.errors import BadInput
+from limner.serve.service.queue import Busy
+from limner.serve.service.requests import GenerateAsk
+from limner.serve.service.service import Service
+from limner.serve.web.views import AT_ONCE, client_of, failed, opened
 
 EXAMPLE = "a cat in the snow, [watercolor:0.5-1:1], [sharp focus:0.5->0:1.25]"
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from promptdb.errors import BadInput
-from serve.service.job_files import State
-from serve.service.lanes import Busy
-from serve.service.requests import OptimizeAsk
-from serve.service.service import Service
-from serve.web.views import AT_ONCE, client_of, failed, job_choices, picture_grid
+from limner.promptdb.errors import BadInput
+from limner.serve.service.jobs import State
+from limner.serve.service.queue import Busy
+from limner.serve.service.requests import OptimizeAsk
+from limner.serve.service.service import Service
+from limner.serve.web.views import AT_ONCE, client_of, failed, job_choices, picture_grid
 
 LOOK_SECONDS = 3.0  # between looks at the job
 GOING_ON = ("waiting", "running")

@@ -9,12 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from serve.service.service import Service
-from serve.web.chat_tab import chat_tab
-from serve.web.editor_tab import editor_tab
-from serve.web.optimize_tab import optimize_tab
-from serve.web.prompts_tab import prompts_tab
-from serve.web.runs_tab import runs_tab
+from limner.serve.service.service import Service
+from limner.serve.web.chat_tab import chat_tab
+from limner.serve.web.editor_tab import editor_tab
+from limner.serve.web.optimize_tab import optimize_tab
+from limner.serve.web.prompts_tab import prompts_tab
+from limner.serve.web.runs_tab import runs_tab
 
 PATH = "/web"
 QUEUE_SECONDS = 0.02  # between gradio's looks at its own queue; as it comes, a thousand a second, 3 % of a core by themselves

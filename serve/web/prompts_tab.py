@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gradio as gr
 
-from serve.service.requests import SearchAsk
-from serve.service.service import Service
-from serve.web.views import AT_ONCE, hits_table
+from limner.serve.service.requests import SearchAsk
+from limner.serve.service.service import Service
+from limner.serve.web.views import AT_ONCE, hits_table
 
 
 def prompts_tab(service: Service) -> None:

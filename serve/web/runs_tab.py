@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from serve.service.service import Service
-from serve.web.views import AT_ONCE, opened, run_choices
+from limner.serve.service.service import Service
+from limner.serve.web.views import AT_ONCE, opened, run_choices
 
 SHOWN = 24  # pictures of a run
 

@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from promptdb.images import ImageStore
-from serve.http.conversation import in_words
-from serve.service.job_files import JobRecord
+from limner.promptdb.images import ImageStore
+from limner.serve.http.conversation import in_words
+from limner.serve.service.jobs import JobRecord
 
 __all__ = [
     "AT_ONCE",

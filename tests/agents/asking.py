@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from agents.messages import Message
+from limner.agents.llm.base import Message
 
 KEY = "sk-very-secret-4711"
 QUESTION = [Message("system", "be brief"), Message("user", "which pet?", {"exemplars": ["never sent"]})]

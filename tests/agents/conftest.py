@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from pydantic import SecretStr
 
-from agents.chat_model import ChatSettings, ServerChat
+from limner.agents.llm.server import ChatSettings, ServerChat
+from limner.tools.budget import Budget
 from tests.agents.asking import KEY, Answers, Clock
 from tests.chat_server import ChatServer
-from tools.budget import Budget
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.contract import Contract
-from promptdb.errors import BadInput
+from limner.agents.contract import Contract
+from limner.promptdb.errors import BadInput
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from agents.guard import check, clean, holds, is_refusal, key
+from limner.agents.guard import check, clean, holds, is_refusal, key
 
 ORIGINAL = "a red cat on a chair"
 GOOD = "a red cat on a chair, sharp focus, warm light"

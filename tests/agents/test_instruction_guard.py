@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agents.instruction_guard import MOST_CHARACTERS, MOST_WORDS, check_instruction
+from limner.agents.guard import MOST_CHARACTERS, MOST_WORDS, check_instruction
 
 PARENT = "Turn the description below into better prompts."
 

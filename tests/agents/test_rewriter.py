@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from agents.chat_model import ChatSettings, ServerChat
-from agents.guard import check, holds
-from agents.keywords import has_marks, keywords, plain
-from agents.offline import OfflineChat
-from agents.rewriter import DEFAULT_INSTRUCTION, Exemplar, Rewritten, messages, rewrite
-from promptdb.errors import BadInput
-from promptdb.records import Conditioning
+from limner.agents.guard import check, holds
+from limner.agents.keywords import has_marks, keywords, plain
+from limner.agents.llm.offline import OfflineChat
+from limner.agents.llm.server import ChatSettings, ServerChat
+from limner.agents.rewriter import DEFAULT_INSTRUCTION, Exemplar, Rewritten, messages, rewrite
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Conditioning
+from limner.tools.budget import Budget, BudgetSpent
 from tests.chat_server import ChatServer, Scripted, answer, cut, page, refusal, refused_url, reset, status
-from tools.budget import Budget, BudgetSpent
 
 PROMPT = "a red cat on a chair"
 EXEMPLARS = [

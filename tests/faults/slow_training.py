@@ -10,15 +10,15 @@ from pathlib import Path
 
 import torch
 
-from tests.miniature.glyph_sheet import GLYPHS
-from tools.miniature import loop
-from tools.miniature.presets import STAGES
-from tools.miniature.train import train
+from limner.tools import training
+from limner.tools.miniature.recipe.presets import STAGES
+from limner.tools.miniature.train import train
+from tests.tools.miniature.glyph_sheet import GLYPHS
 
 SHARE = 0.001
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    loop.SAVE_SECONDS = -1.0
+    training.SAVE_SECONDS = -1.0
     work = Path(sys.argv[1])
     train("cpu", work / "out", work, stages=sys.argv[2:] or STAGES, share=SHARE, glyphs=GLYPHS, say=lambda text: print(text, flush=True))

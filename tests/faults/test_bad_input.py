@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from promptdb.store import PromptDB
+from limner.promptdb.store import PromptDB
 from tests.commands import Result, command
 
 SMALL = ("--heldout-seeds", 2, "--search-seeds", 1, "--variants", 1, "--budget", 8)
@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_written(
     locked = tmp_path / "locked"
     locked.mkdir()
     if os.geteuid() == 0:  # root may write anywhere, so the kernel's answer is taken from a person's account
-        monkeypatch.setattr("graph.context.os.access", lambda path, mode: path != locked)
+        monkeypatch.setattr("limner.graph.context.os.access", lambda path, mode: path != locked)
     else:
         locked.chmod(0o500)
     refused(command(capfd, "refine", "a cat", "--checkpoint", tiny, "--out", locked / "runs"), "locked", "--out")

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import promptdb_rows
-from promptdb.filters import Filters
-from promptdb.ingest import import_file
-from promptdb.records import Prompt
-from promptdb.search import both, keyword
-from promptdb.store import PromptDB
-from promptdb.upkeep import check
+from limner.promptdb.files.ingest import import_file
+from limner.promptdb.records import Prompt
+from limner.promptdb.search.filters import Filters
+from limner.promptdb.search.search import both, keyword
+from limner.promptdb.store import PromptDB
+from limner.promptdb.upkeep import check
 from tests.commands import ROOT, command, process
 from tests.prompt_samples import OWN, SAMPLES, prompts
 
@@ -51,7 +51,7 @@ def contents(db: PromptDB) -> dict[str, int]:
 
 
 def started(source: Path, db: Path) -> subprocess.Popen[bytes]:
-    program = "import sys; from promptdb.store import PromptDB; from promptdb.ingest import import_file\n"
+    program = "import sys; from limner.promptdb.store import PromptDB; from limner.promptdb.files.ingest import import_file\n"
     program += "with PromptDB.open(sys.argv[2]) as db: import_file(db, sys.argv[1])"
     return subprocess.Popen([sys.executable, "-c", program, str(source), str(db)], env={**os.environ, "PYTHONPATH": str(ROOT)})
 

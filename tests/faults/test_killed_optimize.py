@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from graph.sessions import optimize_state, stream_optimize
+from limner.graph.runner import optimize_state, stream_optimize
 from tests.doubles import FakeImageModel
-from tests.graph.optimize_stage import taste
-from tests.graph.slow_optimize import slow_optimize_stage
+from tests.graph.optimize.optimize_stage import taste
+from tests.graph.optimize.slow_optimize import slow_optimize_stage
 
 ROOT = Path(__file__).parents[2]
 

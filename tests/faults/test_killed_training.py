@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from promptdb.errors import BadInput
-from tools.miniature.train import train
+from limner.promptdb.errors import BadInput
+from limner.tools.miniature.train import train
 
 SCRIPT = Path(__file__).with_name("slow_training.py")
 ROOT = Path(__file__).parents[2]

@@ -6,11 +6,11 @@ import sys
 import time
 from pathlib import Path
 
-from graph.context import open_budget
-from graph.sessions import Control, Stopped, stop_check, stream_refine
-from graph.settings import Settings
-from graph.state import Context
-from serve.terminal.watching import INTERRUPTED, stop_on_signals
+from limner.graph.context import open_budget
+from limner.graph.runner import Control, Stopped, stop_check, stream_refine
+from limner.graph.settings import Settings
+from limner.graph.state import Context
+from limner.serve.terminal.watching import INTERRUPTED, stop_on_signals
 from tests.doubles import FakeImageModel
 from tests.graph.stage import likes, run_of, stage
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.messages import Answer, Message, NoAnswer, Usage
-from graph.sessions import refine_state, stream_refine
-from graph.settings import Settings
-from graph.state import Context, Event, RefineState
-from promptdb.records import Drawing, Run
+from limner.agents.llm.base import Answer, Message, NoAnswer, Usage
+from limner.graph.runner import refine_state, stream_refine
+from limner.graph.settings import Settings
+from limner.graph.state import Context, Event, RefineState
+from limner.promptdb.records import Drawing, Run
+from limner.tools.budget import Budget
+from limner.tools.evaluator import Evaluator
+from limner.tools.scoring.base import Scorer
 from tests.doubles import FakeImageModel, FakeScorer, hashed_value, open_store
-from tools.budget import Budget
-from tools.evaluator import Evaluator
-from tools.scoring.base import Scorer
 
 PROMPT = "a red apple"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from promptdb.errors import BadInput
+from limner.promptdb.errors import BadInput
+from limner.tools.diffusion.card import Card
 from tests.doubles import FakeImageModel, FakeScorer, value_of
 from tests.graph.stage import PROMPT, likes, refined, stage
-from tests.graph.test_tool_nodes import Painter
-from tools.diffusion.card import Card
+from tests.graph.test_solvers import Painter
 
 
 def test_rewrites_and_proposals_with_banned_words_are_refused_and_counted(tmp_path: Path) -> None:

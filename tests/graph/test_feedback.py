@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from agents.offline import OfflineChat
-from graph.feedback import learn_from_optimize, learn_from_refine
-from graph.retrieval import exemplars_for
-from graph.state import Context, RefineState
-from promptdb.ingest import import_file
-from promptdb.merit import SOURCE, merits
-from promptdb.records import Prompt
-from serve.reports.refine import render_refine
+from limner.agents.llm.offline import OfflineChat
+from limner.graph.exemplars import exemplars_for
+from limner.graph.feedback import learn_from_optimize, learn_from_refine
+from limner.graph.state import Context, RefineState
+from limner.promptdb.files.ingest import import_file
+from limner.promptdb.records import Prompt
+from limner.promptdb.search.merit import SOURCE, merits
+from limner.serve.reports.refine import render_refine
 from tests.commands import command
 from tests.doubles import FakeImageModel, hashed_value
-from tests.graph.optimize_stage import BAD, GOOD, optimized
+from tests.graph.optimize.optimize_stage import BAD, GOOD, optimized
 from tests.graph.stage import PROMPT, likes, refined, stage
 
 PAIRS = [

@@ -14,18 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from agents.messages import Usage
-from graph.allowance import Allowance
-from graph.journal import JournaledBudget, read_journal
+from limner.agents.llm.base import Usage
+from limner.graph.context import JournaledBudget, read_journal
+from limner.tools.budget import Allowance, BudgetSpent
 from tests.commands import ROOT
-from tools.budget import BudgetSpent
 
 THREADS, SPENDS = 8, 60
 
 ENDLESS = """
 import sys, threading
 from pathlib import Path
-from graph.journal import JournaledBudget
+from limner.graph.context import JournaledBudget
 
 purse = JournaledBudget(journal=Path(sys.argv[1]))
 def spend():

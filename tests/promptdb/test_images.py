@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from promptdb.errors import BadInput
-from promptdb.images import ImageStore, drawing_of, image_hash, provenance, read_provenance, write_png
-from promptdb.records import Conditioning, Drawing, EffectSpan, SamplerSettings
-from promptdb.store import StoredDrawing
+from limner.promptdb.errors import BadInput
+from limner.promptdb.images import ImageStore, drawing_of, image_hash, provenance, read_provenance, write_png
+from limner.promptdb.records import Conditioning, Drawing, EffectSpan, SamplerSettings
+from limner.promptdb.store import StoredDrawing
 
 DRAWING = Drawing(
     Conditioning("a réd cat 😀", "blurry", spans=(EffectSpan(2, 5, hi="1/3"),)),  # type: ignore[arg-type]

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from promptdb import schema
-from promptdb.errors import BadInput
-from promptdb.records import Prompt
-from promptdb.search import keyword
-from promptdb.store import PromptDB
-from promptdb.upkeep import check
+from limner.promptdb import schema
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Prompt
+from limner.promptdb.search.search import keyword
+from limner.promptdb.store import PromptDB
+from limner.promptdb.upkeep import check
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,13 +124,13 @@ def test_what_permissions_forbid_is_refused_in_one_line() -> None:
 import os, sys
 from pathlib import Path
 from PIL import Image
-from promptdb.errors import BadInput
-from promptdb.images import ImageStore, read_provenance, write_png
-from promptdb.ingest import import_file
-from promptdb.records import Prompt
-from promptdb.search import keyword
-from promptdb.store import PromptDB
-from promptdb.upkeep import check
+from limner.promptdb.errors import BadInput
+from limner.promptdb.images import ImageStore, read_provenance, write_png
+from limner.promptdb.files.ingest import import_file
+from limner.promptdb.records import Prompt
+from limner.promptdb.search.search import keyword
+from limner.promptdb.store import PromptDB
+from limner.promptdb.upkeep import check
 folder, picture = Path(sys.argv[1]), Image.new("RGB", (4, 4))
 PromptDB.open(folder / "old.db").close()
 (folder / "secret.txt").write_text("x")

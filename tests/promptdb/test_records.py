@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptdb.records import (
+from limner.promptdb.records import (
     AdapterSetting,
     Conditioning,
     Drawing,
@@ -191,7 +191,7 @@ def test_an_instruction_is_its_text_whatever_led_to_it() -> None:
 def test_an_id_is_the_hash_of_a_canonical_document_in_any_process() -> None:
     """The documents are written out: ids are in people's databases and image files, and a change of form orphans them all."""
     program = (
-        "from promptdb.records import *\n"
+        "from limner.promptdb.records import *\n"
         "c = Conditioning('a r\\u00e9d cat', 'blurry', (EffectSpan(2, 5, 0, '0.5', 1.5),))\n"
         "print(c.id, Drawing(c, 7, SamplerSettings(), 'w').id, Prompt('A  cat').id, Instruction('x').id)"
     )

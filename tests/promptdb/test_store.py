@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from promptdb.errors import BadInput
-from promptdb.records import (
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import (
     AdapterSetting,
     Candidate,
     Conditioning,
@@ -23,7 +23,7 @@ from promptdb.records import (
     Score,
     Vote,
 )
-from promptdb.store import PromptDB, StoredDrawing
+from limner.promptdb.store import PromptDB, StoredDrawing
 
 IMAGE, OTHER_IMAGE = "a" * 24, "b" * 24
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from promptdb.records import Conditioning, Instruction
-from promptdb.store import PromptDB
-from promptdb.trials import Arm, Standing, Trial, Trials
+from limner.promptdb.records import Conditioning, Instruction
+from limner.promptdb.store import PromptDB
+from limner.promptdb.trials import Arm, Standing, Trial, Trials
 
 
 @pytest.fixture

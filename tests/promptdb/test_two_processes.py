@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from promptdb.errors import BadInput
-from promptdb.images import ImageStore
-from promptdb.records import Conditioning, Drawing, Prompt, SamplerSettings, Score
-from promptdb.store import BATCH, PromptDB
+from limner.promptdb.errors import BadInput
+from limner.promptdb.images import ImageStore
+from limner.promptdb.records import Conditioning, Drawing, Prompt, SamplerSettings, Score
+from limner.promptdb.store import BATCH, PromptDB
 
 ROOT = Path(__file__).parents[2]
 HEADER = """
 import sys, time
 from pathlib import Path
 from PIL import Image
-from promptdb.images import ImageStore
-from promptdb.records import *
-from promptdb.store import PromptDB
+from limner.promptdb.images import ImageStore
+from limner.promptdb.records import *
+from limner.promptdb.store import PromptDB
 path, number = sys.argv[1], int(sys.argv[2])
 def wait_for(name):
     while not Path(path).with_name(name).exists():

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from promptdb.merit import Gain, merits, take_up
-from promptdb.modifiers import count_modifiers, frequent
-from promptdb.records import Conditioning, Drawing, Prompt, SamplerSettings, Score
-from promptdb.search import keyword, similar
-from promptdb.store import PromptDB
-from promptdb.upkeep import check, dedupe, duplicates, vacuum
+from limner.promptdb.records import Conditioning, Drawing, Prompt, SamplerSettings, Score
+from limner.promptdb.search.merit import Gain, merits, take_up
+from limner.promptdb.search.modifiers import count_modifiers, frequent
+from limner.promptdb.search.search import keyword, similar
+from limner.promptdb.store import PromptDB
+from limner.promptdb.upkeep import check, dedupe, duplicates, vacuum
 
 
 @pytest.fixture

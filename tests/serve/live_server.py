@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx
 
-from graph.settings import Settings
-from serve.http.app import build_app
-from serve.service.limits import Limits
-from serve.service.service import Offer
+from limner.graph.settings import Settings
+from limner.serve.http.app import build_app
+from limner.serve.service.requests import Limits
+from limner.serve.service.service import Offer
 
 SMALL = {"budget": 14, "heldout_seeds": 2, "search_seeds": 1, "variants": 2}
 """Settings of a run that is over at once."""

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from PIL import Image
 
-from promptdb.errors import BadInput
-from promptdb.records import Conditioning, Drawing, SamplerSettings
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Conditioning, Drawing, SamplerSettings
 
 
 @dataclass(frozen=True, slots=True)

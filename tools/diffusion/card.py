@@ -6,6 +6,14 @@
      "recommended": {"steps": 20, "guidance_scale": 5.0, "scheduler": "DDIMScheduler", "width": 64, "height": 64},
      "scorers": {"hps": {"kind": "hps", "path": "scorers/hps"}},
      "objective": "hps", "intent": "clip", "judge": "judge", "vocabulary": "vocabulary.json"}
+
+Styles of a checkpoint: fine-tunes that its card lists, each a LoRA with words that wake it. `--checkpoint miniature:neon`.
+
+A card may hold
+
+    "styles": {"neon": {"lora": "styles/neon", "triggers": ["cyberglow"], "prompts": "styles/neon/prompts.jsonl", "split": "source"}}
+
+and such a style opens as a checkpoint of its own: the base's weights with the LoRA added, and a card that says which style it is.
 """
 
 from __future__ import annotations
@@ -13,11 +21,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from promptdb.errors import BadInput
+from limner.promptdb.errors import BadInput
 
 FILE_NAME = "card.json"
 
@@ -138,3 +146,34 @@ def _relative(file: Path, what: str, path: str) -> str:
     if parts.is_absolute() or ".." in parts.parts or ":" in path:
         raise BadInput(f"{file}: the {what} {path!r} must lie inside the checkpoint's folder")
     return path
+
+
+MARK = ":"
+
+
+def split_style(name: str) -> tuple[str, str]:
+    """What stands before and after the last colon: a checkpoint and its style, ("miniature", "neon"). A folder that is called so, and a
+    drive's letter, are no style."""
+    base, mark, style = name.rpartition(MARK)
+    if not mark or not style or Path(name).expanduser().exists() or "/" in style or "\\" in style:
+        return name, ""
+    return base, style
+
+
+def styles_of(card: Card) -> dict[str, Mapping[str, Any]]:
+    """The styles that a card lists, empty where it lists none. Raises BadInput for a list that is none."""
+    listed = card.document.get("styles", {})
+    if not isinstance(listed, dict) or not all(isinstance(entry, dict) and isinstance(entry.get("lora"), str) for entry in listed.values()):
+        raise BadInput(f"{card.folder}: card.json must list its styles as objects that name a LoRA")
+    return dict(listed)
+
+
+def style_card(card: Card, style: str, checkpoint: str) -> tuple[Card, Path]:
+    """The card of a style, whose document says under `style` what the base's lists of it (and its name), and the folder of its LoRA.
+    Raises BadInput for a style that is not there."""
+    listed = styles_of(card)
+    if style not in listed:
+        there = f"there are {', '.join(listed)}" if listed else "it has none"
+        raise BadInput(f"{checkpoint} has no style {style!r}; {there}")
+    entry = listed[style]
+    return replace(card, document={**card.document, "style": {"name": style, **entry}}), card.path(entry["lora"])

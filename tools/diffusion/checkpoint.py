@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptdb.errors import BadInput
-from promptdb.records import SamplerSettings, content_id
-from tools.diffusion.card import Card
-from tools.diffusion.hub import find_folder
-from tools.diffusion.lora import add_lora, lora_file
-from tools.diffusion.parts import VOCABULARIES, load_parts
-from tools.diffusion.styles import split_style, style_card
-from tools.diffusion.weights import (
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import SamplerSettings, content_id
+from limner.tools.diffusion.card import Card, split_style, style_card
+from limner.tools.diffusion.families.sd import VOCABULARIES, load_parts
+from limner.tools.diffusion.hub import find_folder
+from limner.tools.diffusion.lora import add_lora, lora_file
+from limner.tools.diffusion.weights import (
     WEIGHT_STEMS,
     check_index,
     check_whole,

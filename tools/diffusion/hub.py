@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from promptdb.errors import BadInput
-from tools.diffusion.card import FILE_NAME, Card
-from tools.diffusion.weights import PART_CLASSES, PICKLE_SUFFIXES, WEIGHT_STEMS, check_index, choose_weights, one_line, read_json
+from limner.promptdb.errors import BadInput
+from limner.tools.diffusion.card import FILE_NAME, Card
+from limner.tools.diffusion.weights import PART_CLASSES, PICKLE_SUFFIXES, WEIGHT_STEMS, check_index, choose_weights, one_line, read_json
 
 MINIATURE = Path(__file__).resolve().parents[1] / "miniature" / "weights"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from promptdb.errors import BadInput
-from tools.diffusion.weights import PICKLE_SUFFIXES, check_safetensors, one_line
+from limner.promptdb.errors import BadInput
+from limner.tools.diffusion.weights import PICKLE_SUFFIXES, check_safetensors, one_line
 
 SAVED_AS = "pytorch_lora_weights.safetensors"
 

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from promptdb.errors import BadInput
-from promptdb.records import ID_LENGTH
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import ID_LENGTH
 
 PIPELINE = "StableDiffusionPipeline"
 PART_CLASSES = {

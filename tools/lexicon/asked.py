@@ -9,9 +9,9 @@ from typing import Literal, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from promptdb.records import content_id
-from promptdb.store import PromptDB
-from tools.lexicon.lexicon import PER_WORD, WordSource
+from limner.promptdb.records import content_id
+from limner.promptdb.store import PromptDB
+from limner.tools.lexicon.lexicon import PER_WORD, WordSource
 
 Kind = Literal["synonyms", "antonyms"]
 Answer = TypeVar("Answer", bound=BaseModel)

@@ -1,6 +1,6 @@
 """Builds `wordnet.txt.xz`, the lexicon's data file, from WordNet's database. The same input gives the same bytes.
 
-    python -m tools.lexicon.build --wordnet /usr/share/wordnet
+    python -m limner.tools.lexicon.build --wordnet /usr/share/wordnet
 
 What is kept: kinds of things (no single named ones) in lower case, of at most three words, in which at least one word has the meaning
 as one of its three most frequent, and either that use was counted in WordNet's concordance or it is the word's first meaning and
@@ -13,8 +13,8 @@ import argparse
 import lzma
 from pathlib import Path
 
-from tools.lexicon import database_files
-from tools.lexicon.database_files import Synset
+from limner.tools.lexicon import database_files
+from limner.tools.lexicon.database_files import Synset
 
 TARGET = Path(__file__).with_name("wordnet.txt.xz")
 DEBIAN = Path("/usr/share/wordnet")

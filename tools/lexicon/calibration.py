@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from promptdb.errors import BadInput
+from limner.promptdb.errors import BadInput
 
 FILE = Path(__file__).with_name("substitutions.jsonl")
 FALSE_ACCEPTS = 0.05

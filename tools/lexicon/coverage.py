@@ -1,6 +1,6 @@
 """How many words of a file of prompts the lexicon has candidates for.
 
-    python -m tools.lexicon.coverage PROMPTS.txt
+    python -m limner.tools.lexicon.coverage PROMPTS.txt
 
 Words of closed classes (a, on, two) are left out of the count: nothing is meant to stand for them.
 """
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from tools.lexicon.lexicon import CLOSED_WORDS, Lexicon
+from limner.tools.lexicon.lexicon import CLOSED_WORDS, Lexicon
 
 
 def coverage(prompts: Iterable[str], lexicon: Lexicon) -> dict[str, float]:

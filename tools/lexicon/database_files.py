@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from promptdb.errors import BadInput
+from limner.promptdb.errors import BadInput
 
 PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
 """Part of speech as the database writes it -> the ending of its files. Satellite adjectives (`s`) are adjectives here."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tools.lexicon.wordnet import WordNet
+from limner.tools.lexicon.wordnet import WordNet
 
 _VOWELS = "aeiou"
 

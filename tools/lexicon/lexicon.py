@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from promptdb.function_words import FUNCTION_WORDS
-from tools.lexicon import inflection
-from tools.lexicon.inflection import Reading
-from tools.lexicon.wordnet import Meaning, WordNet, load
+from limner.promptdb.search.terms import FUNCTION_WORDS
+from limner.tools.lexicon import inflection
+from limner.tools.lexicon.inflection import Reading
+from limner.tools.lexicon.wordnet import Meaning, WordNet, load
 
 PER_WORD = 5
 """Candidates of a word, as in the paper (DPO-Diff, appendix F.2)."""

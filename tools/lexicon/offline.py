@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tools.lexicon.lexicon import CLOSED_WORDS, Lexicon
+from limner.tools.lexicon.lexicon import CLOSED_WORDS, Lexicon
 
 KINDS = ("nouns", "colours", "backgrounds", "styles", "modifiers")
 """Tables of a vocabulary that give words and phrases a meaning."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tools.lexicon import inflection
-from tools.lexicon.wordnet import WordNet
+from limner.tools.lexicon import inflection
+from limner.tools.lexicon.wordnet import WordNet
 
 
 def keeps_sense(word: str, substitute: str, wordnet: WordNet, part: str | None = None) -> bool:

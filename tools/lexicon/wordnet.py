@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from promptdb.errors import BadInput
+from limner.promptdb.errors import BadInput
 
 FILE = Path(__file__).with_name("wordnet.txt.xz")
 
@@ -115,7 +115,7 @@ def load(file: Path = FILE) -> WordNet:
         irregular = tuple(_irregular(line) for line in lines if line.startswith("!"))
         meanings = tuple(_meaning(number, line) for number, line in enumerate(lines) if not line.startswith("!"))
     except (OSError, lzma.LZMAError, ValueError) as error:
-        raise BadInput(f"the lexicon {file.name} cannot be read ({error}); restore it or run python -m tools.lexicon.build") from error
+        raise BadInput(f"the lexicon {file.name} cannot be read ({error}); restore it or run python -m limner.tools.lexicon.build") from error
     return WordNet(meanings, irregular)
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from promptdb.errors import BadInput
-from tools.scoring.asked import World
-from tools.scoring.judge import Sight
+from limner.promptdb.errors import BadInput
+from limner.tools.scoring.asked import World
+from limner.tools.scoring.judge import Sight
 
 FILE = "labels.jsonl"
 HEADS = ("object", "colour", "count", "relation", "background", "style", "defects")

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptdb.errors import BadInput
-from tools.miniature.files import save_whole, write_whole
-from tools.miniature.kept import Kept
-from tools.miniature.presets import PRESETS, STAGES, Preset, shortened
-from tools.miniature.sprites import EMOJI_FONT, Glyphs
-from tools.miniature.vocabulary import WORLD
+from limner.promptdb.errors import BadInput
+from limner.tools.miniature.recipe.kept import Kept
+from limner.tools.miniature.recipe.presets import PRESETS, STAGES, Preset, shortened
+from limner.tools.miniature.world.sprites import EMOJI_FONT, Glyphs
+from limner.tools.miniature.world.vocabulary import WORLD
+from limner.tools.training import save_whole, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
-    from tools.miniature.dataset import Dataset
-    from tools.miniature.ranked import Pool
-    from tools.scoring.judge_network import JudgeNetwork
+    from limner.tools.miniature.recipe.dataset import Dataset
+    from limner.tools.miniature.recipe.ranked import Pool
+    from limner.tools.scoring.judge_network import JudgeNetwork
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -95,8 +95,8 @@ class _Recipe:
     """The stages with what each needs from those before it; asking for a part trains it or loads it."""
 
     def __init__(self, preset: Preset, work: Path, seed: int, device: str, glyphs: Glyphs, say: Callable[[str], None], kept: Kept) -> None:
-        from tools.miniature.dataset import render_dataset
-        from tools.miniature.tokenizer import kept_tokenizer
+        from limner.tools.miniature.recipe.dataset import render_dataset
+        from limner.tools.miniature.recipe.tokenizer import kept_tokenizer
 
         kept.put_tokenizer(work / "tokenizer")
         self.kept = kept
@@ -107,7 +107,7 @@ class _Recipe:
         self._made: dict[str, Any] = {}
 
     def vae(self) -> AutoencoderKL:
-        from tools.miniature.vae import new_vae, train_vae
+        from limner.tools.miniature.recipe.vae import new_vae, train_vae
 
         def make() -> AutoencoderKL:
             vae = self._seeded(0, new_vae)
@@ -133,7 +133,7 @@ class _Recipe:
         return self._once("alignment", lambda: self._trained_clip("alignment", self.seed + 2, rare=True))
 
     def unet(self) -> UNet2DConditionModel:
-        from tools.miniature.unet import new_unet, train_unet
+        from limner.tools.miniature.recipe.unet import new_unet, train_unet
 
         def make() -> UNet2DConditionModel:
             unet = self._seeded(3, lambda: new_unet(self.preset.unet_channels))
@@ -144,7 +144,7 @@ class _Recipe:
         return self._once("unet", make)
 
     def judge(self) -> JudgeNetwork:
-        from tools.miniature.judge import new_judge, train_judge
+        from limner.tools.miniature.recipe.judge import new_judge, train_judge
 
         def make() -> JudgeNetwork:
             network = self._seeded(4, lambda: new_judge(self.preset.nouns))
@@ -155,13 +155,13 @@ class _Recipe:
         return self._once("judge", make)
 
     def _repainted(self) -> tuple[np.ndarray, np.ndarray]:
-        from tools.miniature.repainted import Painter, kept_repainted
+        from limner.tools.miniature.recipe.repainted import Painter, kept_repainted
 
         painter = Painter(self.vae(), self.unet(), self.text_encoder(), self.tokenizer)
         return kept_repainted(painter, self.data, self.preset.repainted, self.seed, self.work, self.say)
 
     def preference(self) -> CLIPModel:
-        from tools.miniature.preference import train_preference
+        from limner.tools.miniature.recipe.preference import train_preference
 
         def make() -> CLIPModel:
             model = copy.deepcopy(self.alignment())
@@ -172,7 +172,7 @@ class _Recipe:
         return self._once("preference", make)
 
     def _pool(self) -> Pool:
-        from tools.miniature.ranked import kept_pool
+        from limner.tools.miniature.recipe.ranked import kept_pool
 
         return kept_pool(self.vae(), self.preset.pool, self.preset.nouns, self.seed, self.work, self.glyphs, self.say)
 
@@ -182,13 +182,13 @@ class _Recipe:
 
     def finish(self, out: Path, facts: dict[str, Any]) -> None:
         """Measure the scorers on fresh scenes and write the checkpoint."""
-        from tools.diffusion.checkpoint import open_checkpoint
-        from tools.miniature.export import Parts, export
-        from tools.miniature.hard import write_hard
-        from tools.miniature.measure import FRESH, measured
-        from tools.miniature.preference import AESTHETIC, fit_aesthetic
-        from tools.miniature.prompt_sets import COUNT
-        from tools.miniature.samples import sample_grid
+        from limner.tools.diffusion.checkpoint import open_checkpoint
+        from limner.tools.miniature.checks.hard import write_hard
+        from limner.tools.miniature.checks.measure import FRESH, measured
+        from limner.tools.miniature.checks.samples import sample_grid
+        from limner.tools.miniature.recipe.export import Parts, export
+        from limner.tools.miniature.recipe.preference import AESTHETIC, fit_aesthetic
+        from limner.tools.miniature.recipe.prompt_sets import COUNT
 
         share = facts["recipe"]["share"]
         few = max(60, round(AESTHETIC * share))
@@ -213,8 +213,8 @@ class _Recipe:
         self.say(f"checkpoint written to {out}; look at {self.work / 'samples.png'}")
 
     def _trained_styles(self) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
-        from tools.miniature.style_specs import SPECS
-        from tools.miniature.style_training import merged, train_style
+        from limner.tools.miniature.recipe.style_training import merged, train_style
+        from limner.tools.miniature.world.style_specs import SPECS
 
         parts = self.unet(), self.text_encoder(), self.vae(), self.tokenizer, self.preset.nouns, self.preset.style_pictures
         settings = (self.preset.style, self.preset.style_batch, self.work, self.seed, self.glyphs, self.say)
@@ -227,7 +227,7 @@ class _Recipe:
         return {spec.name: made[spec.name] for spec in SPECS}
 
     def _trained_clip(self, name: str, seed: int, rare: bool) -> CLIPModel:
-        from tools.miniature.clip import new_clip, train_clip
+        from limner.tools.miniature.recipe.clip import new_clip, train_clip
 
         clip = new_clip(self.tokenizer, seed=seed).to(self.device)
         schedules = self.preset.reading, self.preset.seeing if name == "alignment" else None, getattr(self.preset, name)

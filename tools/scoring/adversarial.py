@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from tools.scoring.base import Scorer
+from limner.tools.scoring.base import Scorer
 
 
 class Adversarial:

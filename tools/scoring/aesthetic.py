@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from promptdb.errors import BadInput
-from tools.diffusion.weights import file_hash
-from tools.scoring.clip import ClipEncoder, check_pairs, to_numbers
-from tools.scoring.published import read_tensors
+from limner.promptdb.errors import BadInput
+from limner.tools.diffusion.weights import file_hash
+from limner.tools.scoring.clip import ClipEncoder, check_pairs, to_numbers
+from limner.tools.scoring.published import read_tensors
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from promptdb.errors import BadInput
+from limner.promptdb.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from weakref import WeakValueDictionary
 import numpy as np
 from PIL import Image
 
-from promptdb.errors import BadInput
-from tools.diffusion.weights import check_safetensors, fingerprint
-from tools.scoring.preprocessing import ClipPreprocessing
-from tools.scoring.published import first_line
+from limner.promptdb.errors import BadInput
+from limner.tools.diffusion.weights import check_safetensors, fingerprint
+from limner.tools.scoring.preprocessing import ClipPreprocessing
+from limner.tools.scoring.published import first_line
 
 if TYPE_CHECKING:
     import torch

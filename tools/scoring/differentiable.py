@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tools.scoring.adversarial import Adversarial
-from tools.scoring.aesthetic import AestheticScorer, apply_head
-from tools.scoring.base import Scorer
-from tools.scoring.clip import ClipEncoder, ClipScorer, SphericalClipScorer, spherical_loss
-from tools.scoring.hps import HpsScorer
-from tools.scoring.preprocessing import ClipPreprocessing, PadPreprocessing, normalise
+from limner.tools.scoring.adversarial import Adversarial
+from limner.tools.scoring.aesthetic import AestheticScorer, apply_head
+from limner.tools.scoring.base import Scorer
+from limner.tools.scoring.clip import ClipEncoder, ClipScorer, SphericalClipScorer, spherical_loss
+from limner.tools.scoring.hps import HpsScorer
+from limner.tools.scoring.preprocessing import ClipPreprocessing, PadPreprocessing, normalise
 
 if TYPE_CHECKING:
     import torch

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from promptdb.errors import BadInput
-from tools.diffusion.weights import file_hash
-from tools.scoring.clip import ClipEncoder, folder_version, load_clip, to_numbers
-from tools.scoring.preprocessing import PadPreprocessing
-from tools.scoring.published import first_line, read_tensors
+from limner.promptdb.errors import BadInput
+from limner.tools.diffusion.weights import file_hash
+from limner.tools.scoring.clip import ClipEncoder, folder_version, load_clip, to_numbers
+from limner.tools.scoring.preprocessing import PadPreprocessing
+from limner.tools.scoring.published import first_line, read_tensors
 
 if TYPE_CHECKING:
     import torch

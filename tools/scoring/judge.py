@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from promptdb.errors import BadInput
-from tools.scoring.asked import Asked, World
+from limner.promptdb.errors import BadInput
+from limner.tools.scoring.asked import Asked, World
 
 if TYPE_CHECKING:
-    from tools.scoring.judge_network import JudgeNetwork, Seen
+    from limner.tools.scoring.judge_network import JudgeNetwork, Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Judge:
         import torch
         from safetensors.torch import load_file
 
-        from tools.scoring.judge_network import JudgeNetwork
+        from limner.tools.scoring.judge_network import JudgeNetwork
 
         world = World.read(folder / "world.json")
         weights = folder / "judge.safetensors"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from promptdb.errors import BadInput
-from tools.diffusion.weights import read_json
+from limner.promptdb.errors import BadInput
+from limner.tools.diffusion.weights import read_json
 
 if TYPE_CHECKING:
     import torch

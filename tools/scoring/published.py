@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptdb.errors import BadInput
-from tools.diffusion.weights import check_safetensors
+from limner.promptdb.errors import BadInput
+from limner.tools.diffusion.weights import check_safetensors
 
 if TYPE_CHECKING:
     import torch

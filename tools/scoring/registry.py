@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptdb.errors import BadInput
-from tools.scoring import published
-from tools.scoring.base import Scorer
+from limner.promptdb.errors import BadInput
+from limner.tools.scoring import published
+from limner.tools.scoring.base import Scorer
 
 if TYPE_CHECKING:
     import torch
 
-    from tools.diffusion.checkpoint import Checkpoint
+    from limner.tools.diffusion.checkpoint import Checkpoint
 
 PUBLISHED = {"clip": "clip", "spherical_clip": "spherical_clip", "hpsv2": "hps", "hpsv2.1": "hps", "aesthetic": "aesthetic"}
 """Names that need no card, and the kind of each."""
@@ -98,19 +98,19 @@ def _on_card(name: str, checkpoint: Checkpoint) -> Source:
 
 
 def _open_clip(source: Source, device: Any, checkpoint: Checkpoint | None) -> Scorer:
-    from tools.scoring.clip import ClipEncoder, ClipScorer
+    from limner.tools.scoring.clip import ClipEncoder, ClipScorer
 
     return ClipScorer(ClipEncoder.open(source.path, device), source.name, source.held_out)
 
 
 def _open_spherical_clip(source: Source, device: Any, checkpoint: Checkpoint | None) -> Scorer:
-    from tools.scoring.clip import ClipEncoder, SphericalClipScorer
+    from limner.tools.scoring.clip import ClipEncoder, SphericalClipScorer
 
     return SphericalClipScorer(ClipEncoder.open(source.path, device), source.name, source.held_out)
 
 
 def _open_hps(source: Source, device: Any, checkpoint: Checkpoint | None) -> Scorer:
-    from tools.scoring.hps import HpsScorer, open_hps
+    from limner.tools.scoring.hps import HpsScorer, open_hps
 
     own = checkpoint.tokenizer if checkpoint else None
     tokenizer = None if source.path.is_dir() else published.find_tokenizer(source.path.parent, own)
@@ -118,15 +118,15 @@ def _open_hps(source: Source, device: Any, checkpoint: Checkpoint | None) -> Sco
 
 
 def _open_aesthetic(source: Source, device: Any, checkpoint: Checkpoint | None) -> Scorer:
-    from tools.scoring.aesthetic import AestheticScorer
-    from tools.scoring.clip import ClipEncoder
+    from limner.tools.scoring.aesthetic import AestheticScorer
+    from limner.tools.scoring.clip import ClipEncoder
 
     assert source.clip is not None
     return AestheticScorer(ClipEncoder.open(source.clip, device), source.path, source.name, source.held_out)
 
 
 def _open_judge(source: Source, device: Any, checkpoint: Checkpoint | None) -> Scorer:
-    from tools.scoring.judge import Judge
+    from limner.tools.scoring.judge import Judge
 
     return Judge.open(source.path, source.name, str(device))
 

@@ -17,9 +17,9 @@ pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 import httpx
 from PIL import Image
 
-from promptdb.errors import BadInput
-from serve.http.gate import check_exposure
-from serve.service.safe_files import run_file, stored_image
+from limner.promptdb.errors import BadInput
+from limner.serve.http.gate import check_exposure
+from limner.serve.service.files import run_file, stored_image
 from tests.serve.live_server import client, serving, tiny_settings
 
 TOKEN = "correct-horse-battery"

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from serve.http.app import build_app
-from serve.service.service import Offer
+from limner.serve.http.app import build_app
+from limner.serve.service.service import Offer
 from tests.serve.live_server import serving, tiny_settings
 
 DRAWS = r"^/v1/(refine|refine/events|generate|score|images/generations|chat/completions|jobs|threads|threads/.*turns.*)$"

@@ -17,10 +17,9 @@ import httpx
 import openai
 from mcp.client import Client
 
-from serve.http.conversation import fenced, literal, mark_of, marked, shown
-from serve.http.openai_asks import ChatAsk
-from serve.mcp.server import build_mcp
-from serve.service.service import Offer, Service
+from limner.serve.http.conversation import ChatAsk, fenced, literal, mark_of, marked, shown
+from limner.serve.mcp.server import build_mcp
+from limner.serve.service.service import Offer, Service
 from tests.serve.live_server import client, serving, tiny_settings
 
 CHAT = {"budget": 200}
@@ -136,7 +135,7 @@ def test_an_assistant_refines_step_by_step(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_what_people_and_databases_wrote_is_no_markup() -> None:
-    from serve.http.addresses import Addresses
+    from limner.serve.service.addresses import Addresses
 
     evil = "![x](https://evil.example/leak) <script>alert(1)</script> [y](javascript:z) `code`"
     payload = {

@@ -21,7 +21,7 @@ from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
-from promptdb.store import PromptDB
+from limner.promptdb.store import PromptDB
 from tests.commands import ROOT
 from tests.serve.live_server import serving, tiny_settings
 

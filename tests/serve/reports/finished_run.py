@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from graph.learning import LearningPlan, LearningSettings
-from graph.optimize_heldout import COMPARISONS
-from graph.optimize_state import ArmRow, OptimizeState, SuffixRow
-from graph.state import Context, ScoreRow
-from promptdb.records import Conditioning, Drawing, Instruction
-from promptdb.trials import Arm, Standing, Trial, Trials
-from serve.reports.optimize import render_optimize
+from limner.graph.optimize.heldout import COMPARISONS
+from limner.graph.optimize.state import ArmRow, OptimizeState, SuffixRow
+from limner.graph.plan import LearningPlan, LearningSettings
+from limner.graph.state import Context, ScoreRow
+from limner.promptdb.records import Conditioning, Drawing, Instruction
+from limner.promptdb.trials import Arm, Standing, Trial, Trials
+from limner.serve.reports.optimize import render_optimize
+from limner.tools.budget import Budget
+from limner.tools.stats import paired_bootstrap
 from tests.doubles import FakeImageModel, hashed_value
 from tests.graph.stage import stage
 from tests.serve.reports.test_refine import Page
-from tools.budget import Budget
-from tools.stats import paired_bootstrap
 
 WORTH = {"sharp": 0.5, "vivid": 0.1, "masterpiece": 0.2}
 DEVELOPMENT = ["a cat", "a dog", "a bird"]

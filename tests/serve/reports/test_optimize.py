@@ -9,18 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graph.optimize_state import SuffixRow
-from promptdb.records import Conditioning
-from serve.reports.optimize import render_optimize
+from limner.graph.optimize.state import SuffixRow
+from limner.promptdb.records import Conditioning
+from limner.serve.reports.optimize import render_optimize
 from tests.doubles import FakeScorer, value_of
-from tests.serve.reports.finished_run import (
-    DEVELOPMENT,
-    FIRST,
-    SHARP,
-    finished,
-    page_of,
-    section,
-)
+from tests.serve.reports.finished_run import DEVELOPMENT, FIRST, SHARP, finished, page_of, section
 
 
 def test_an_improvement_is_told_with_its_interval_against_initial_and_plain(tmp_path: Path) -> None:

@@ -8,24 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from agents.offline import OfflineChat
-from graph.optimize_state import SuffixRow
-from promptdb.errors import BadInput
-from promptdb.records import SamplerSettings
-from serve.reports.optimize import render_optimize, write_optimize
+from limner.agents.llm.offline import OfflineChat
+from limner.graph.optimize.state import SuffixRow
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import SamplerSettings
+from limner.serve.reports.optimize import render_optimize, write_optimize
 from tests.doubles import FakeImageModel, value_of
 from tests.graph.stage import stage
-from tests.serve.reports.finished_run import (
-    DEVELOPMENT,
-    FIRST,
-    HELDOUT,
-    SHARP,
-    finished,
-    liked,
-    page_of,
-    section,
-    shown,
-)
+from tests.serve.reports.finished_run import DEVELOPMENT, FIRST, HELDOUT, SHARP, finished, liked, page_of, section, shown
 from tests.serve.reports.test_refine import Page, contrast
 
 

@@ -14,15 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from agents.offline import OfflineChat
-from graph.sessions import refine_state, stream_refine
-from graph.settings import Settings
-from graph.state import Context, RefineState
-from promptdb.errors import BadInput
-from promptdb.images import drawing_of, read_provenance
-from promptdb.records import SamplerSettings
-from serve.reports.diff import word_diff
-from serve.reports.refine import render_refine, write_refine
+from limner.agents.llm.offline import OfflineChat
+from limner.graph.runner import refine_state, stream_refine
+from limner.graph.settings import Settings
+from limner.graph.state import Context, RefineState
+from limner.promptdb.errors import BadInput
+from limner.promptdb.images import drawing_of, read_provenance
+from limner.promptdb.records import SamplerSettings
+from limner.serve.reports.refine import render_refine, word_diff, write_refine
 from tests.doubles import FakeImageModel, FakeScorer, hashed_value, value_of
 from tests.graph.stage import likes, refined, run_of, stage
 

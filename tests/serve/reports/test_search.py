@@ -9,26 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from graph.state import Context
-from promptdb.images import image_hash
-from promptdb.records import Conditioning, Instruction
-from promptdb.trials import Arm, Trials
-from serve.reports.optimize import render_optimize
-from tests.serve.reports.finished_run import (
-    DEVELOPMENT,
-    FIRST,
-    HELDOUT,
-    LOUD,
-    SHARP,
-    VIVID,
-    Made,
-    finished,
-    page_of,
-    section,
-    shown,
-)
+from limner.graph.state import Context
+from limner.promptdb.images import image_hash
+from limner.promptdb.records import Conditioning, Instruction
+from limner.promptdb.trials import Arm, Trials
+from limner.serve.reports.optimize import render_optimize
+from limner.tools.stats import paired_bootstrap
+from tests.serve.reports.finished_run import DEVELOPMENT, FIRST, HELDOUT, LOUD, SHARP, VIVID, Made, finished, page_of, section, shown
 from tests.serve.reports.test_refine import Page
-from tools.stats import paired_bootstrap
 
 
 def test_every_point_of_a_curve_is_a_mean_gain_with_its_interval(tmp_path: Path) -> None:

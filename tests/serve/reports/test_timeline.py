@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from promptdb.records import Conditioning
-from serve.reports.refine import render_refine
-from serve.reports.timeline import THICK, WIDTH, timeline
-from tests.df_prompt.test_solver import likes_late_sharpness
+from limner.promptdb.records import Conditioning
+from limner.serve.reports.refine import render_refine
+from limner.serve.reports.timeline import THICK, WIDTH, timeline
+from limner.tools.prompt_language.parse import read
+from limner.tools.solvers.df_prompt.sliding import PLACES
+from limner.tools.solvers.df_prompt.solver import DfPrompt
 from tests.doubles import FakeImageModel, FakeScorer
 from tests.graph.stage import refined, stage
 from tests.serve.reports.test_refine import Page
-from tools.df_prompt.parse import read
-from tools.df_prompt.sliding import PLACES
-from tools.df_prompt.solver import DfPrompt
+from tests.tools.solvers.df_prompt.test_solver import likes_late_sharpness
 
 VARIANTS = [("a red apple, sharp focus, golden hour", "blurry")]
 

@@ -19,8 +19,8 @@ pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 
 import httpx
 
-from promptdb.errors import BadInput
-from serve.service.job_files import EventReader, JobFiles
+from limner.promptdb.errors import BadInput
+from limner.serve.service.jobs import EventReader, JobFiles
 from tests.commands import ROOT, command
 from tests.serve.live_server import client, serving, tiny_settings
 

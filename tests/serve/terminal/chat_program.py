@@ -9,10 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from graph.chatting import Chats
-from serve.terminal.chat import ChatTerminal
+from limner.graph.chat.threads import Chats
+from limner.serve.terminal.chat import ChatTerminal
 from tests.doubles import FakeImageModel
-from tests.graph.chat_stage import studio
+from tests.graph.chat.chat_stage import studio
 from tests.graph.stage import likes
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from graph.chatting import Chats
-from serve.terminal.chat import ChatTerminal
-from serve.terminal.half_blocks import BLOCK, half_blocks
-from tests.graph.chat_stage import studio
+from limner.graph.chat.threads import Chats
+from limner.serve.terminal.chat import ChatTerminal
+from limner.serve.terminal.half_blocks import BLOCK, half_blocks
+from tests.graph.chat.chat_stage import studio
 
 PROGRAM = Path(__file__).parent / "chat_program.py"
 LONG = 120.0

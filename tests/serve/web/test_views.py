@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("gradio", reason="the extra `serve` is not installed")
 
-from serve.web.views import hits_table, picture_grid, prompt_of
+from limner.serve.web.views import hits_table, picture_grid, prompt_of
 
 EVIL = '"><script>alert(1)</script>'
 

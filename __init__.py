@@ -1,0 +1,1 @@
+"""Limner: an agentic optimizer of text-to-image prompts."""

@@ -1,0 +1,333 @@
+"""Chat models on OpenAI-compatible servers, behind the one seam `ask(messages, Schema) -> Schema`.
+
+Every answer is untrusted: bounded in size and time, validated, repaired once, else NoAnswer. Requests are repeated here and not
+in the client library, so that each one is counted and spent. Knows nothing of prompts, scores or graphs.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from limner.agents import guard
+from limner.agents.llm import offline
+from limner.agents.llm.base import Answer, ChatModel, Message, NoAnswer, Usage
+from limner.agents.llm.http_client import TooMuch, bounded_client
+from limner.agents.llm.offline import OfflineChat
+from limner.agents.llm.settings import ChatSettings
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import content_id
+from limner.tools.budget import Budget
+
+FIRST_WAIT = 0.5  # seconds before the first repeat; doubled each time
+LONGEST_WAIT = 8.0  # seconds between repeats when the server names no time of its own
+LONGEST_RETRY_AFTER = 120.0  # a server that asks for more is given up on
+
+__all__ = ["AnswerCache", "ChatSettings", "ServerChat", "answer_key", "open_chat"]
+
+
+class AnswerCache(Protocol):
+    """Where valid answers are kept: PromptDB fulfils it. A stored answer is never asked for again."""
+
+    def stored_answer(self, key: str) -> str | None: ...
+
+    def add_answer(self, key: str, model: str, answer_json: str) -> None: ...
+
+
+def open_chat(settings: ChatSettings, budget: Budget, answers: AnswerCache | None = None) -> ChatModel:
+    """The configured server; without key and base URL the offline stand-in."""
+    return ServerChat(settings, budget, answers) if settings.has_server else OfflineChat(offline.ALL_RULES)
+
+
+def answer_key(model: str, messages: Sequence[Message], schema: type[BaseModel], temperature: float, seed: int | None) -> str:
+    """Content key of an answer. Facts are no part of it: a server never sees them."""
+    turns = [[message.role, message.content] for message in messages]
+    return content_id(["answer", model, turns, schema.__name__, schema.model_json_schema(), float(temperature), seed])
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What came back, before validation. `refusal`: the server declined. `problem`: why `text` cannot be valid, where that is known."""
+
+    text: str = ""
+    refusal: str = ""
+    problem: str = ""
+    raw: Any = None
+
+
+class ServerChat:
+    """A chat model behind an OpenAI-compatible server (see `ChatModel` for its duties). Thread-safe.
+
+    Raises NoAnswer for what may pass or concerns one question; BadInput for what only a person can mend (key refused, no such
+    model, no structured output): repeating would fail every time. `sleep` is the clock's; tests hand in their own.
+    """
+
+    def __init__(
+        self,
+        settings: ChatSettings,
+        budget: Budget,
+        answers: AnswerCache | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.name = settings.model
+        self.parallel = settings.parallel
+        self.usage = Usage(cost_usd=None if settings.price_in is None and settings.price_out is None else 0.0)
+        self._settings = settings
+        self._budget = budget
+        self._answers = answers
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._http: Any = None
+        self._models: dict[float, Any] = {}
+
+    def ask(self, messages: Sequence[Message], schema: type[Answer], *, temperature: float = 0.0, seed: int | None = None) -> Answer:
+        """A stored answer to the same question costs nothing; so vary `seed` to get another one.
+
+        Raises NoAnswer, BudgetSpent, BadInput.
+        """
+        key = answer_key(self.name, messages, schema, temperature, seed)
+        if (known := self._stored(key, schema)) is not None:
+            return known
+        turns: list[tuple[str, str]] = [(message.role, message.content) for message in messages]
+        answer, reply, problem = self._attempt(turns, schema, temperature, seed)
+        if answer is None:
+            said = guard.clean(reply.text)[:2000]
+            echo = [("assistant", said)] if said else []
+            demand = f"That was no valid answer: {problem}. Answer again with one JSON object that fits the schema, and nothing else."
+            answer, _, problem = self._attempt([*turns, *echo, ("user", demand)], schema, temperature, seed)
+            if answer is None:
+                self._count(rejected=1)
+                raise NoAnswer(self._discreet(f"{self.name} gave no valid {schema.__name__}: {problem}"))
+            self._count(repaired=1)
+        if self._answers is not None:
+            self._answers.add_answer(key, self.name, answer.model_dump_json())
+        return answer
+
+    def _stored(self, key: str, schema: type[Answer]) -> Answer | None:
+        text = self._answers.stored_answer(key) if self._answers is not None else None
+        try:
+            return None if text is None else schema.model_validate_json(text)
+        except ValidationError:
+            return None
+
+    def _attempt(
+        self, turns: list[tuple[str, str]], schema: type[Answer], temperature: float, seed: int | None
+    ) -> tuple[Answer | None, _Reply, str]:
+        """A valid answer, or None with the reply and what is wrong with it.
+
+        Raises NoAnswer for a refusal: arguing costs calls and rarely helps.
+        """
+        runnable = self._structured(schema, temperature, seed)
+        reply = self._request(lambda: self._read(runnable.invoke(turns)["raw"]))
+        problem = reply.problem or ("it was empty" if not reply.text.strip() else "")
+        if not problem and len(reply.text) > self._settings.max_answer_chars:
+            problem = f"it was longer than {self._settings.max_answer_chars} characters"
+        if not reply.refusal and not problem:
+            try:
+                return _validated(schema, reply.text), reply, ""
+            except ValidationError as error:
+                problem = _readable(error)
+        if reply.refusal or guard.is_refusal(reply.text):
+            self._count(rejected=1)
+            raise NoAnswer(self._discreet(f"{self.name} refused: {guard.shown(reply.refusal or reply.text)}"))
+        return None, reply, problem
+
+    def consult(self, messages: Sequence[Any], tools: Sequence[Any], on_text: Callable[[str], None] | None = None) -> Any:
+        """One turn of a conversation with tools: langchain messages and tools in, its AIMessage out, unexecuted and untrusted.
+
+        `on_text` hears all of the turn's text so far, each time that more of it has come; after a broken stream it may begin anew. Raises
+        NoAnswer where no turn came or it was too long, BudgetSpent, BadInput.
+        """
+        model = self._chat_openai(0.0).bind_tools(tools)
+        if on_text is None:
+            reply = self._request(lambda: self._read(model.invoke(messages)))
+        else:
+            reply = self._request(lambda: self._read(self._streamed(model, messages, on_text)))
+        if reply.raw is None or len(reply.text) > self._settings.max_answer_chars:
+            raise NoAnswer(self._discreet(f"{self.name} gave no usable turn: {reply.problem or 'it was too long'}"))
+        return reply.raw
+
+    def _streamed(self, model: Any, messages: Sequence[Any], on_text: Callable[[str], None]) -> Any:
+        """The whole of a streamed message. Raises TooMuch once it is too long, and ValueError where nothing came."""
+        from langchain_core.messages import message_chunk_to_message
+
+        whole: Any = None
+        for chunk in model.stream(messages, stream_usage=True):
+            whole = chunk if whole is None else whole + chunk
+            if chunk.text:
+                text = str(whole.text)
+                if len(text) > self._settings.max_answer_chars:
+                    raise TooMuch
+                on_text(text)
+        if whole is None:
+            raise ValueError("the stream was empty")
+        return message_chunk_to_message(whole)
+
+    def _request(self, send: Callable[[], _Reply]) -> _Reply:
+        """One reply; repeats what a server may do better a moment later."""
+        import openai
+
+        requests = self._settings.retries + 1
+        for number in range(1, requests + 1):
+            self._budget.spend(llm_calls=1)
+            self._count(calls=1, retried=int(number > 1))
+            try:
+                with self._mending():
+                    return send()
+            except BadInput:
+                raise
+            except openai.LengthFinishReasonError as error:
+                usage, choices = error.completion.usage, error.completion.choices
+                self._count_tokens(usage.model_dump() if usage else {}, "prompt_tokens", "completion_tokens")
+                return _Reply((choices and choices[0].message.content) or "", problem="it was cut off at the length limit, so be brief")
+            except TooMuch:
+                return _Reply(problem=f"it was longer than {self._settings.max_answer_chars} characters")
+            except openai.ContentFilterFinishReasonError:
+                return _Reply(refusal="stopped by the server's content filter")
+            except openai.APIStatusError as error:
+                reason = f"status {error.status_code}, {error.message}"
+                passing = error.status_code in (408, 409, 429) or error.status_code >= 500
+                if not passing or error.code == "insufficient_quota":
+                    raise self._no_answer(reason, number) from None
+                wait = _asked_wait(error.response.headers)
+            except openai.OpenAIError as error:
+                reason, wait = str(error), None
+            except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+                # A 200 that is no chat completion (a proxy's HTML page, null choices): the client library trips over it in many ways.
+                reason, wait = f"not a chat completion ({type(error).__name__}: {error})", None
+            if number == requests or (wait or 0) > LONGEST_RETRY_AFTER:
+                break
+            if wait is None:
+                wait = min(FIRST_WAIT * 2 ** (number - 1), LONGEST_WAIT)
+            self._sleep(min(wait, self._budget.left("seconds")))
+        raise self._no_answer(reason, number)
+
+    @contextmanager
+    def _mending(self) -> Iterator[None]:
+        """Turns what only a person can mend into BadInput. The server's own words are left out: they may quote the key."""
+        import openai
+
+        server, model = self._settings.url, self.name
+        try:
+            yield
+        except openai.AuthenticationError:
+            what = "refused the key" if self._settings.api_key else "wants a key"
+            raise BadInput(f"the chat server at {server} {what} (status 401): set OPENAI_API_KEY to a valid one") from None
+        except openai.PermissionDeniedError:
+            raise BadInput(
+                f"the chat server at {server} forbids {model!r} to this key (status 403): check OPENAI_API_KEY and LIMNER_CHAT_MODEL"
+            ) from None
+        except openai.NotFoundError:
+            raise BadInput(
+                f"the chat server at {server} knows no model {model!r} (status 404): check LIMNER_CHAT_MODEL and OPENAI_BASE_URL"
+            ) from None
+        except openai.BadRequestError as error:
+            if self._settings.method == "json_schema" and any(word in error.message for word in ("response_format", "json_schema")):
+                raise BadInput(f"{model!r} at {server} cannot answer by JSON schema: set LIMNER_CHAT_METHOD=function_calling") from None
+            raise
+
+    def _structured(self, schema: type[BaseModel], temperature: float, seed: int | None) -> Any:
+        """The schema goes in as JSON, not as a class: with a class the client library parses inside the request and raises on a
+        bad answer, which loses the answer's text and its token count."""
+        from langchain_core.utils.function_calling import convert_to_openai_tool
+
+        function = convert_to_openai_tool(schema, strict=True)["function"]
+        if self._settings.method == "json_schema":
+            function["schema"] = function.pop("parameters")
+        extra: dict[str, Any] = {} if seed is None else {"seed": seed}
+        model = self._chat_openai(temperature)
+        return model.with_structured_output(function, method=self._settings.method, include_raw=True, strict=True, **extra)
+
+    def _chat_openai(self, temperature: float) -> Any:
+        from langchain_openai import ChatOpenAI
+
+        settings = self._settings
+        with self._lock:
+            if self._http is None:
+                self._http = bounded_client(settings)
+            if temperature not in self._models:
+                self._models[temperature] = ChatOpenAI(
+                    model=settings.model,
+                    base_url=settings.url,
+                    api_key=settings.api_key or SecretStr("none"),
+                    temperature=temperature,
+                    max_completion_tokens=settings.max_tokens,
+                    max_retries=0,
+                    timeout=self._http.timeout,
+                    http_client=self._http,
+                    use_responses_api=False if settings.base_url else None,
+                )
+            return self._models[temperature]
+
+    def _read(self, raw: Any) -> _Reply:
+        self._count_tokens(raw.usage_metadata or {}, "input_tokens", "output_tokens")
+        text = str(raw.text)
+        if raw.tool_calls:
+            text = json.dumps(raw.tool_calls[0]["args"])
+        elif raw.invalid_tool_calls:
+            text = raw.invalid_tool_calls[0]["args"] or ""
+        return _Reply(text, refusal=str(raw.additional_kwargs.get("refusal") or ""), raw=raw)
+
+    def _count(self, **amounts: float) -> None:
+        self.usage.count(**amounts)
+        self._budget.note()
+
+    def _count_tokens(self, usage: Mapping[str, Any], prompt: str, completion: str) -> None:
+        tokens_in, tokens_out = usage.get(prompt) or 0, usage.get(completion) or 0
+        cost = (tokens_in * (self._settings.price_in or 0) + tokens_out * (self._settings.price_out or 0)) / 1e6
+        priced = {} if self.usage.cost_usd is None else {"cost_usd": cost}
+        self._count(prompt_tokens=tokens_in, completion_tokens=tokens_out, **priced)
+
+    def _no_answer(self, reason: str, requests: int) -> NoAnswer:
+        times = "once" if requests == 1 else f"{requests} times"
+        return NoAnswer(self._discreet(f"no answer from {self.name} at {self._settings.url}, asked {times}: {reason}"))
+
+    def _discreet(self, text: str) -> str:
+        """One line of at most 300 characters, without the key should a server have echoed it."""
+        key = self._settings.api_key
+        line = " ".join((text.replace(key.get_secret_value(), "***") if key else text).split())
+        return line if len(line) <= 300 else line[:297] + "..."
+
+
+def _validated(schema: type[Answer], text: str) -> Answer:
+    """The answer in JSON; else as the schema itself reads it from plain text, where it has a `from_text`. Raises ValidationError."""
+    try:
+        return schema.model_validate_json(_json_object(text))
+    except ValidationError:
+        reader = getattr(schema, "from_text", None)
+        if reader is None or (found := reader(guard.clean(text))) is None:
+            raise
+        return cast(Answer, found)
+
+
+def _json_object(text: str) -> str:
+    """The JSON object inside an answer: servers that do not constrain decoding wrap it in thoughts, fences or prose."""
+    text = guard.clean(text)
+    start, end = text.find("{"), text.rfind("}")
+    return text[start : end + 1] if 0 <= start < end else text
+
+
+def _readable(error: ValidationError) -> str:
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, detail['loc'])) or 'the answer'}: {detail['msg']}" for detail in details[:3])
+
+
+def _asked_wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date); None without a usable one."""
+    value = headers.get("retry-after", "")
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,169 @@
+"""What flows through the conversation graph: its state (ids, text and numbers only), the replies it takes, the events it tells.
+
+The topic is what a conversation is about; it is kept whole with every turn, so that undoing is putting an earlier one back. Pictures and
+scores are in promptdb, under the ids kept here.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Annotated, Any, Literal, TypedDict
+
+from langgraph.graph.message import add_messages
+from pydantic import BaseModel, Field
+
+from limner.agents.chat.actions import Action
+from limner.graph.state import CandidateRow, DroppedRow, ScoreRow
+
+ACTIONS = (
+    "accept",
+    "pick k",
+    "more like k",
+    "keep X, change Y to Z",
+    "pin WORDS",
+    "ban WORDS",
+    "undo",
+    "style NAME",
+    "checkpoint NAME",
+    "run METHOD with N images",
+    "compare",
+    "find prompts about X",
+    "status",
+    "help",
+)
+
+
+class Shown(TypedDict):
+    """A picture that the person sees as `number`. `scores`: means over the seeds it was judged on, by scorer, never held-out ones."""
+
+    number: int
+    drawing: str
+    image: str
+    seed: int
+    candidate: CandidateRow
+    scores: dict[str, float]
+
+
+class Pair(TypedDict):
+    """Two pictures under a blind vote, in the order in which they are shown."""
+
+    left: Shown
+    right: Shown
+
+
+class Accepted(TypedDict):
+    """What was accepted. `scores`: request against result on held-out seeds, empty where they were not drawn; `improved` rests on them."""
+
+    result: CandidateRow
+    improved: bool
+    scores: dict[str, ScoreRow]
+    note: str
+
+
+class Topic(TypedDict):
+    """`request`: the person's words, the reference of all scores. `base`: what is being worked on. `contract`: `Contract.to_json()`.
+    `cap`: pictures that the thread may draw in all, set by the person alone. `seed`: the next fresh one. `place`: the turn it is of."""
+
+    place: int
+    request: str
+    style: str
+    contract: dict[str, list[str]]
+    checkpoint: str
+    cap: int
+    seed: int
+    base: CandidateRow | None
+    shown: list[Shown]
+    pair: Pair | None
+    accepted: Accepted | None
+    asked: str
+
+
+class ChatState(TypedDict, total=False):
+    """`turn`: place of the turn in work. `said`, `actions`: what the person said and what it was taken for. `work`: what the actions
+    call for. `lines`: the reply so far, `told` what of it was told already. `before`: what the thread had spent when the turn began.
+    `messages`, `rounds`: this turn's exchange with the chat model; `wishes`: what it called for; `looked`: what it said before and found
+    in the database; `tainted`: whether it read that."""
+
+    thread: str
+    turn: int
+    parent: int
+    said: str
+    actions: list[dict[str, Any]]
+    topic: Topic
+    work: dict[str, Any]
+    candidates: list[CandidateRow]
+    dropped: list[DroppedRow]
+    lines: list[str]
+    told: str
+    path: list[Any]
+    before: dict[str, float]
+    messages: Annotated[list[Any], add_messages]
+    wishes: Annotated[list[dict[str, Any]], operator.add]
+    looked: Annotated[list[str], operator.add]
+    tainted: Annotated[bool, operator.or_]
+    rounds: int
+
+
+class Reply(BaseModel):
+    """What a person answers: words, or an action chosen with a button; with both, the action counts."""
+
+    text: str = Field(default="", max_length=4000, description="what the person says, in their own words")
+    action: Action | None = Field(default=None, description="the same as a choice that needs no understanding")
+
+
+class ChatEvent(TypedDict, total=False):
+    """What a turn tells while it works. Those of limner.graph.state.Event (node, draw, drawn, scored, candidate, dropped, skipped, warning), and:
+
+    heard: thread, turn (at once, before anything is done). understood: actions. shown: images. pair: images (left, right), blind.
+    found: prompts. strengths: rows. accepted: result. words: text (the next piece of the reply, as it is composed or as the chat model
+    says it). reply: text (whole; where it does not begin with the words so far, as after a broken stream, it replaces them). asked: payload
+    (what the thread now waits for; always the last).
+    """
+
+    kind: Literal[
+        "heard",
+        "understood",
+        "node",
+        "draw",
+        "drawn",
+        "scored",
+        "candidate",
+        "dropped",
+        "skipped",
+        "warning",
+        "shown",
+        "pair",
+        "found",
+        "strengths",
+        "accepted",
+        "words",
+        "reply",
+        "asked",
+    ]
+    thread: str
+    turn: int
+    actions: list[dict[str, Any]]
+    images: Any
+    prompts: list[dict[str, Any]]
+    rows: list[dict[str, Any]]
+    result: Any
+    text: str
+    payload: dict[str, Any]
+
+
+def first_topic(checkpoint: str, cap: int, contract: dict[str, list[str]], seed: int) -> Topic:
+    """Where every conversation begins."""
+    return {
+        "place": 0,
+        "request": "",
+        "style": "",
+        "contract": contract,
+        "checkpoint": checkpoint,
+        "cap": cap,
+        "seed": seed,
+        "base": None,
+        "shown": [],
+        "pair": None,
+        "accepted": None,
+        "asked": "",
+    }

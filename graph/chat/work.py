@@ -1,0 +1,244 @@
+"""The work that a turn can call for besides drawing a round: a solver with a budget, the check of what is accepted, votes, searches.
+
+Each function takes the topic and returns what becomes of it; what front ends should show goes to `tell`. Nothing here spends beyond the
+thread's purse.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from langgraph.checkpoint.memory import InMemorySaver
+
+from limner.agents.chat.actions import Side
+from limner.graph.chat.rounds import DECIMALS, shown_names
+from limner.graph.chat.state import Accepted, Pair, Shown, Topic
+from limner.graph.chat.topic import asked_for, contract_of, picture, told
+from limner.graph.nodes import Emit, candidate_row, conditioning_of, missing_images
+from limner.graph.refine.auto import graph_of
+from limner.graph.refine.graph import compare, is_gain
+from limner.graph.solvers import check_method
+from limner.graph.state import CandidateRow, Context, RefineState, ScoreRow
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Conditioning, Vote, content_id, text_id
+from limner.promptdb.search import search
+from limner.tools.bradley_terry import Strength, strengths
+from limner.tools.budget import Allowance, BudgetSpent
+
+HITS = 5
+Tell = Callable[[Any], None]
+
+
+def solve(context: Context, topic: Topic, method: str, images: int | None, run: str, tell: Tell) -> tuple[Topic, list[str]]:
+    """A whole refinement within the conversation: candidates, a search, a held-out check, on a part of the purse.
+
+    Raises BadInput where the method cannot run or the budget is too small.
+    """
+    left = context.evaluator.budget.left("images")
+    wanted = images or context.settings.budget
+    budget = int(min(wanted, left))
+    lines = [f"{wanted} pictures are more than the cap leaves; using {budget}."] if budget < wanted else []
+    if budget < 1:
+        raise BadInput("the cap on pictures is reached; say `cap N` to raise it")
+    check_method(method, context.solvers, context.evaluator)
+    outer = context.evaluator
+    purse = Allowance(images=budget, purse=outer.budget)
+    inner = outer.within(purse)
+    settings = replace(context.settings, budget=budget)
+    start: RefineState = {"run": run, "prompt": asked_for(topic), "method": method}
+    if topic["base"] is not None:
+        start["candidates"] = [topic["base"]]
+    graph = graph_of(method).compile(checkpointer=InMemorySaver())  # of its own: the conversation's keeps turns, not a search's steps
+    work = replace(context, evaluator=inner, settings=settings)
+    state: dict[str, Any] = {}
+    for part in graph.stream(start, context=work, stream_mode=["custom", "values"], version="v2"):
+        if part["type"] == "custom":
+            tell(part["data"])
+        else:
+            state = cast(dict[str, Any], part["data"])
+    outcome = state["outcome"]
+    lines += _path(state) + _measured(outcome["scores"], outcome["objective"], outcome["improved"])
+    lines += [f"Mind: {text}" for text in outcome["warnings"]]
+    best = outcome["best"]
+    base = outcome["result"] if outcome["improved"] else topic["base"]
+    rows = [candidate_row(Conditioning(asked_for(topic)), "user"), *([best] if best else [])]
+    return cast(Topic, {**topic, "base": base, "shown": shown_of(context, topic, rows, settings.heldout[:1])}), lines
+
+
+def shown_of(context: Context, topic: Topic, rows: Sequence[CandidateRow], seeds: Sequence[int]) -> list[Shown]:
+    """Stored pictures of those candidates, as they come, the last first: a result before what it started from."""
+    names = shown_names(context)
+    found = context.evaluator.known([conditioning_of(row) for row in rows], asked_for(topic), seeds, names)
+    shown: list[Shown] = []
+    for place, row in reversed(list(enumerate(rows))):
+        key = str(found.drawings[place][0])
+        stored = context.db.stored_drawing(key)
+        if stored is not None and stored.image is not None:
+            values = {name: float(found.values[name][place][0]) for name in names}
+            scores = {name: round(value, DECIMALS) for name, value in values.items() if not math.isnan(value)}
+            shown.append(
+                {"number": len(shown) + 1, "drawing": key, "image": stored.image, "seed": seeds[0], "candidate": row, "scores": scores}
+            )
+    return shown
+
+
+def settle(context: Context, topic: Topic, emit: Emit) -> tuple[Accepted, list[str]]:
+    """What was accepted against the request, on seeds that nobody has chosen by, by every scorer: the only numbers that are reported.
+
+    Where the purse does not pay for the whole check it is left out, and said so.
+    """
+    row = topic["base"]
+    if row is None:
+        raise BadInput("there is nothing to accept yet; say what to draw")
+    plain, chosen = Conditioning(asked_for(topic)), conditioning_of(row)
+    if chosen == plain:
+        return {"result": row, "improved": False, "scores": {}, "note": "your own prompt"}, ["Accepted: your own prompt, as it is."]
+    seeds, evaluator = context.settings.heldout, context.evaluator
+    told = [f"Accepted: {chosen.text}", *([f"Negative: {chosen.negative}"] if chosen.negative else [])]
+    cost = missing_images(evaluator, [plain, chosen], seeds)
+    if cost > evaluator.budget.left("images"):
+        note = f"not measured: the check on fresh seeds needs {cost} pictures, more than the cap leaves"
+        return {"result": row, "improved": False, "scores": {}, "note": note}, [*told, note.capitalize() + "."]
+    emit({"kind": "draw", "images": cost})
+    found = evaluator.evaluate([plain, chosen], asked_for(topic), seeds, emit=emit)
+    scores = {name: compare(found, name, context.settings.seed) for name in found.values}
+    objective = evaluator.objective
+    improved = is_gain(scores[objective.name], objective.higher_is_better)
+    return {"result": row, "improved": improved, "scores": scores, "note": ""}, [*told, *_measured(scores, objective.name, improved)]
+
+
+def pair_for(context: Context, topic: Topic, image: int | None, other: int | None, turn: int, run: str, emit: Emit) -> tuple[Pair, int]:
+    """Two candidates for a blind vote, on a seed that was not shown yet where the purse pays for it, else as they were shown; and the
+    fresh seed after that. Which stands left is drawn by lot.
+
+    Raises BadInput where there are not two.
+    """
+    first = picture(topic, image) or (topic["shown"][0] if topic["shown"] else None)
+    others = [row for row in topic["shown"] if first is not None and row["candidate"]["id"] != first["candidate"]["id"]]
+    if not others:
+        others = [row for row in topic["shown"] if first is not None and row["drawing"] != first["drawing"]]
+    second = picture(topic, other) or (others[0] if others else None)
+    if first is None or second is None or first["drawing"] == second["drawing"]:
+        raise BadInput("a vote needs two pictures that differ; say `again` for more, or `compare 1 and 2`")
+    rows, seed = [first, second], topic["seed"]
+    if first["candidate"]["id"] != second["candidate"]["id"]:
+        with_fresh = [conditioning_of(row["candidate"]) for row in rows]
+        try:
+            context.evaluator.draw(with_fresh, [seed], emit)
+            fresh = [_on_seed(context, row, seed) for row in rows]
+            rows, seed = [new or old for new, old in zip(fresh, rows, strict=True)] if all(fresh) else rows, seed + 1
+        except BudgetSpent:
+            pass
+    if random.Random(content_id(["pair", run, turn])).random() < 0.5:
+        rows.reverse()
+    return {"left": rows[0], "right": rows[1]}, seed
+
+
+def _on_seed(context: Context, row: Shown, seed: int) -> Shown | None:
+    key = context.evaluator.drawing(conditioning_of(row["candidate"]), seed).id
+    stored = context.db.stored_drawing(key)
+    if stored is None or stored.image is None:
+        return None
+    return {**row, "drawing": key, "image": stored.image, "seed": seed, "scores": {}}
+
+
+def vote(context: Context, topic: Topic, choice: Side, voter: str) -> tuple[list[Strength], list[str]]:
+    """Keep the choice; who was who, and how the prompts stand among all votes on this request."""
+    pair = topic["pair"]
+    if pair is None:
+        raise BadInput("there is no vote under way; say `compare`")
+    reference = context.db.register_text(asked_for(topic))
+    winner = None if choice == "tie" else pair[choice]["drawing"]
+    context.db.add_vote(Vote(reference, pair["left"]["drawing"], pair["right"]["drawing"], winner, voter))
+    table = standing(context, reference)
+    texts = {side: conditioning_of(pair[side]["candidate"]).text for side in ("left", "right")}
+    lines = [f"Your vote: {'a tie' if winner is None else choice}.", f"  left:  {texts['left']}", f"  right: {texts['right']}"]
+    return table, lines
+
+
+def standing(context: Context, reference: str) -> list[Strength]:
+    """Bradley-Terry strengths of the prompts that were voted on for this request, the strongest first."""
+    votes = context.db.votes(reference)
+    ids = {key for item in votes for key in (item.left, item.right)}
+    owner = {key: stored.drawing.conditioning.id for key, stored in context.db.stored_drawings(ids).items()}
+    known = [item for item in votes if item.left in owner and item.right in owner and owner[item.left] != owner[item.right]]
+    return strengths([(owner[item.left], owner[item.right], None if item.winner is None else owner[item.winner]) for item in known])
+
+
+def strength_rows(context: Context, topic: Topic, table: Sequence[Strength]) -> list[dict[str, Any]]:
+    """The strengths with the prompts' words and, beside them, what the scorers say on search seeds."""
+    rows = []
+    for item in table:
+        found = context.db.query("SELECT text, negative FROM conditioning WHERE id = ?", [item.id])
+        text, negative = found[0] if found else ("", "")
+        scores = next((row["scores"] for row in topic["shown"] if row["candidate"]["id"] == item.id), {})
+        rows.append(
+            {
+                "conditioning": item.id,
+                "text": text,
+                "negative": negative,
+                "strength": round(item.strength, 3),
+                "ci95": [round(item.lo, 3), round(item.hi, 3)],
+                "votes": item.votes,
+                "scores": scores,
+            }
+        )
+    return rows
+
+
+def find(context: Context, query: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Prompts of the database, as data: nothing that stands in one is ever obeyed."""
+    hits = search.both(context.db, query, HITS)
+    rows = [{"text": hit.prompt.text, "negative": hit.prompt.negative, "source": hit.prompt.source} for hit in hits]
+    lines = [f"{len(rows)} prompts for {query!r}:" if rows else f"No prompt of the database fits {query!r}."]
+    return rows, lines + [f"  {number}. {row['text']} ({row['source']})" for number, row in enumerate(rows, 1)]
+
+
+def status(context: Context, topic: Topic) -> list[str]:
+    """The state of affairs in a few lines."""
+    contract, spent = contract_of(topic), context.evaluator.budget.used()
+    lines = [f"Request: {asked_for(topic) or 'none yet'}", f"Checkpoint: {topic['checkpoint']}"]
+    if topic["base"] is not None:
+        lines.append(f"Going on from: {conditioning_of(topic['base']).text}")
+    if topic["pair"] is None:  # a vote under way is blind
+        lines += [f"{row['number']}: {told(row['candidate'])}" for row in topic["shown"]]
+    for name, words in contract.to_json().items():
+        if words:
+            lines.append(f"{name.capitalize()}: {', '.join(words)}")
+    lines.append(f"Pictures: {spent['images']} of {topic['cap']} drawn, {spent['llm_calls']} chat calls")
+    table = standing(context, text_id(asked_for(topic))) if topic["request"] else []
+    return lines + vote_lines(strength_rows(context, topic, table))
+
+
+def vote_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Strengths as lines."""
+    if not rows:
+        return []
+    lines = ["Votes so far (Bradley-Terry strength, 95 % interval; scorers on search seeds):"]
+    for row in rows:
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in row["scores"].items())
+        numbers = f"{row['strength']:+.2f} ({row['ci95'][0]:+.2f} to {row['ci95'][1]:+.2f}), {row['votes']} votes"
+        lines.append(f"  {numbers}{'; ' + scores if scores else ''}: {row['text']}")
+    return lines
+
+
+def _measured(scores: Mapping[str, ScoreRow], objective: str, improved: bool) -> list[str]:
+    lines = []
+    for name, row in scores.items():
+        delta, interval = row["delta"], row["ci95"]
+        if delta is None:
+            continue
+        reach = f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else ""
+        mark = " (the objective)" if name == objective else ""
+        lines.append(f"  {name}{mark}: {row['before']:.3f} -> {row['after']:.3f}, {delta:+.3f}{reach} on {row['n']} fresh seeds")
+    verdict = "Better than your own prompt, on seeds that no search has seen:" if improved else "No sure gain over your own prompt:"
+    return [verdict, *lines] if lines else []
+
+
+def _path(state: Mapping[str, Any]) -> list[str]:
+    walked = [f"{row['node']} ({row['note']})" for row in state["path"] if row["note"] and row["note"] != "not asked for"]
+    return [f"Path: {' -> '.join(walked)}"] if walked else []

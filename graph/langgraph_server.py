@@ -1,0 +1,74 @@
+"""The graphs as `langgraph dev` serves them (langgraph.json): the conversation with its interrupts, and learning an instruction.
+
+The server keeps the state, so nothing is compiled with a saver here; live objects are made once, from LIMNER_* variables, since what a
+client sends can only be JSON.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any, TypedDict
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+
+from limner.agents.rewriter import DEFAULT_INSTRUCTION
+from limner.graph.chat.graph import build_chat
+from limner.graph.context import check_objective, open_context, open_models
+from limner.graph.optimize.graph import first_state
+from limner.graph.plan import DEFAULT_BUDGET, LearningSettings, plan_learning, split_prompts
+from limner.graph.runner import new_run_id, stream_optimize
+from limner.graph.settings import settings_from
+from limner.promptdb.errors import BadInput
+from limner.promptdb.files.prompt_file import BatchPrompt
+from limner.promptdb.records import Run, canonical_text
+
+MOST_PROMPTS = 1000
+
+
+class LearnAsk(TypedDict, total=False):
+    """`prompts`: to learn on, half of them held out. `budget`: images in all. `outcome`: what came of it, with its `run`."""
+
+    prompts: list[str]
+    instruction: str
+    budget: int
+    run: str
+    outcome: dict[str, Any]
+
+
+def chat() -> Any:
+    """The conversation; a client resumes its interrupts with {"text": ...} or {"action": {...}}."""
+    return build_chat(context=None).compile()
+
+
+def optimize() -> Any:
+    """One node that learns and tells its progress as custom events; what it has done survives in the database of runs."""
+    graph = StateGraph(LearnAsk)
+    graph.add_node("learn", learn)
+    graph.add_edge(START, "learn")
+    graph.add_edge("learn", END)
+    return graph.compile()
+
+
+def learn(state: LearnAsk, runtime: Runtime[None]) -> LearnAsk:
+    """Raises BadInput for prompts or a budget that nothing can be learned with."""
+    prompts = [BatchPrompt(text) for text in dict.fromkeys(map(canonical_text, state.get("prompts", []))) if text]
+    if not 1 <= len(prompts) <= MOST_PROMPTS:
+        raise BadInput(f"give 1 to {MOST_PROMPTS} prompts, not {len(prompts)}")
+    settings = settings_from(os.environ, budget=state.get("budget") or DEFAULT_BUDGET)
+    learning = LearningSettings()
+    split = split_prompts(prompts, settings.seed, learning.heldout_prompts)
+    plan = plan_learning(settings.budget, learning, len(split.heldout), settings.search_seeds, settings.heldout_seeds)
+    models = open_models(settings)
+    check_objective(models.scorers)
+    run = Run(new_run_id("optimize"), "optimize", "langgraph", {**settings.to_json(), "learning": learning.to_json()})
+    start = first_state(run.id, list(split.development), list(split.heldout), split.shared, state.get("instruction") or DEFAULT_INSTRUCTION)
+    outcome: dict[str, Any] = {}
+    with open_context(settings, models, run.id, "rewrite", settings.budget) as opened:
+        context = replace(opened, learning=learning, plan=plan)
+        for event in stream_optimize(context, run, start):
+            runtime.stream_writer(event)
+            outcome = event["outcome"] if event["kind"] == "finished" else outcome
+        context.db.finish_run(run.id, "done", {"outcome": outcome, "used": context.evaluator.budget.used()})
+    return {"run": run.id, "outcome": outcome}

@@ -1,0 +1,1 @@
+"""Learning an instruction on a file of prompts, as a graph."""

@@ -1,0 +1,113 @@
+"""The evidence for a learned instruction: prompts and seeds that took no part, every scorer, paired and clustered by prompt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from langgraph.runtime import Runtime
+
+from limner.graph.nodes import emitter, missing_images, tell
+from limner.graph.optimize import arms
+from limner.graph.optimize.state import ArmRow, LearnOutcome, OptimizeState
+from limner.graph.optimize.suffix import with_suffix
+from limner.graph.refine.graph import is_gain
+from limner.graph.state import Context, ScoreRow
+from limner.promptdb.files.prompt_file import BatchPrompt
+from limner.promptdb.records import Conditioning
+from limner.tools.budget import BudgetSpent
+from limner.tools.evaluation import Evaluation
+from limner.tools.stats import paired_bootstrap
+
+COMPARISONS = {
+    "initial": ("plain", "initial"),
+    "learned": ("plain", "learned"),
+    "learned_initial": ("initial", "learned"),
+    "suffix": ("plain", "suffix"),
+    "learned_suffix": ("suffix", "learned"),
+}
+"""Name -> what is compared with what, before and after."""
+
+
+def check_heldout(state: OptimizeState, runtime: Runtime[Context], initial: ArmRow, chosen: ArmRow) -> tuple[LearnOutcome, list[str]]:
+    """Measure on as many held-out prompts as the plan pays for; the outcome, and what is to be said of it."""
+    context = runtime.context
+    evaluator, seeds = context.evaluator, context.settings.heldout
+    prompts = [BatchPrompt(row["text"], tuple(row["pins"])) for row in state["heldout"]][: context.plan.heldout_prompts]
+    asked = {initial["id"]: initial["text"], chosen["id"]: chosen["text"]}
+    writing = arms.write(context, asked, prompts, context.learning.professional)
+    by_arm = {(row.arm, row.prompt.text): row.conditioning for row in writing.written}
+    groups = {
+        "plain": [Conditioning(prompt.text) for prompt in prompts],
+        "initial": [by_arm[initial["id"], prompt.text] for prompt in prompts],
+        "learned": [by_arm[chosen["id"], prompt.text] for prompt in prompts],
+    }
+    if suffix := state["suffix"]:
+        groups["suffix"] = [with_suffix(prompt.text, (suffix["positive"], suffix["negative"])) for prompt in prompts]
+    everything = [conditioning for group in groups.values() for conditioning in group]
+    references = [prompt.text for prompt in prompts] * len(groups)
+    tell(runtime, {"kind": "draw", "images": missing_images(evaluator, everything, seeds)})
+    warnings: list[str] = []
+    try:
+        found = evaluator.evaluate(everything, references, seeds, emit=emitter(runtime))
+    except BudgetSpent as error:
+        warnings.append(f"the held-out check is not complete: {error}")
+        found = evaluator.known(everything, references, seeds)
+    scores = {
+        name: {scorer: _compared(found, scorer, list(groups), pair, len(prompts), context.settings.seed) for scorer in found.values}
+        for name, pair in COMPARISONS.items()
+        if set(pair) <= set(groups)
+    }
+    if state["shared"]:
+        warnings.append("there is one prompt alone: what is reported was measured on it, on seeds that took no part")
+    if writing.cut + state["cut"]:
+        warnings.append(f"{writing.cut + state['cut']} rewritings were cut at the text encoder's limit")
+    if evaluator.dropped:
+        warnings.append(f"{evaluator.dropped} pictures were dropped: the model drew NaN, or a scorer had no answer")
+    objective = evaluator.objective
+    outcome: LearnOutcome = {
+        "improved": chosen["id"] != initial["id"] and is_gain(scores["learned_initial"][objective.name], objective.higher_is_better),
+        "objective": objective.name,
+        "higher_is_better": dict(found.higher_is_better),
+        "initial": initial,
+        "best": chosen,
+        "suffix": state["suffix"],
+        "scores": scores,
+        "prompts": _shown(found, groups, prompts),
+        "stopped": "",
+        "warnings": [],
+    }
+    return outcome, warnings
+
+
+def _compared(found: Evaluation, scorer: str, groups: list[str], pair: tuple[str, str], count: int, seed: int) -> ScoreRow:
+    """Means of two groups and their paired difference, resampling whole prompts; `n` counts prompts."""
+    table = found.values[scorer].reshape(len(groups), count, -1)
+    before, after = (table[groups.index(name)] for name in pair)
+    both = ~(np.isnan(before) | np.isnan(after))
+    if not both.any():
+        return {"before": None, "after": None, "delta": None, "ci95": None, "n": 0}
+    clusters = np.broadcast_to(np.arange(count)[:, None], both.shape)[both]
+    interval = paired_bootstrap((after - before)[both], clusters, seed)
+    row: ScoreRow = {
+        "before": float(before[both].mean()),
+        "after": float(after[both].mean()),
+        "delta": interval.mean,
+        "ci95": [interval.lo, interval.hi] if interval.n > 1 else None,
+        "n": interval.n,
+    }
+    row["p"] = interval.p
+    return row
+
+
+def _shown(found: Evaluation, groups: dict[str, list[Conditioning]], prompts: list[BatchPrompt]) -> list[dict[str, Any]]:
+    """For each prompt what became of it and the drawings, by group: for the report."""
+    ids = found.drawings.reshape(len(groups), len(prompts), -1)
+    return [
+        {
+            "prompt": prompt.text,
+            "texts": {name: groups[name][place].to_json() for name in groups},
+            "drawings": {name: [str(key) for key in ids[row, place]] for row, name in enumerate(groups)},
+        }
+        for place, prompt in enumerate(prompts)
+    ]

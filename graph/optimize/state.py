@@ -1,0 +1,81 @@
+"""The state of `optimize`: what the next node needs, and no more. What was tried is in promptdb (`trials.py`), so that a checkpoint stays
+as small after many iterations as after one."""
+
+from __future__ import annotations
+
+import operator
+from typing import Annotated, Any, TypedDict
+
+from limner.graph.state import PathRow, ScoreRow
+
+
+def added(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
+    """Counts by kind, added up."""
+    return {kind: before.get(kind, 0) + now.get(kind, 0) for kind in {**before, **now}}
+
+
+class PromptRow(TypedDict):
+    text: str
+    pins: list[str]
+
+
+class ArmRow(TypedDict):
+    """An instruction that is still in the race. `born`: after which iteration it was made, -1 for the initial one."""
+
+    id: str
+    text: str
+    parent: str | None
+    finding: str
+    born: int
+
+
+class SuffixRow(TypedDict):
+    """One fixed list of keywords put behind every prompt, and one negative list; `pulls`: pictures that its search cost."""
+
+    positive: str
+    negative: str
+    pulls: int
+
+
+class LearnOutcome(TypedDict):
+    """`best`: the arm that won the search. `improved`: on the held-out prompts it gained over the initial instruction, the whole interval
+    above zero. `heldout`: learned against plain; `heldout_initial`: learned against the initial instruction; `initial`: that against
+    plain; `suffix`: the fixed suffix against plain; `learned_suffix`: learned against the fixed suffix; each by scorer."""
+
+    improved: bool
+    objective: str
+    higher_is_better: dict[str, bool]
+    initial: ArmRow
+    best: ArmRow
+    suffix: SuffixRow | None
+    scores: dict[str, dict[str, ScoreRow]]
+    prompts: list[dict[str, Any]]
+    stopped: str
+    warnings: list[str]
+
+
+class OptimizeState(TypedDict, total=False):
+    """`arms`: in the race now. `batch`: the prompts of this iteration. `low`: the arm that the text gradient is taken of. `steady`:
+    iterations that the winner has led. `counters`: of `--compat maai`. `stop`: why no further iteration is made. `cut`: rewritings
+    cut at the encoder's limit."""
+
+    run: str
+    prompts: list[PromptRow]
+    heldout: list[PromptRow]
+    shared: bool
+    initial: str
+    iteration: int
+    arms: list[ArmRow]
+    children: list[ArmRow]
+    batch: list[PromptRow]
+    low: str
+    winner: str
+    steady: int
+    counters: dict[str, int]
+    stop: str
+    suffix: SuffixRow | None
+    cut: int
+    outcome: LearnOutcome
+    dropped: Annotated[dict[str, int], added]
+    warnings: Annotated[list[str], operator.add]
+    path: list[PathRow]

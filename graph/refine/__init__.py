@@ -1,0 +1,1 @@
+"""Refining one prompt, as a graph."""

@@ -1,0 +1,25 @@
+"""Finding a run that was started before, whatever command started it. Goes on with nothing itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from limner.graph.context import open_database
+from limner.graph.runner import resumable
+from limner.graph.settings import Settings
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Run
+
+
+def reopened(settings: Settings, run_id: str, command: str) -> tuple[Run, Settings, dict[str, Any] | None]:
+    """The run, the settings that it was started with (of `settings` only the places of files count), and its document where it is done.
+
+    Raises BadInput where there is no such run.
+    """
+    if not settings.database.exists():
+        raise BadInput(f"there is no database {settings.database} with runs; name it with --db, or its folder with --out")
+    with open_database(settings) as db:
+        run, before = resumable(db, run_id, command)
+        done = db.run_result(run_id) if run.status == "done" else None
+    return run, replace(before, out=settings.out, db=settings.db), done

@@ -1,0 +1,180 @@
+"""Runs: started, stopped, resumed, and told about while they go on. Where a graph's state is kept, and which run it belongs to.
+
+Front ends see runs, events and outcomes; nothing of LangGraph. Knows nothing of what the nodes do.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.errors import GraphDrained
+from langgraph.graph import StateGraph
+from langgraph.runtime import RunControl
+
+from limner.graph.optimize.graph import build_optimize
+from limner.graph.optimize.state import OptimizeState
+from limner.graph.refine.auto import graph_of
+from limner.graph.settings import Settings
+from limner.graph.state import Context, Event, RefineState
+from limner.promptdb.errors import BadInput, Stopped
+from limner.promptdb.records import Run
+from limner.promptdb.store import PromptDB
+
+__all__ = [
+    "Control",
+    "Stopped",
+    "ending",
+    "kept_graph",
+    "new_run_id",
+    "optimize_state",
+    "refine_state",
+    "resumable",
+    "stop_check",
+    "stream_optimize",
+    "stream_refine",
+]
+
+MOST_STEPS = 100_000  # nodes of one run: LangGraph's own limit of 25 is for agents that may never end
+
+
+class Control(RunControl):
+    """Asks a run to stop. `last_words`: what to do, from any thread, where the process must end before the run has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last_words: Callable[[], None] = lambda: None
+
+
+def stop_check(control: Control) -> Callable[[], None]:
+    """For the sampler, which asks before every step: ends the node where the run was asked to stop."""
+
+    def check() -> None:
+        if control.drain_requested:
+            raise GraphDrained(control.drain_reason or "stopped")
+
+    return check
+
+
+def new_run_id(command: str) -> str:
+    """Sorts by time, and two processes never choose the same."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{command}-{secrets.token_hex(3)}"
+
+
+def resumable(db: PromptDB, run_id: str, command: str) -> tuple[Run, Settings]:
+    """A run of this command that was started before, and the settings it had. Raises BadInput where there is none."""
+    run = db.run(run_id)
+    if run is None:
+        raise BadInput(f"there is no run {run_id!r} in {db.path}; see `runs list`")
+    if run.command != command:
+        raise BadInput(f"run {run_id} is a {run.command}, not a {command}; see `runs show {run_id}`")
+    return run, Settings.from_json(run.settings)
+
+
+def stream_refine(context: Context, run: Run, control: Control | None = None) -> Iterator[Event]:
+    """Refine `run.prompt`, or go on where an earlier process was stopped or killed; yields events as they happen.
+
+    Raises Stopped after `control.request_drain()`. Other errors leave the run marked as failed, and it may be resumed too.
+    """
+    method = str(run.settings.get("method", "auto"))
+    return _stream(
+        partial(graph_of, method), context, run, {"run": run.id, "prompt": run.prompt, "method": method}, method, control or Control()
+    )
+
+
+def refine_state(context: Context, run_id: str) -> RefineState:
+    """What the run knows so far, for its report."""
+    run = context.db.run(run_id)
+    method = str(run.settings.get("method", "auto")) if run else "auto"
+    return cast(RefineState, _state(partial(graph_of, method), context, run_id))
+
+
+def stream_optimize(context: Context, run: Run, start: OptimizeState, control: Control | None = None) -> Iterator[Event]:
+    """Learn an instruction from `start`, or go on where an earlier process was stopped or killed, as `stream_refine` does.
+
+    Raises ServerAway where the chat server stays silent; the run may then be resumed.
+    """
+    return _stream(OPTIMIZE, context, run, start, context.learning.compat or context.learning.selector, control or Control())
+
+
+def optimize_state(context: Context, run_id: str) -> OptimizeState:
+    """What the run knows so far, for its report."""
+    return cast(OptimizeState, _state(OPTIMIZE, context, run_id))
+
+
+OPTIMIZE = build_optimize
+Build = Callable[[], StateGraph[Any, Any, Any, Any]]
+
+
+def _stream(build: Build, context: Context, run: Run, start: Any, method: str, control: Control) -> Iterator[Event]:
+    control.last_words = lambda: context.db.finish_run(run.id, "interrupted", {"used": context.evaluator.budget.used()})
+    context.db.start_run(Run(run.id, run.command, run.prompt, run.settings, "running", run.started))
+    with kept_graph(build, context.db) as graph:
+        config: RunnableConfig = {"configurable": {"thread_id": run.id}, "recursion_limit": MOST_STEPS}
+        kept = graph.get_state(config)
+        begun = bool(kept.values)
+        yield {
+            "kind": "started",
+            "run": run.id,
+            "prompt": run.prompt,
+            "method": method,
+            "checkpoint": context.evaluator.model.name,
+            "chat_model": context.chat.name,
+            "resumed": begun,
+        }
+        try:
+            if not begun or kept.tasks:  # `next` would not do: it is empty too after a kill between a node's writes and their checkpoint
+                parts = graph.stream(
+                    None if begun else start,
+                    config,
+                    context=context,
+                    stream_mode="custom",
+                    durability="sync",
+                    control=control,
+                    version="v2",
+                )
+                with ending(parts, control):
+                    for part in parts:
+                        yield cast(Event, part["data"])
+        except GraphDrained as error:
+            control.last_words()
+            raise Stopped(run.id, run.command) from error
+        except Exception:
+            context.db.finish_run(run.id, "failed", {"used": context.evaluator.budget.used()})
+            raise
+        except BaseException:  # Ctrl-C where nothing caught it, or nobody listens any more
+            control.last_words()
+            raise
+        yield {"kind": "finished", "outcome": graph.get_state(config).values["outcome"]}
+
+
+def _state(build: Build, context: Context, run_id: str) -> Any:
+    with kept_graph(build, context.db) as graph:
+        return graph.get_state({"configurable": {"thread_id": run_id}}).values
+
+
+@contextmanager
+def ending(parts: Any, control: Control) -> Iterator[None]:
+    """Whatever ends the run, its threads are done before the connection under them is closed: SQLite crashes the process otherwise."""
+    try:
+        yield
+    except BaseException:
+        control.request_drain("nobody listens any more")
+        raise
+    finally:
+        parts.close()
+
+
+@contextmanager
+def kept_graph(build: Build, db: PromptDB) -> Iterator[Any]:
+    """The graph with its state kept in a file beside the database. A file of its own: LangGraph owns its tables."""
+    path = db.path.with_suffix(".threads.db")
+    with closing(sqlite3.connect(path, timeout=30, check_same_thread=False)) as connection:
+        yield build().compile(checkpointer=SqliteSaver(connection))

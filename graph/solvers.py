@@ -1,0 +1,227 @@
+"""The solvers as nodes: one for each method, in a fixed order; what is not asked for or not there is passed by, with a reason.
+
+Each starts from the candidates found so far and adds its own. A later method joins by one line in SOLVERS. Knows nothing of
+how a solver works.
+
+The DPO-Diff solver with what a run brings: words asked of its chat model, and for an attack the meaning filter.
+
+Knows nothing of how the search works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any, TypeVar, cast
+from zlib import crc32
+
+import numpy as np
+from langgraph.runtime import Runtime
+from pydantic import BaseModel
+
+from limner.agents.contract import Contract
+from limner.agents.llm.base import ChatModel, Message, NoAnswer
+from limner.graph.intent import admitted
+from limner.graph.nodes import Emit, Node, Update, candidate_row, conditioning_of, emitter, node, tell
+from limner.graph.plan import COMPARED
+from limner.graph.settings import Settings
+from limner.graph.state import CandidateRow, Context, DroppedRow, RefineState
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Conditioning
+from limner.tools.budget import Budget, BudgetSpent
+from limner.tools.evaluator import Evaluator
+from limner.tools.lexicon.asked import ask_lexicon
+from limner.tools.lexicon.lexicon import WordSource
+from limner.tools.lexicon.offline import offline
+from limner.tools.solvers.base import Solver, Task
+from limner.tools.solvers.dpo_diff.build import PARTS
+from limner.tools.solvers.dpo_diff.meaning import meaning_kept
+from limner.tools.solvers.dpo_diff.settings import SEARCHES, DpoSettings, SearchName
+from limner.tools.solvers.dpo_diff.solver import DpoDiff, anything
+
+METHODS = ("auto", "rewrite", "adapter", "df-prompt", "dpo-diff")
+TOOLS = METHODS[2:]
+
+SOLVERS: Mapping[str, str] = {"df-prompt": "limner.tools.solvers.df_prompt.solver:DfPrompt", "dpo-diff": "limner.tools.solvers.dpo_diff.solver:DpoDiff"}
+"""Method name -> "module:factory" of its solver."""
+
+Factories = Mapping[str, Callable[[], Solver]]
+
+
+def solvers() -> Factories:
+    """Factories of the solvers that this version has; nothing is imported before one is called."""
+
+    def factory(place: str) -> Callable[[], Solver]:
+        module, name = place.split(":")
+        return lambda: cast(Solver, getattr(import_module(module), name)())
+
+    return {method: factory(place) for method, place in SOLVERS.items()}
+
+
+def asked_tools(method: str) -> tuple[str, ...]:
+    """The solvers that a method calls upon: none for `rewrite`, all for `auto`, else the one of that name."""
+    return TOOLS if method == "auto" else tuple(name for name in TOOLS if name == method)
+
+
+def check_method(method: str, available: Factories, evaluator: Evaluator | None = None) -> None:
+    """Raises BadInput for an unknown method, and for one asked for by name that cannot run (here, where an evaluator is given)."""
+    if method not in METHODS:
+        raise BadInput(f"there is no method {method!r}; choose one of {', '.join(METHODS)}")
+    if method in TOOLS and (reason := missing(method, available, evaluator)):
+        raise BadInput(f"the method {method} cannot run: {reason}; choose auto or rewrite")
+
+
+def missing(method: str, available: Factories, evaluator: Evaluator | None) -> str:
+    """Why a solver cannot run, in one line; empty when it can."""
+    if method not in available:
+        return "this version has no solver for it"
+    return available[method]().missing(evaluator) if evaluator else ""
+
+
+def tool_node(method: str) -> Node:
+    """The node that runs the solver of `method`."""
+
+    @node(method)
+    def run(state: RefineState, runtime: Runtime[Context]) -> Update:
+        context = runtime.context
+        if method not in asked_tools(state["method"]):
+            return {"note": "not asked for"}
+        if reason := missing(method, context.solvers, context.evaluator):
+            tell(runtime, {"kind": "skipped", "method": method, "reason": reason})
+            return {"skipped": [{"method": method, "reason": reason}], "note": f"skipped: {reason}"}
+        settings = context.settings
+        warnings: list[str] = []
+        proposals: list[Conditioning] = []
+        solver = context.solvers[method]()
+        with kept_back(context.evaluator.budget, reserve(settings)):
+            try:
+                task = Task(state["prompt"], _start(state, context, emitter(runtime)), tuple(settings.search), settings.contract.kept)
+                pulls = sum(row["strategy"] == method for row in state.get("slices", []))  # under `auto` a solver may be asked again
+                rng = np.random.default_rng([settings.seed, crc32(method.encode()), *([pulls] if pulls else [])])
+                proposals = list(solver.solve(task, context.evaluator, rng, emitter(runtime)))
+            except BudgetSpent as error:
+                warnings.append(f"{method} ended early: {error}")
+        found, dropped = _accept(method, proposals, state, settings.contract)
+        for row in found:
+            tell(runtime, {"kind": "candidate", "text": row["conditioning"]["text"], "origin": method})
+        for lost in dropped:
+            tell(runtime, {"kind": "dropped", **lost})
+        update: Update = {"candidates": found, "dropped": dropped, "warnings": warnings, "note": f"{len(found)} candidates"}
+        if findings := getattr(solver, "findings", None):
+            update["findings"] = {method: findings}
+        return update
+
+    return run
+
+
+def reserve(settings: Settings) -> int:
+    """Images that a solver may not spend: what the search of its best candidate and the held-out check will need."""
+    return COMPARED * (settings.heldout_seeds + settings.search_seeds)
+
+
+def _start(state: RefineState, context: Context, emit: Emit) -> tuple[Conditioning, ...]:
+    """What there is to start from, best first by the search seeds, on which all of it is drawn anyway; the prompt itself among it."""
+    found = tuple(conditioning_of(row) for row in state["candidates"])
+    if not found:
+        return (Conditioning(state["prompt"]),)
+    evaluator, name = context.evaluator, context.evaluator.objective.name
+    every = list(dict.fromkeys([Conditioning(state["prompt"]), *found]))
+    drawn = evaluator.evaluate(every, state["prompt"], context.settings.search, [name], emit)
+    return tuple(every[index] for index in drawn.ranking(name))
+
+
+@contextmanager
+def kept_back(budget: Budget, images: int) -> Iterator[None]:
+    """Lower the cap on images by `images` for a while, so that whoever spends inside cannot touch them."""
+    cap = budget.images
+    if cap is not None:
+        budget.images = max(1, cap - images)
+    try:
+        yield
+    finally:
+        budget.images = cap
+
+
+def _accept(
+    method: str, proposals: list[Conditioning], state: RefineState, contract: Contract
+) -> tuple[list[CandidateRow], list[DroppedRow]]:
+    """The new ones among a solver's proposals, and those refused because they break the contract."""
+    known = {row["id"] for row in state["candidates"]}
+    start = Conditioning(state["prompt"]).id
+    rows = [candidate_row(item, method, parent=start) for item in {item.id: item for item in proposals}.values() if item.id not in known]
+    return admitted(contract, rows)
+
+
+METHOD = "dpo-diff"
+OBJECTIVE = "spherical_clip"
+"""What the paper minimises; the objective of this method where none is named."""
+
+OFFLINE = "offline"
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class DpoOptions:
+    """What a person may choose. `attack`: the sign reversed, meaning kept. Raises BadInput for a space or a search that does not exist."""
+
+    space: str = DpoSettings().space
+    search: str = DpoSettings().search
+    attack: bool = False
+
+    def __post_init__(self) -> None:
+        parts = self.space.split("+")
+        if not set(parts) <= set(PARTS) or len(set(parts)) != len(parts):
+            raise BadInput(f"there is no search space {self.space!r}: join some of {', '.join(PARTS)} with +, as in antonym+library")
+        if self.search not in SEARCHES:
+            raise BadInput(f"there is no search {self.search!r}; choose one of {', '.join(SEARCHES)}")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"space": self.space, "search": self.search, "attack": self.attack}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> DpoOptions:
+        return cls(**{name: document[name] for name in ("space", "search", "attack") if name in document})
+
+
+def with_solver(context: Context, options: DpoOptions) -> Context:
+    """The same context, whose solver of this method follows the options."""
+
+    # Who names a space gets all of it; by default a prompt's words give way to such alone as the checkpoint is known to read as the same.
+    taught = not options.attack and options.space == DpoSettings().space
+
+    def solver() -> DpoDiff:
+        settings = DpoSettings(options.space, cast(SearchName, options.search))
+        return DpoDiff(settings, word_source(context, taught), meaning_kept if options.attack else anything)
+
+    return replace(context, solvers={**context.solvers, METHOD: solver})
+
+
+def word_source(context: Context, taught: bool = True) -> Callable[[str], WordSource]:
+    """Candidates for a prompt's words: the chat model's lists where there is one, else WordNet's file with the checkpoint's own groups.
+    `taught`: synonyms too are words that the checkpoint was taught, none where it does not say which."""
+    fallback = offline(context.card.vocabulary(), taught)
+
+    def source(prompt: str) -> WordSource:
+        if context.chat.name == OFFLINE:
+            return fallback
+        try:
+            return ask_lexicon(prompt, _Asking(context.chat), context.chat.name, context.db, fallback)
+        except BudgetSpent:
+            return fallback
+
+    return source
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """One question to the chat model; None where it has no valid answer."""
+
+    chat: ChatModel
+
+    def __call__(self, question: str, schema: type[Answer], seed: int) -> Answer | None:
+        try:
+            return self.chat.ask([Message("user", question)], schema, temperature=1.0 if seed else 0.0, seed=seed)
+        except NoAnswer:
+            return None

@@ -1,0 +1,93 @@
+"""Imports files of prompts: finds out what a file is, reads it as a stream, loads it chunk by chunk, and reports.
+
+DiffusionDB's parquet and per-part JSON, Lexica's JSON, JSONL, CSV and plain text, each as it is or packed by gzip or zstd. Importing
+again adds nothing; an import that was ended half-way goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from limner.promptdb.errors import BadInput
+from limner.promptdb.files.columns import Chunk
+from limner.promptdb.files.file_kinds import FileKind, file_kind, unpacked, unpacked_file
+from limner.promptdb.files.loading import Loader
+from limner.promptdb.files.read_parquet import read_parquet
+from limner.promptdb.files.read_rows import read_rows
+from limner.promptdb.store import PromptDB
+
+LISTED = 1000  # malformed rows are all counted, and so many of them listed
+
+Progress = Callable[[int, int], None]
+"""Told how much of how much has been read, in bytes or rows."""
+
+
+@dataclass
+class ImportReport:
+    """What became of a file's rows. `added`: new prompts. `duplicates`: rows whose prompt was there. `pictures`: new ones. `long`: rows
+    whose prompt no CLIP encoder reads to its end. `malformed`: (line or row from 1, reason) of the first LISTED that were left out,
+    `malformed_rows` of how many in all. `resumed`: rows that an earlier, unfinished import had loaded; they are not counted again."""
+
+    added: int = 0
+    duplicates: int = 0
+    pictures: int = 0
+    long: int = 0
+    malformed: list[tuple[int, str]] = field(default_factory=list)
+    malformed_rows: int = 0
+    resumed: int = 0
+
+
+def import_file(db: PromptDB, path: Path | str, source: str | None = None, progress: Progress = lambda done, total: None) -> ImportReport:
+    """Add the prompts of a file.
+
+    source: what the prompts are filed under; without it the row's own `source`, else the file's name without its ending.
+    Raises BadInput where the file cannot be read, is damaged or of another kind; what was loaded before the damage is kept.
+    """
+    path = Path(path).expanduser()
+    kind = file_kind(path)
+    loader = Loader(db, source or kind.name, _fingerprint(path, source), keep_sources=source is None)
+    report = ImportReport(resumed=loader.position())
+    with db.bulk():
+        for chunk in _chunks(path, kind, report.resumed, progress):
+            loaded = loader.load(chunk)
+            report.added, report.duplicates = report.added + loaded.added, report.duplicates + loaded.duplicates
+            report.pictures, report.long = report.pictures + loaded.pictures, report.long + loaded.long
+            report.malformed += chunk.malformed[: LISTED - len(report.malformed)]
+            report.malformed_rows += len(chunk.malformed)
+        loader.finish()
+    return report
+
+
+def _chunks(path: Path, kind: FileKind, skip: int, progress: Progress) -> Iterator[Chunk]:
+    if kind.kind == "parquet":
+        with unpacked_file(path, kind.packing) as whole:
+            yield from read_parquet(whole, progress, skip, name=path)
+        return
+    size = path.stat().st_size
+    with unpacked(path, kind.packing) as opened:
+        for chunk in read_rows(opened.stream, path, kind.kind, skip):
+            progress(opened.done(), size)
+            yield chunk
+
+
+def _fingerprint(path: Path, source: str | None) -> str:
+    """Tells files apart without reading them to the end: a file that was changed starts anew."""
+    try:
+        status = path.stat()
+        with path.open("rb") as file:
+            start = file.read(1 << 16)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror})") from error
+    facts = f"{path.name}\0{source}\0{status.st_size}\0{status.st_mtime_ns}\0"
+    return hashlib.sha256(facts.encode("utf-8", "surrogateescape") + start).hexdigest()[:24]
+
+
+def export_rows(db: PromptDB, source: str | None = None) -> Iterator[dict[str, Any]]:
+    """Every prompt as a JSON-able row that `import_file` reads back, in the order in which they were added; empty fields are left out."""
+    for prompt in db.prompts(source):
+        row = {"text": prompt.text, "subject": prompt.subject, "negative": prompt.negative, "source": prompt.source, "nsfw": prompt.nsfw}
+        yield {key: value for key, value in row.items() if value not in ("", None)}

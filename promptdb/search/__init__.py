@@ -1,0 +1,1 @@
+"""Searches the prompt database by words and by meaning."""

@@ -1,0 +1,75 @@
+"""Which prompts teach best how a professional would write this one: near to it, well scored where a run has tried them, and of
+different things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from limner.promptdb.records import Prompt, text_id
+from limner.promptdb.search.filters import Filters
+from limner.promptdb.search.fusion import diverse, fused
+from limner.promptdb.search.merit import SOURCE, merits
+from limner.promptdb.search.modifier_kinds import kind_of
+from limner.promptdb.search.modifiers import modifiers_of
+from limner.promptdb.search.search import Hit, idf_of, keyword, similar
+from limner.promptdb.search.tfidf import vectors
+from limner.promptdb.store import PromptDB
+
+POOL = 8  # times as many hits are looked at as exemplars are wanted
+LONGEST = 77  # words; no encoder of Stable Diffusion reads more
+MANNER = 2  # words of style, light, quality and the like from which on a prompt shows how professionals write
+DISPROVED = 2  # runs whose mean gain is a loss, after which a prompt teaches no more
+
+SAFE = Filters(max_words=LONGEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A professional prompt and what it depicts: its subject, or where nobody noted one, its first phrase."""
+
+    prompt: Prompt
+    description: str
+
+
+def exemplars(db: PromptDB, prompt: str, count: int, filters: Filters = SAFE) -> list[Exemplar]:
+    """Up to `count` exemplars for `prompt`, the best first.
+
+    Rankings by words, by likeness and by merit are fused. Prompts that add nothing to what they depict are passed by, as is what earlier
+    runs made of this very prompt: it would be an answer, not an example. Those with little to show of manner are taken only
+    where there are too few others. Of several forms of one subject only the best is taken. They
+    shall differ in what they depict, not in manner: what recurs beside different things is what is to be learned.
+    """
+    if count <= 0:
+        return []
+    rankings = [_teaching(search(db, prompt, count * POOL, filters), prompt) for search in (keyword, similar)]
+    found = {exemplar.prompt.id: exemplar for ranking in rankings for exemplar in ranking}
+    known = merits(db, found)
+    found = {id: item for id, item in found.items() if not (id in known and known[id][0] < 0 and known[id][1] >= DISPROVED)}
+    proven = sorted((id for id in found if id in known and known[id][0] > 0), key=lambda id: (-known[id][0], id))
+    ids = [[item.prompt.id for item in ranking if item.prompt.id in found] for ranking in rankings]
+    scores = fused([*ids, proven])
+    ranked = sorted(found.values(), key=lambda item: (-scores[item.prompt.id], item.prompt.id))
+    distinct = list({item.description.lower(): item for item in reversed(ranked)}.values())[::-1]
+    shown = [item for item in distinct if _shows_manner(item)]
+    distinct = shown if len(shown) >= count else [*shown, *(item for item in distinct if item not in shown)][:count]
+    rows = vectors([item.description for item in distinct], idf_of(db))
+    return [distinct[place] for place in diverse(rows, [scores[item.prompt.id] for item in distinct], count)]
+
+
+def _shows_manner(item: Exemplar) -> bool:
+    phrases = modifiers_of(item.prompt.text, item.description)
+    return sum(kind_of(phrase) != "other" for phrase in phrases) >= MANNER
+
+
+def _teaching(hits: Sequence[Hit], prompt: str) -> list[Exemplar]:
+    """The hits that show what may be added to something."""
+    found = []
+    for hit in hits:
+        described = hit.prompt.subject or hit.prompt.text.split(",")[0].strip()
+        same = hit.prompt.source == SOURCE and text_id(hit.prompt.subject) == text_id(prompt)
+        adds = text_id(described) != hit.prompt.id and (hit.prompt.subject or modifiers_of(hit.prompt.text, described))
+        if adds and described and not same:
+            found.append(Exemplar(hit.prompt, described))
+    return found

@@ -1,0 +1,171 @@
+"""Finds prompts by words: candidates from SQLite's full-text index, the rarest words first, ranked by BM25.
+
+`ORDER BY rank` looks at every prompt that holds any of the words, and common modifiers are in every third of a million. So the words
+are narrowed down: prompts with all of them, with the rarest ones, with the rarest and any other; a pool of some hundreds is
+enough to rank. Where all matches are few, all of them are ranked.
+
+Where the words of a query stand in the prompts that it found: by stem, as the full-text index sees them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from limner.promptdb.search.terms import FUNCTION_WORDS, frequencies, occurrences, stems
+from limner.promptdb.store import PromptDB
+
+MAX_WORDS = 64  # of a query; SQLite refuses expressions that nest too deep, and nobody types more
+POOL = 400  # candidates that are ranked, where not all can be
+FEW = 5_000  # matches that are all ranked
+COMMON = 0.06  # a word in a larger share of all prompts finds nothing by itself (the more so in combination)
+WINDOWS = 8  # where a stage has more than it may give, it gives from so many places of the database, old and new
+K1, B = 1.2, 0.3  # of BM25; a long prompt is no worse for it, so its length counts for less than the usual 0.75
+
+ASCII_GAPS = re.compile(r"[\s\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a query, the terms it stands for, and in how many prompts it is."""
+
+    text: str
+    terms: tuple[str, ...]
+    documents: int
+
+    @property
+    def quoted(self) -> str:
+        return f'"{self.text}"'
+
+
+def ranked(db: PromptDB, query: str, pool: int = POOL, phrases: Sequence[str] = ()) -> list[tuple[int, float]]:
+    """(prompt number, BM25) of up to `pool` prompts with words of the query in text or subject, and with all of the phrases, best first.
+
+    Words match by stem, without regard to case and accents. Any string is a valid query; one without a word finds nothing. Scores are
+    comparable within one answer only.
+    """
+    prompts = db.last_prompt()
+    words = query_words(db, query, prompts)
+    if not words or pool <= 0:
+        return []
+    required = "".join(f' AND "{" ".join(ASCII_GAPS.split(readable(phrase)))}"' for phrase in phrases)
+    if sum(word.documents for word in words) <= max(FEW, pool):
+        sql = "SELECT rowid FROM prompt_fts WHERE prompt_fts MATCH ? ORDER BY rank LIMIT ?"
+        numbers = [number for (number,) in db.query(sql, [f"({_any(words)}){required}", pool])]
+        return _scored(db, numbers, words, prompts)
+    numbers = list(_candidates(db, words, required, prompts, pool))
+    return _scored(db, numbers, words, prompts)
+
+
+def query_words(db: PromptDB, query: str, prompts: int) -> list[Word]:
+    """The distinct words of a query that some prompt holds, the rarest first; without function words where there are others."""
+    texts = list(islice(dict.fromkeys(word.lower() for word in ASCII_GAPS.split(readable(query)) if word), MAX_WORDS))
+    texts = [text for text in texts if text not in FUNCTION_WORDS] or texts
+    terms = stems(db, texts)
+    documents = frequencies(db, [term for group in terms for term in group], prompts)
+    words: dict[tuple[str, ...], Word] = {}
+    for text, group in zip(texts, terms, strict=True):
+        if group and (count := min(documents[term] for term in group)):
+            words.setdefault(group, Word(text, group, count))
+    return sorted(words.values(), key=lambda word: word.documents)
+
+
+def _candidates(db: PromptDB, words: Sequence[Word], required: str, prompts: int, pool: int) -> Iterator[int]:
+    """Distinct prompt numbers, of stage after stage until the pool is full."""
+    found: dict[int, None] = {}
+    for stage in _stages(words, prompts):
+        for number in _spread(db, f"({stage}){required}", pool, prompts):
+            if number not in found:
+                found[number] = None
+                yield number
+        if len(found) >= pool:
+            return
+
+
+def _stages(words: Sequence[Word], prompts: int) -> Iterator[str]:
+    """Full-text expressions, the narrowest first. `words`: the rarest first."""
+    yield _all(words)
+    half = max(2, len(words) // 2)
+    if half < len(words):
+        yield _all(words[:half])
+    if len(words) > 2:
+        yield f"{words[0].quoted} AND ({_any(words[1:])})"
+    rare = [word for word in words if word.documents <= max(FEW, COMMON * prompts)] or words[:1]
+    yield _any(rare)
+    if len(rare) < len(words):
+        yield _any(words)
+
+
+def _spread(db: PromptDB, expression: str, pool: int, prompts: int) -> list[int]:
+    """Up to `pool` matches of an expression; where there are more, taken from all over the database."""
+    numbers = [number for (number,) in db.query(f"{_MATCHING} LIMIT ?", [expression, prompts, pool])]
+    if len(numbers) < pool:
+        return numbers
+    spread: dict[int, None] = {}
+    for window in range(WINDOWS):
+        first = window * prompts // WINDOWS
+        rows = db.query(f"{_MATCHING} AND rowid > ? LIMIT ?", [expression, prompts, first, -(-pool // WINDOWS)])
+        spread.update(dict.fromkeys(number for (number,) in rows))
+    return [*spread, *(number for number in numbers if number not in spread)][:pool]
+
+
+def _scored(db: PromptDB, numbers: Sequence[int], words: Sequence[Word], prompts: int) -> list[tuple[int, float]]:
+    """BM25 of each (Robertson and Zaragoza 2009), times the share of the query's weight that it holds: a prompt with all of the words
+    comes before one with a few of them often. Best first."""
+    held: dict[int, dict[str, int]] = {}
+    lengths: dict[int, int] = {}
+    terms = {term for word in words for term in word.terms}
+    for start in range(0, len(numbers), POOL):
+        part = numbers[start : start + POOL]
+        held |= occurrences(db, part, terms)
+        lengths |= dict(db.query_for(f"SELECT number, {_LENGTH} FROM prompt WHERE number IN", part))
+    mean = sum(lengths.values()) / max(1, len(lengths))
+    # As SQLite has it: a word of more than half of the prompts weighs next to nothing.
+    weighed = [
+        (word.terms, max(math.log((max(prompts, word.documents) - word.documents + 0.5) / (word.documents + 0.5)), 1e-6)) for word in words
+    ]
+    whole = sum(weight for _, weight in weighed)
+    scores = {}
+    for number, length in lengths.items():
+        counts, norm = held[number], K1 * (1 - B + B * length / mean)
+        share = score = 0.0
+        for wanted, weight in weighed:
+            if count := min([counts.get(term, 0) for term in wanted]):
+                share += weight
+                score += weight * count * (K1 + 1) / (count + norm)
+        scores[number] = share / whole * score
+    return sorted(((number, score) for number, score in scores.items() if score), key=lambda item: (-item[1], item[0]))
+
+
+def readable(text: str) -> str:
+    """Without lone surrogates, which cannot be handed to SQLite."""
+    return text.encode("utf-8", "ignore").decode("utf-8")
+
+
+_LENGTH = "length(text) - length(replace(text, ' ', '')) + length(subject) - length(replace(subject, ' ', '')) + 2"  # words, nearly
+_MATCHING = "SELECT rowid FROM prompt_fts WHERE prompt_fts MATCH ? AND rowid <= ?"
+
+
+def _all(words: Sequence[Word]) -> str:
+    return " AND ".join(word.quoted for word in words)
+
+
+def _any(words: Sequence[Word]) -> str:
+    return " OR ".join(word.quoted for word in words)
+
+
+_WORD = re.compile(r"[^\W_]+")
+
+Span = tuple[int, int]
+"""Character offsets, half open."""
+
+
+def highlights(db: PromptDB, query: str, texts: Sequence[str]) -> list[list[Span]]:
+    """For each text the places of words that match a word of the query."""
+    wanted = {term for group in stems(db, _WORD.findall(readable(query))[:MAX_WORDS]) for term in group}
+    words = list(dict.fromkeys(match[0] for text in texts for match in _WORD.finditer(text)))
+    matching = {word for word, terms in zip(words, stems(db, words), strict=True) if wanted.intersection(terms)}
+    return [[match.span() for match in _WORD.finditer(text) if match[0] in matching] for text in texts]

@@ -1,0 +1,160 @@
+"""Finds prompts: by words, by likeness, or by both fused; filtered, and so that hits differ where that is asked for.
+
+No model and no download is needed but for searching by meaning, which is an extra. Knows the prompts and their merit; nothing of drawings.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from limner.promptdb.connection import MEMORY
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Prompt
+from limner.promptdb.search import keyword as by_words
+from limner.promptdb.search.filters import Filters, passed
+from limner.promptdb.search.fusion import diverse, fused
+from limner.promptdb.search.meaning import AT_ONCE, MeaningIndex
+from limner.promptdb.search.minilm import MiniLM
+from limner.promptdb.search.tfidf import TfIdf, bucket_of, vectors
+from limner.promptdb.store import PromptDB
+
+By = Literal["words", "likeness", "both", "meaning"]
+
+POOL = 200  # hits that are looked at for fusion and diversity
+NEAREST = 120  # of the coarse ranking by likeness that are compared exactly
+WIDEST = 50_000  # hits that are looked at where filters let few through
+DECIMALS = 6
+
+EVERYTHING = Filters(nsfw_below=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A prompt found and how well it fits: larger is better, comparable within one search only."""
+
+    prompt: Prompt
+    score: float
+
+
+Ranking = Callable[[int], list[tuple[int, float]]]
+"""(prompt number, score) of the best so many, best first."""
+
+
+def keyword(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
+    """Prompts with words of `query` in text or subject, best first by BM25, ties by id.
+
+    Words match by stem, without regard to case and accents. Any string is a valid query; one without a word finds nothing. Of very
+    many matches a pool is ranked, taken from those with the rarest words.
+    """
+    return _best(db, lambda pool: by_words.ranked(db, query, pool, filters.contains), limit, filters, by_words.POOL)
+
+
+def similar(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
+    """Prompts that share the most telling words and word pairs with `text`, best first by cosine in (0, 1], ties by id."""
+    hits = _best(db, lambda pool: index_of(db).nearest(db, text, pool), max(limit, NEAREST) if limit > 0 else 0, filters, NEAREST)
+    if not hits:
+        return []
+    rows = vectors([text, *(hit.prompt.text for hit in hits)], idf_of(db))
+    cosines = np.round(rows[1:] @ rows[0], DECIMALS)
+    found = [Hit(hit.prompt, float(cosine)) for hit, cosine in zip(hits, cosines, strict=True) if cosine > 0]
+    return sorted(found, key=_order)[:limit]
+
+
+def both(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
+    """Hits by words and hits by likeness, fused by their ranks."""
+    pool = max(limit, POOL)
+    rankings = [keyword(db, query, pool, filters), similar(db, query, pool, filters)]
+    prompts = {hit.prompt.id: hit.prompt for hits in rankings for hit in hits}
+    scores = fused([[hit.prompt.id for hit in hits] for hits in rankings])
+    return sorted((Hit(prompts[id], score) for id, score in scores.items()), key=_order)[: max(0, limit)]
+
+
+def meaning(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
+    """Prompts that mean what `text` means, best first by the cosine of MiniLM's vectors. A few new prompts are embedded on the way.
+
+    Raises BadInput where MiniLM is not installed, or many prompts are not embedded yet.
+    """
+    index = meaning_of(db)
+    index.take_up(db, most=AT_ONCE)
+    return _best(db, lambda pool: index.nearest(db, text, pool), limit, filters, POOL)
+
+
+SEARCHES: dict[By, Callable[[PromptDB, str, int, Filters], list[Hit]]] = {
+    "words": keyword,
+    "likeness": similar,
+    "both": both,
+    "meaning": meaning,
+}
+
+
+def search(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYTHING, by: By = "both", differing: bool = False) -> list[Hit]:
+    """The best hits; with `differing`, hits that are near to the query and unlike each other."""
+    hits = SEARCHES[by](db, query, max(limit, POOL) if differing else limit, filters)
+    return spread_out(db, hits[:POOL], limit) if differing else hits
+
+
+def spread_out(db: PromptDB, hits: Sequence[Hit], limit: int) -> list[Hit]:
+    """Up to `limit` of the hits, each good and unlike those before it (maximal marginal relevance)."""
+    rows = vectors([hit.prompt.text for hit in hits], idf_of(db))
+    return [hits[place] for place in diverse(rows, [hit.score for hit in hits], limit)]
+
+
+def _best(db: PromptDB, ranking: Ranking, limit: int, filters: Filters, pool: int) -> list[Hit]:
+    """The best `limit` that the filters let through; more and more are looked at until there are so many."""
+    if limit <= 0:
+        return []
+    pool = max(pool, limit)
+    while True:
+        scores = dict(ranking(pool))
+        hits = [Hit(prompt, scores[number]) for number, prompt in passed(db, scores, filters)]
+        if len(hits) >= limit or len(scores) < pool or pool >= WIDEST:
+            return sorted(hits, key=_order)[:limit]
+        pool = min(4 * pool, WIDEST)
+
+
+def _order(hit: Hit) -> tuple[float, str]:
+    return (-hit.score, hit.prompt.id)
+
+
+def index_of(db: PromptDB) -> TfIdf:
+    """The index of likeness that belongs to an open database; kept beside its file."""
+    with _indexes_lock:
+        in_memory = str(db.path) == MEMORY
+        return _indexes.setdefault(db, TfIdf(None if in_memory else Path(f"{db.path}.likeness")))
+
+
+def meaning_of(db: PromptDB) -> MeaningIndex:
+    """MiniLM's vectors of an open database; kept beside its file. Raises BadInput where MiniLM is not installed."""
+    with _indexes_lock:
+        if db not in _meanings:
+            if str(db.path) == MEMORY:
+                raise BadInput("vectors of meaning are kept in files; give a file with --db")
+            _meanings[db] = MeaningIndex(MiniLM(), Path(f"{db.path}.meaning"))
+        return _meanings[db]
+
+
+def idf_of(db: PromptDB) -> Callable[[Sequence[str]], np.ndarray]:
+    """How rare words are among all prompts."""
+    index = index_of(db)
+    segments = index.segments(db)
+    prompts = segments[-1].last if segments else 0
+
+    def idf(words: Sequence[str]) -> np.ndarray:
+        if not words or not segments:
+            return np.ones(len(words))
+        documents = index.documents(segments, np.array([bucket_of(word) for word in words], np.int64))
+        return np.log((1 + prompts) / (1 + documents)) + 1
+
+    return idf
+
+
+_indexes: weakref.WeakKeyDictionary[PromptDB, TfIdf] = weakref.WeakKeyDictionary()
+_meanings: weakref.WeakKeyDictionary[PromptDB, MeaningIndex] = weakref.WeakKeyDictionary()
+_indexes_lock = threading.Lock()

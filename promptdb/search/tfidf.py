@@ -1,0 +1,280 @@
+"""Likeness without a model: TF-IDF over hashed words, in numpy arrays that lie beside the database and are mapped, not loaded.
+
+Prompts are cut into segments by their number. A segment holds, for every word, the prompts that have it and how much of each it is: a
+query reads the lists of its own words and nothing else. Prompts weigh a word by its count, the query by its rarity too (SMART's lnc.ltc;
+Manning, Raghavan and Schuetze 2008, ch. 6), so that a segment, once written, stays true however the database grows.
+
+How alike a few hundred texts are: cosines of TF-IDF vectors over their words and word pairs.
+
+Arrays that belong to a stretch of prompt numbers, kept as mapped .npy files in a folder of their own: whole or not there at all.
+
+Several processes may keep the same stretch at once; one of them wins, and they are equal. Knows nothing of what the arrays mean.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from limner.promptdb.errors import BadInput
+from limner.promptdb.search.terms import FUNCTION_WORDS
+from limner.promptdb.store import PromptDB
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def keep(arrays: Arrays, folder: Path, first: int, last: int) -> None:
+    """Write arrays of the prompts `first` to `last`; those kept before for a part of them, from `first` on, are taken away.
+
+    Raises BadInput where the folder cannot be written.
+    """
+    target = folder / f"{first}-{last}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            work = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+            try:
+                for name, array in arrays.items():
+                    np.save(work / f"{name}.npy", array)
+                os.replace(work, target)
+            except OSError:
+                shutil.rmtree(work, ignore_errors=True)
+                if not target.exists():  # else another was quicker
+                    raise
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be written ({error.strerror}); free some space, or give a --db in another folder") from error
+    for end, path in _kept(folder, first):
+        if end < last:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def kept(folder: Path, first: int, last: int, names: Sequence[str]) -> tuple[int, dict[str, np.ndarray]] | None:
+    """The longest stretch from `first` on that ends by `last`: (its end, its arrays, mapped). None where none is whole."""
+    for end, path in sorted(_kept(folder, first), reverse=True):
+        if end <= last:
+            try:
+                return end, {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in names}
+            except (OSError, ValueError, EOFError):
+                shutil.rmtree(path, ignore_errors=True)
+    return None
+
+
+def _kept(folder: Path, first: int) -> Iterator[tuple[int, Path]]:
+    for path in folder.glob(f"{first}-*"):
+        end = path.name.split("-")[1]
+        if end.isdigit():
+            yield int(end), path
+
+
+BUCKETS = 1 << 18  # words that share one are rare, and the ranking of the pool sees to them
+SPAN = 1 << 16  # prompt numbers of a segment
+LOOSE = 2_000  # prompts behind the last segment that are taken up anew by each process, before they are written
+COMMON = 0.1  # words of a larger share of the prompts say nothing about likeness, where there are others
+
+Progress = Callable[[int, int], None]
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Prompts `first` to `last`. Of the word in bucket w: prompts first + rows[starts[w]:starts[w + 1]], each with its weight."""
+
+    first: int
+    last: int
+    starts: np.ndarray
+    rows: np.ndarray
+    weights: np.ndarray
+
+    def documents(self, buckets: np.ndarray) -> np.ndarray:
+        return self.starts[buckets + 1] - self.starts[buckets]
+
+
+class TfIdf:
+    """The index of one open database. `above`: the folder in which each edition has its segments; None keeps them in memory."""
+
+    def __init__(self, above: Path | None) -> None:
+        self._above = above
+        self._edition = ""
+        self._lock = threading.Lock()
+        self._segments: list[Segment] = []
+
+    def nearest(self, db: PromptDB, text: str, count: int) -> list[tuple[int, float]]:
+        """(prompt number, likeness) of the `count` nearest, best first. A first, coarse ranking: see similar.py."""
+        buckets = np.unique(np.array([bucket_of(word) for word in telling_words(text)], np.int64))
+        segments = self.segments(db)
+        if not buckets.size or not segments or count <= 0:
+            return []
+        documents = self.documents(segments, buckets)
+        prompts = sum(segment.last - segment.first + 1 for segment in segments)
+        telling = documents <= max(COMMON * prompts, SPAN // 8)
+        if telling.any():
+            buckets, documents = buckets[telling], documents[telling]
+        idf = np.log((1 + prompts) / (1 + documents)) + 1
+        numbers, scores = [], []
+        for segment in segments:
+            found = _scores(segment, buckets, idf)
+            best = np.argpartition(found, -count)[-count:] if found.size > count else np.arange(found.size)
+            best = best[found[best] > 0]
+            numbers.append(best + segment.first)
+            scores.append(found[best])
+        all_numbers, all_scores = np.concatenate(numbers), np.concatenate(scores)
+        order = np.lexsort((all_numbers, -np.round(all_scores, 6)))[:count]
+        return [(int(all_numbers[place]), float(all_scores[place])) for place in order]
+
+    @staticmethod
+    def documents(segments: Sequence[Segment], buckets: np.ndarray) -> np.ndarray:
+        """In how many prompts the words of those buckets are."""
+        return np.sum([segment.documents(buckets) for segment in segments], axis=0)
+
+    def segments(self, db: PromptDB, progress: Progress = lambda done, total: None) -> list[Segment]:
+        """All of them, up to the prompt that was added last."""
+        # The database first: a thread inside a transaction has it already, and would wait for one that has the index.
+        with db.alone(), self._lock:
+            last, edition = db.last_prompt(), db.edition()
+            if edition != self._edition:
+                self._segments, self._edition = [], edition
+                self._forget_others()
+            while (start := self._segments[-1].last + 1 if self._segments else 1) <= last:
+                part = start - (start - 1) % SPAN
+                if start != part:
+                    self._segments.pop()  # it has grown since
+                end = min(part + SPAN - 1, last)
+                self._segments.append(self._segment(db, part, end))
+                progress(end, last)
+            return list(self._segments)
+
+    @property
+    def folder(self) -> Path | None:
+        return None if self._above is None else self._above / self._edition
+
+    def _forget_others(self) -> None:
+        """Take the segments of earlier editions away."""
+        if self._above is not None and self._above.is_dir():
+            for old in self._above.iterdir():
+                if old.name != self._edition:
+                    shutil.rmtree(old, ignore_errors=True)
+
+    def _segment(self, db: PromptDB, first: int, last: int) -> Segment:
+        stored = self._stored(first, last)
+        if stored is not None and stored.last == last:
+            return stored
+        built = _build(db, stored.last + 1 if stored else first, last, first)
+        whole = _joined(stored, built) if stored else built
+        if self.folder is not None and last - (stored.last if stored else first) >= LOOSE:
+            keep({name: getattr(whole, name) for name in _ARRAYS}, self.folder, first, last)
+        return whole
+
+    def _stored(self, first: int, last: int) -> Segment | None:
+        """The largest stored segment from `first` on that ends by `last`."""
+        found = kept(self.folder, first, last, _ARRAYS) if self.folder is not None else None
+        return Segment(first, found[0], **found[1]) if found is not None and _whole(found[1]) else None
+
+
+def words_of(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
+
+
+@lru_cache(1 << 13)
+def telling_words(text: str) -> tuple[str, ...]:
+    """The words of a text without those that say nothing; all of them where there are no others."""
+    words = words_of(text)
+    return tuple(word for word in words if word not in FUNCTION_WORDS) or tuple(words)
+
+
+@lru_cache(1 << 17)
+def bucket_of(word: str) -> int:
+    # CRC-32 and not hash(): that one differs between processes.
+    return zlib.crc32(word.encode("utf-8", "surrogatepass")) % BUCKETS
+
+
+def _scores(segment: Segment, buckets: np.ndarray, idf: np.ndarray) -> np.ndarray:
+    """Products of the query with every prompt of a segment."""
+    spans = [(int(segment.starts[bucket]), int(segment.starts[bucket + 1]), weight) for bucket, weight in zip(buckets, idf, strict=True)]
+    spans = [span for span in spans if span[0] < span[1]]
+    if not spans:
+        return np.zeros(0)
+    rows = np.concatenate([segment.rows[start:end] for start, end, _ in spans])
+    weights = np.concatenate([segment.weights[start:end] * np.float32(weight) for start, end, weight in spans])
+    return np.bincount(rows, weights, segment.last - segment.first + 1)
+
+
+def _build(db: PromptDB, first: int, last: int, base: int) -> Segment:
+    """A segment of the prompts `first` to `last`, with rows counted from `base`."""
+    numbers, words = [], []
+    for number, text in db.query("SELECT number, text FROM prompt WHERE number BETWEEN ? AND ? ORDER BY number", [first, last]):
+        found = [bucket_of(word) for word in telling_words(text)]
+        numbers += [number - base] * len(found)
+        words += found
+    pairs = np.array(words, np.int64) * SPAN + np.array(numbers, np.int64)
+    pairs, counts = np.unique(pairs, return_counts=True)  # by word, then by prompt
+    rows = (pairs % SPAN).astype(np.uint16)
+    weights = 1 + np.log(counts)
+    lengths = np.sqrt(np.bincount(rows, weights**2, SPAN))
+    weights = (weights / lengths[rows]).astype(np.float16)
+    starts = np.zeros(BUCKETS + 1, np.int32)
+    np.cumsum(np.bincount(pairs // SPAN, minlength=BUCKETS), out=starts[1:])
+    return Segment(base, last, starts, rows, weights)
+
+
+def _joined(left: Segment, right: Segment) -> Segment:
+    """Two segments of the same base as one."""
+    words = np.concatenate([np.repeat(np.arange(BUCKETS), np.diff(part.starts)) for part in (left, right)])
+    order = np.argsort(words, kind="stable")
+    rows, weights = (np.concatenate([getattr(part, name) for part in (left, right)])[order] for name in ("rows", "weights"))
+    return Segment(left.first, right.last, left.starts + right.starts, rows, weights)
+
+
+def _whole(arrays: Mapping[str, np.ndarray]) -> bool:
+    starts, rows, weights = (arrays[name] for name in _ARRAYS)
+    return len(starts) == BUCKETS + 1 and int(starts[-1]) == len(rows) == len(weights)
+
+
+_ARRAYS = ("starts", "rows", "weights")
+
+
+PAIR = 0.5  # what a pair weighs beside a word as rare: its words have been counted already
+
+Idf = Callable[[Sequence[str]], np.ndarray]
+"""Rarity of words."""
+
+
+def vectors(texts: Sequence[str], idf: Idf) -> np.ndarray:
+    """(texts, features) float32 rows of length 1; zero where a text has no word. A pair of words is as rare as its two on average, or
+    where it is rarer than that among the texts themselves, as there."""
+    numbers: dict[str, int] = {}
+    words = [[numbers.setdefault(word, len(numbers)) for word in telling_words(text)] for text in texts]
+    row = np.repeat(np.arange(len(texts)), [len(found) for found in words])
+    word = np.fromiter((number for found in words for number in found), np.int64, len(row))
+    rarity = np.asarray(idf(list(numbers)), float)
+    size = max(1, len(numbers))
+    inside = row[:-1] == row[1:]
+    pair = (word[:-1] * size + word[1:])[inside]
+    singles = _weighted(row, word, size, rarity, len(texts))
+    distinct, place = np.unique(pair, return_inverse=True)
+    cells = np.unique(row[:-1][inside] * max(1, len(distinct)) + place)
+    among = np.bincount(cells % max(1, len(distinct)), minlength=len(distinct))
+    rare = np.maximum((rarity[distinct // size] + rarity[distinct % size]) / 2, np.log((1 + len(texts)) / (1 + among)) + 1)
+    pairs = _weighted(row[:-1][inside], place, len(distinct), PAIR * rare, len(texts))
+    matrix = np.concatenate([singles, pairs], axis=1)
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    return np.divide(matrix, lengths, out=matrix, where=lengths > 0)
+
+
+def _weighted(rows: np.ndarray, features: np.ndarray, size: int, rarity: np.ndarray, count: int) -> np.ndarray:
+    """(count, size) float32: of each row's features, 1 + log(how often), times their rarity."""
+    matrix = np.zeros((count, size), np.float32)
+    cells, often = np.unique(rows * max(1, size) + features, return_counts=True)
+    columns = cells % max(1, size)
+    matrix[cells // max(1, size), columns] = (1 + np.log(often)) * rarity[columns]
+    return matrix

@@ -1,0 +1,43 @@
+"""The command `convert`: a prompt between dialects of weighting and timing. Options in, a document or a few lines out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from limner.serve.cli.options import Json
+from limner.serve.terminal.printing import print_json
+
+
+def convert_command(
+    text: Annotated[str, typer.Argument(help="a prompt, or a ComfyUI graph or DF-Prompt document in JSON")],
+    to: Annotated[str, typer.Option("--to", help="a1111, comfyui, compel or df")],
+    source: Annotated[str | None, typer.Option("--from", help="the same names; by default told from the prompt's marks")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", envvar="LIMNER_STEPS", help="model calls of the run it is meant for: borders are then exact")
+    ] = None,
+    negative: Annotated[str, typer.Option("--negative", help="the negative prompt, in the same dialect")] = "",
+    lenient: Annotated[bool, typer.Option("--lenient", help="df: brackets that begin no triple are plain text")] = False,
+    as_json: Json = False,
+) -> None:
+    """Translate a prompt between dialects of weighting and timing, and say what is lost."""
+    from limner.serve.commands.convert import converted
+
+    document = converted(text, to, source, steps, negative, lenient)
+    if as_json:
+        return print_json(document)
+    print(_text(document))
+    print(f"{document['from']} -> {document['to']}: {document['fidelity']}", file=sys.stderr)
+    for reason in document["reasons"]:
+        words = f" ({reason['words']!r})" if reason["words"] else ""
+        print(f"{reason['level']}: {reason['why']}{words}", file=sys.stderr)
+
+
+def _text(document: dict[str, Any]) -> str:
+    """What a person copies: the prompt, and below it the negative prompt in the form in which A1111 writes it."""
+    output = document["output"]
+    text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, indent=2)
+    return text + (f"\nNegative prompt: {document['negative']}" if document["negative"] else "")

@@ -1,0 +1,65 @@
+"""How a command ends: its exit code, and for what a person can mend one line on stderr."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from contextlib import nullcontext, redirect_stdout
+
+import typer
+
+from limner.promptdb.errors import BadInput, ImagesAway, ServerAway, Stopped
+from limner.serve.cli.options import read_config
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def run_command(app: typer.Typer, arguments: list[str] | None = None) -> int:
+    """Run one command of `app` (by default the process's own arguments); returns the exit code. What a person can mend is one line on stderr."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        defaults = read_config(app)
+        # Libraries may print; with --json nothing but the document may reach stdout.
+        with redirect_stdout(sys.stderr) if "--json" in arguments else nullcontext():
+            code = app(arguments, standalone_mode=False, default_map=defaults)
+    except BadInput as error:
+        return _complain(str(error), BAD_INPUT)
+    except typer.TyperException as error:
+        return _complain(f"{error.format_message()} See --help.", BAD_INPUT)
+    except Stopped as error:
+        return _complain(str(error), INTERRUPTED)
+    except (ServerAway, ImagesAway) as error:
+        return _complain(str(error), FAILED)
+    except KeyboardInterrupt:
+        return _complain("interrupted; everything so far is kept", INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+    except Exception as error:
+        traceback.print_exc()
+        return _complain(f"{type(error).__name__}: {error}", FAILED)
+    if code == INTERRUPTED:  # what typer makes of Ctrl-C
+        return _complain("interrupted; everything so far is kept", INTERRUPTED)
+    return code if isinstance(code, int) else DONE
+
+
+def run_process(app: typer.Typer) -> None:
+    """What `limner` and `python main.py` start. Ends the process with the command's exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    exit_code = run_command(app)
+    if exit_code == INTERRUPTED:  # everything is stored; taking torch down in an orderly way can last seconds
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _complain(message: str, code: int) -> int:
+    print("limner: " + " ".join(message.split()), file=sys.stderr)
+    return code

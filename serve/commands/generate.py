@@ -1,0 +1,217 @@
+"""Drawing and judging without a search: `generate`, `generate --from`, `score`. Returns documents; prints nothing.
+
+DF-Prompts as people give them to `generate`, and the table of which words act when. Options in, values and rows out; draws nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from limner.graph.context import Models, check_folder, open_context, open_models, open_scorers
+from limner.graph.models import opened_checkpoint
+from limner.graph.runner import Control, new_run_id
+from limner.graph.settings import Settings
+from limner.graph.state import Context
+from limner.promptdb.errors import BadInput, Cancelled
+from limner.promptdb.images import drawing_of, provenance, read_provenance, write_png
+from limner.promptdb.records import Conditioning, Drawing, RangeUnit, Run, RunStatus, SamplerSettings, WeightMode, canonical_text
+from limner.tools.budget import BudgetSpent
+from limner.tools.diffusion.remote.openai import RemoteImages
+from limner.tools.diffusion.sampling.sampler import Sampler
+from limner.tools.diffusion.sampling.timing import Timing
+from limner.tools.prompt_language.assemble import LocatedError
+from limner.tools.prompt_language.parse import parse, read
+from limner.tools.prompt_language.schedule import timetable
+from limner.tools.prompt_language.write import write, write_negative
+
+WEIGHT_MODES = ("mean_restore", "none", "norm_restore", "lerp_from_empty")
+RANGE_UNITS = ("step", "sigma")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How prompts are read. `lenient`: brackets that begin no triple are text. `weights`, `ranges`: a weight mode and a unit of ranges."""
+
+    lenient: bool = False
+    weights: str = "mean_restore"
+    ranges: str = "step"
+
+    def __post_init__(self) -> None:
+        for option, value, known in (("--weights", self.weights, WEIGHT_MODES), ("--ranges", self.ranges, RANGE_UNITS)):
+            if value not in known:
+                raise BadInput(f"{option} knows {', '.join(known)}, not {value!r}")
+
+
+def asked(prompts: Sequence[str], negative: str, reading: Reading) -> list[Conditioning]:
+    """The distinct conditionings that the prompts ask for, in order. Raises BadInput for an empty one, and with the place for brackets
+    that begin no triple."""
+    found = []
+    for prompt in prompts:
+        try:
+            plain = read(prompt, negative, reading.lenient, cast(WeightMode, reading.weights))
+        except LocatedError as error:
+            raise BadInput(f"{error}; --lenient draws such brackets as text") from error
+        if not plain.text:
+            raise BadInput("the prompt is empty; say what the picture should show")
+        found.append(replace(plain, range_unit=cast(RangeUnit, reading.ranges)))
+    return list(dict.fromkeys(found))
+
+
+def spoken_by_triples(prompt: str) -> str:
+    """The words of a prompt that holds a triple; empty where it holds none."""
+    found = parse(prompt, lenient=True)
+    return found.spoken()[0] if any(piece.span for piece in found.pieces) else ""
+
+
+def schedule(conditionings: Sequence[Conditioning], timing: Timing) -> list[dict[str, Any]]:
+    """Which words act at which model calls, one row a prompt: {prompt, negative, calls, words: [{words, negative, weight, start, stop}]},
+    the calls half open."""
+    return [
+        {
+            "prompt": write(item),
+            "negative": write_negative(item),
+            "calls": timing.calls,
+            "words": [
+                {"words": row.words, "negative": row.negative, "weight": float(row.weight), "start": row.start, "stop": row.stop}
+                for row in timetable(item, timing.places(item.range_unit))
+            ],
+        }
+        for item in conditionings
+    ]
+
+
+COMMAND = "generate"
+AS_WRITTEN = Reading()
+
+
+def generate(
+    settings: Settings,
+    prompts: Sequence[str],
+    negative: str,
+    count: int,
+    reading: Reading = AS_WRITTEN,
+    control: Control | None = None,
+) -> dict[str, Any]:
+    """Draw every prompt on `count` seeds from `settings.seed` on; texts may be DF-Prompts. Raises BadInput before anything is written,
+    Cancelled after `control.request_drain()`."""
+    if not prompts:
+        raise BadInput("there is nothing to draw; give a prompt, or --from IMAGE.png")
+    if count * len(prompts) > settings.budget:
+        raise BadInput(f"{count * len(prompts)} pictures are more than the budget of {settings.budget}; raise --budget")
+    _check_places(settings)
+    models = open_models(settings, with_scorers=False, stop=_cancel_check(control or Control()))
+    conditionings = asked(prompts, negative, reading)
+    seeds = list(range(settings.seed, settings.seed + count))
+    models.sampler.check([Drawing(item, seeds[0], models.sampling, models.sampler.fingerprint) for item in conditionings])
+    with _running(settings, models, " | ".join(item.text for item in conditionings)) as (context, run):
+        try:
+            ids = context.evaluator.draw(conditionings, seeds)
+        except BudgetSpent as error:  # a cap is checked above; this is another process's
+            raise BadInput(f"{error}; raise --budget") from error
+        document = _document(context, run, settings.folder / run, [str(key) for key in ids.ravel()])
+    return {**document, "schedule": _schedule(models.sampler, models.sampling, conditionings)}
+
+
+def redraw(settings: Settings, path: Path) -> dict[str, Any]:
+    """Draw again what an image file says of itself: its prompt, seed and sampler settings. Raises BadInput where the file says too
+    little, or where the checkpoint's weights are others than those it was drawn with."""
+    drawing = drawing_of(read_provenance(path))
+    _check_places(settings)
+    models = open_models(replace(settings, dtype=settings.dtype or drawing.settings.dtype), with_scorers=False)
+    if models.sampler.fingerprint != drawing.checkpoint:
+        raise BadInput(
+            f"{path} was drawn with the weights {drawing.checkpoint[:12]}, and {settings.checkpoint} has "
+            f"{models.sampler.fingerprint[:12]}; name the checkpoint it was drawn with by --checkpoint"
+        )
+    again = Models(models.checkpoint, models.sampler, (), drawing.settings)
+    with _running(settings, again, drawing.conditioning.text) as (context, run):
+        context.evaluator.draw([drawing.conditioning], [drawing.seed])
+        document = _document(context, run, settings.folder / run, [drawing.id])
+    return {**document, "schedule": _schedule(models.sampler, drawing.settings, [drawing.conditioning])}
+
+
+def _schedule(model: Sampler | RemoteImages, sampling: SamplerSettings, asked_for: Sequence[Conditioning]) -> list[dict[str, Any]]:
+    """Which words act when; a black box does not say when it does what."""
+    return schedule(asked_for, model.timing(sampling)) if isinstance(model, Sampler) else []
+
+
+def score(settings: Settings, path: Path, prompt: str) -> dict[str, Any]:
+    """What every scorer says of an image file for a prompt. Nothing is stored."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not canonical_text(prompt):
+        raise BadInput("the prompt is empty; say what the picture should show")
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+    except FileNotFoundError as error:
+        raise BadInput(f"there is no file {path}") from error
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput(f"{path} is not a readable image") from error
+    checkpoint = opened_checkpoint(settings.checkpoint, settings.device, settings.dtype)
+    scores = {item.name: float(item.score([image], [canonical_text(prompt)])[0]) for item in open_scorers(settings, checkpoint)}
+    return {
+        "image": str(path),
+        "prompt": canonical_text(prompt),
+        "checkpoint": checkpoint.name,
+        "scores": {name: round(value, 6) if np.isfinite(value) else None for name, value in scores.items()},
+    }
+
+
+def _cancel_check(control: Control) -> Callable[[], None]:
+    def check() -> None:
+        if control.drain_requested:
+            raise Cancelled(control.drain_reason or "stopped")
+
+    return check
+
+
+def _check_places(settings: Settings) -> None:
+    check_folder(settings.folder)
+    check_folder(settings.database.parent)
+
+
+@contextmanager
+def _running(settings: Settings, models: Models, prompt: str) -> Iterator[tuple[Context, str]]:
+    """A run noted in the database, done at the end and failed or interrupted otherwise."""
+    run = new_run_id(COMMAND)
+    with open_context(settings, models, run, budget_images=settings.budget) as context:
+        context.db.start_run(Run(run, COMMAND, prompt, settings.to_json()))
+        try:
+            yield context, run
+        except BaseException as error:
+            status: RunStatus = "failed" if isinstance(error, Exception) and not isinstance(error, Cancelled) else "interrupted"
+            context.db.finish_run(run, status, {"used": context.evaluator.budget.used()})
+            raise
+
+
+def _document(context: Context, run: str, folder: Path, drawing_ids: Sequence[str]) -> dict[str, Any]:
+    stored = context.db.stored_drawings(drawing_ids)
+    images = []
+    for number, key in enumerate(drawing_ids):
+        drawing, image = stored[key].drawing, stored[key].image
+        path = None if image is None else folder / f"{number:03d}-seed{drawing.seed}.png"
+        if path is not None and image is not None:
+            write_png(context.images.get(image), path, provenance(stored[key], {}, run))
+        images.append(_image_row(drawing, path))
+    document = {"run": run, "checkpoint": context.evaluator.model.name, "images": images, "used": context.evaluator.budget.used()}
+    context.db.finish_run(run, "done", document)
+    return document
+
+
+def _image_row(drawing: Drawing, path: Path | None) -> Mapping[str, Any]:
+    """`path` is None where the model drew NaN."""
+    return {
+        "path": None if path is None else str(path),
+        "prompt": write(drawing.conditioning),
+        "negative": write_negative(drawing.conditioning),
+        "seed": drawing.seed,
+        "settings": drawing.settings.to_json(),
+        "drawing_id": drawing.id,
+    }

@@ -1,0 +1,175 @@
+"""A learned instruction from a file of prompts to a document: what the command line does, and any other front end may do the same.
+
+Checks what can be checked before anything is written, runs the graph, writes the report, keeps the result. Shows nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limner.agents.instructions.bandit import open_selector
+from limner.agents.rewriter import DEFAULT_INSTRUCTION
+from limner.graph.context import Models, check_folder, check_objective, open_context, open_models
+from limner.graph.feedback import learn_from_optimize
+from limner.graph.optimize.graph import first_state
+from limner.graph.optimize.state import OptimizeState
+from limner.graph.plan import LearningSettings, plan_learning, split_prompts
+from limner.graph.resume import reopened
+from limner.graph.runner import Control, new_run_id, optimize_state, stop_check, stream_optimize
+from limner.graph.settings import Settings
+from limner.graph.state import Context, Event
+from limner.promptdb.errors import BadInput
+from limner.promptdb.files.prompt_file import BatchPrompt, PromptFile, read_prompts
+from limner.promptdb.records import Run
+from limner.promptdb.trials import Trials
+from limner.serve.reports.optimize import write_optimize
+from limner.serve.reports.page import rounded
+from limner.tools.scoring.asked import World
+
+COMMAND = "optimize"
+
+Show = Callable[[Iterable[Event]], None]
+
+
+def optimize(
+    settings: Settings,
+    learning: LearningSettings,
+    file: Path,
+    limit: int | None,
+    show: Show,
+    control: Control | None = None,
+    instruction: str = "",
+    run_id: str = "",
+) -> dict[str, Any]:
+    """Learn on the prompts of `file`; returns the document of `optimize --json`. `run_id`: chosen by whoever must know it beforehand.
+
+    Raises BadInput before anything is written, Stopped after `control.request_drain()`, ServerAway where the chat server is silent.
+    """
+    open_selector(learning.selector)
+    if settings.traits:
+        raise BadInput("traits are judged in pictures of one prompt, by refine and chat; what an instruction must keep is a --pin")
+    read = read_prompts(file, limit)
+    facts = {"file": str(file), "limit": limit, "instruction": instruction.strip() or DEFAULT_INSTRUCTION}
+    run = Run(run_id or new_run_id(COMMAND), COMMAND, file.name, {**settings.to_json(), "learning": learning.to_json(), **facts})
+    return _run(settings, learning, run, read, show, control or Control())
+
+
+def check(settings: Settings, learning: LearningSettings, prompts: int) -> None:
+    """Raises BadInput for what can be told to be wrong from the numbers alone, before a run is begun."""
+    open_selector(learning.selector)
+    heldout = max(1, min(learning.heldout_prompts, prompts // 2))
+    plan_learning(settings.budget, learning, heldout, settings.search_seeds, settings.heldout_seeds)
+
+
+def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None) -> dict[str, Any]:
+    """Go on with a run that was stopped or killed, with the settings and prompts that it was started with; of `settings` only the
+    places of files count. A run that is done is told again."""
+    run, before, done = reopened(settings, run_id, COMMAND)
+    if done is not None:
+        return done
+    learning = LearningSettings.from_json(run.settings["learning"])
+    return _run(before, learning, run, None, show, control or Control())
+
+
+def _run(settings: Settings, learning: LearningSettings, run: Run, read: PromptFile | None, show: Show, control: Control) -> dict[str, Any]:
+    check_folder(settings.folder)
+    check_folder(settings.database.parent)
+    models = open_models(settings, stop=stop_check(control))
+    check_objective(models.scorers)
+    kept = run.settings.get("prompts")
+    if kept is None:
+        read = read or read_prompts(str(run.settings["file"]), run.settings["limit"])
+        usable, too_long = _short_enough(read.prompts, models)
+        notes = _notes(read, too_long, _coverage(usable, models))
+        rows = [[prompt.text, list(prompt.pins)] for prompt in usable]
+        run = replace(run, settings={**run.settings, "prompts": rows, "notes": notes})
+    prompts = [BatchPrompt(text, tuple(pins)) for text, pins in run.settings["prompts"]]
+    split = split_prompts(prompts, settings.seed, learning.heldout_prompts)
+    plan = plan_learning(settings.budget, learning, len(split.heldout), settings.search_seeds, settings.heldout_seeds)
+    start = first_state(run.id, list(split.development), list(split.heldout), split.shared, str(run.settings["instruction"]))
+    start["warnings"] = [*run.settings["notes"], *_sampled(prompts, split.development, split.heldout)]
+    with open_context(settings, models, run.id, "rewrite", settings.budget) as opened:
+        context = replace(opened, learning=learning, plan=plan)
+        show(stream_optimize(context, run, start, control))
+        state = optimize_state(context, run.id)
+        document = _document(context, state, write_optimize(context, state, settings.folder / run.id))
+        learn_from_optimize(context, run.id)
+        context.db.finish_run(run.id, "done", document)
+    return document
+
+
+def _short_enough(prompts: Sequence[BatchPrompt], models: Models) -> tuple[list[BatchPrompt], int]:
+    """Prompts that the text encoder reads whole, and how many it would not. Raises BadInput where none is left."""
+    fits = [prompt for prompt in prompts if (count := models.sampler.token_count(prompt.text)) and count[0] <= count[1]]
+    if not fits:
+        raise BadInput("every prompt of the file is longer than the text encoder reads; shorten them")
+    return fits, len(prompts) - len(fits)
+
+
+def _coverage(prompts: Sequence[BatchPrompt], models: Models) -> tuple[float, int] | None:
+    """Mean share of the prompts' words that the checkpoint's vocabulary knows, and how many prompts have others; None without one."""
+    name = models.card.document.get("vocabulary")
+    if not name:
+        return None
+    world = World.read(models.card.path(name))
+    shares = [world.coverage(prompt.text)[0] for prompt in prompts]
+    return float(np.mean(shares)), sum(share < 1 for share in shares)
+
+
+def _notes(read: PromptFile, too_long: int, coverage: tuple[float, int] | None) -> list[str]:
+    notes: list[str] = []
+    if read.duplicates:
+        notes.append(f"{read.duplicates} prompts were in the file more than once, and count once")
+    if read.malformed:
+        line, reason = read.malformed[0]
+        notes.append(f"{len(read.malformed)} lines were left out (the first: line {line}, {reason})")
+    if too_long:
+        notes.append(f"{too_long} prompts were left out: longer than the text encoder reads")
+    if coverage and coverage[1]:
+        notes.append(
+            f"{coverage[1]} prompts have words outside the checkpoint's vocabulary, which knows {coverage[0]:.0%} of all: it cannot draw "
+            "what it does not know"
+        )
+    return notes
+
+
+def _sampled(prompts: Sequence[BatchPrompt], development: Sequence[BatchPrompt], heldout: Sequence[BatchPrompt]) -> list[str]:
+    used = len({prompt.text for prompt in [*development, *heldout]})
+    if used == len(prompts):
+        return []
+    return [f"of {len(prompts)} prompts, {len(development)} drawn at random are learned on and {len(heldout)} held out"]
+
+
+def _document(context: Context, state: OptimizeState, report: Path) -> dict[str, Any]:
+    outcome = state["outcome"]
+    trials = Trials(context.db, state["run"])
+    arms = {arm.instruction.id: arm for arm in trials.arms()}
+    iterations: dict[int, list[dict[str, Any]]] = {}
+    for row in trials.standings():
+        standing = {"instruction": arms[row.instruction].instruction.text, "id": row.instruction, "mean": row.mean, "pulls": row.pulls}
+        iterations.setdefault(row.iteration, []).append({**standing, "ucb": row.value, "fate": row.fate})
+    scores = {name: {scorer: rounded(row) for scorer, row in rows.items()} for name, rows in outcome["scores"].items()}
+    return {
+        "run": state["run"],
+        "checkpoint": context.evaluator.model.name,
+        "chat_model": context.chat.name,
+        "instruction": {"initial": outcome["initial"]["text"], "best": outcome["best"]["text"], "id": outcome["best"]["id"]},
+        "improved": outcome["improved"],
+        "stopped": outcome["stopped"],
+        "suffix": outcome["suffix"],
+        "iterations": [{"iteration": number, "arms": rows} for number, rows in sorted(iterations.items())],
+        "heldout": scores["learned"],
+        "heldout_initial": scores["learned_initial"],
+        "heldout_suffix": scores.get("learned_suffix", {}),
+        "initial_plain": scores["initial"],
+        "suffix_plain": scores.get("suffix", {}),
+        "dropped": state.get("dropped", {}),
+        "warnings": outcome["warnings"],
+        "used": context.evaluator.budget.used(),
+        "report": str(report),
+    }

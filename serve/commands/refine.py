@@ -1,0 +1,125 @@
+"""One refined prompt from options to document: what the command line does, and any other front end may do the same.
+
+Checks what can be checked before anything is written, runs the graph, writes the report, keeps the result. Shows nothing itself:
+events go to `show`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from limner.graph.context import check_folder, check_objective, check_prompt, open_context, open_models
+from limner.graph.feedback import learn_from_refine
+from limner.graph.nodes import conditioning_of
+from limner.graph.plan import plan_images
+from limner.graph.resume import reopened
+from limner.graph.runner import Control, new_run_id, refine_state, stop_check, stream_refine
+from limner.graph.settings import Settings
+from limner.graph.solvers import METHOD, OBJECTIVE, DpoOptions, check_method, solvers, with_solver
+from limner.graph.state import Context, Event, RefineState
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Run, canonical_text
+from limner.serve.commands.generate import spoken_by_triples
+from limner.serve.reports.page import rounded
+from limner.serve.reports.refine import ReportFiles, write_refine
+from limner.tools.prompt_language.write import write, write_negative
+
+COMMAND = "refine"
+ATTACK = "attack"
+
+Show = Callable[[Iterable[Event]], None]
+
+
+def refine(
+    settings: Settings,
+    prompt: str,
+    method: str,
+    show: Show,
+    control: Control | None = None,
+    options: DpoOptions | None = None,
+) -> dict[str, Any]:
+    """Refine `prompt`; returns the document of `refine --json`. `options`: of the method dpo-diff.
+
+    Raises BadInput before anything is written, Stopped after `control.request_drain()`.
+    """
+    check_method(method, solvers())
+    return _start(COMMAND, settings, prompt, method, options or DpoOptions(), show, control)
+
+
+def attack(settings: Settings, prompt: str, search: str, show: Show, control: Control | None = None) -> dict[str, Any]:
+    """Find a prompt of the same meaning that the model draws worse; the document of `attack --json`. Raises as `refine` does."""
+    return _start(ATTACK, settings, prompt, METHOD, DpoOptions("synonym", search, attack=True), show, control)
+
+
+def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None, command: str = COMMAND) -> dict[str, Any]:
+    """Go on with a run that was stopped or killed, with the settings that it was started with; of `settings` only the places of
+    files count. A run that is done is told again."""
+    run, before, done = reopened(settings, run_id, command)
+    if done is not None:
+        return done
+    return _run(before, run, show, control or Control())
+
+
+def _start(
+    command: str, settings: Settings, prompt: str, method: str, options: DpoOptions, show: Show, control: Control | None
+) -> dict[str, Any]:
+    if not canonical_text(prompt):
+        raise BadInput("the prompt is empty; say what the picture should show")
+    if words := spoken_by_triples(prompt):
+        raise BadInput(f"refine takes plain words and finds ranges and weights itself: give it {words!r}, or use generate")
+    plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
+    kept = {**settings.to_json(), "method": method, "dpo_diff": options.to_json()}
+    return _run(settings, Run(new_run_id(command), command, canonical_text(prompt), kept), show, control or Control())
+
+
+def _run(settings: Settings, run: Run, show: Show, control: Control) -> dict[str, Any]:
+    method = str(run.settings.get("method", "auto"))
+    options = DpoOptions.from_json(run.settings.get("dpo_diff", {}))
+    check_folder(settings.folder)
+    check_folder(settings.database.parent)
+    objective = OBJECTIVE if method == METHOD else ""
+    models = open_models(settings, stop=stop_check(control), objective=objective, attack=options.attack)
+    check_objective(models.scorers)
+    check_prompt(run.prompt, models.sampler, settings.truncate)
+    settings.contract.check_prompt(run.prompt)
+    with open_context(settings, models, run.id, "auto", settings.budget) as opened:
+        context = with_solver(opened, options)
+        check_method(method, context.solvers, context.evaluator)
+        show(stream_refine(context, run, control))
+        state = refine_state(context, run.id)
+        document = _document(context, state, write_refine(context, state, settings.folder / run.id))
+        if not options.attack:  # a prompt that leads the model astray is no example to anybody
+            learn_from_refine(context, state)
+        context.db.finish_run(run.id, "done", document)
+    return document
+
+
+def _document(context: Context, state: RefineState, files: ReportFiles) -> dict[str, Any]:
+    """`refine --json`. `scores` compare the user's prompt with the best candidate, whether or not that was adopted: they are the
+    evidence for `improved`."""
+    outcome = state["outcome"]
+    result = conditioning_of(outcome["result"])
+    return {
+        "run": state["run"],
+        "prompt": state["prompt"],
+        "method": state["method"],
+        "checkpoint": context.evaluator.model.name,
+        "chat_model": context.chat.name,
+        "result": {
+            "text": result.text,
+            "negative": write_negative(result),
+            "df_prompt": write(result) if result.spans else None,
+            "conditioning_id": result.id,
+        },
+        "improved": outcome["improved"],
+        "scores": {name: rounded(row) for name, row in outcome["scores"].items()},
+        "used": context.evaluator.budget.used(),
+        "images": {"before": _names(files.before), "after": _names(files.after)},
+        "report": str(files.report),
+    }
+
+
+def _names(paths: Iterable[Path]) -> list[str]:
+    return [str(path) for path in paths]

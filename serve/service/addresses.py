@@ -1,0 +1,58 @@
+"""Where clients find files: documents name them by path on this machine, and whoever is elsewhere needs an address.
+
+With a token, addresses of pictures carry a signature for that one path, so that a program which knows no token can show them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limner.serve.http.gate import signature
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """`base`: put before every address, as in http://host:port; empty for addresses on the same server."""
+
+    token: str | None
+    base: str = ""
+
+    def file(self, run: str, name: str) -> str:
+        return self._signed(f"/v1/runs/{run}/files/{name}")
+
+    def image(self, key: str) -> str:
+        return self._signed(f"/v1/images/{key}.png")
+
+    def refined(self, document: Mapping[str, Any]) -> Document:
+        """The document of `refine`, its files as addresses."""
+        run = document["run"]
+        images = {name: [self.file(run, Path(path).name) for path in paths] for name, paths in document["images"].items()}
+        return {**document, "images": images, "report": self.file(run, Path(document["report"]).name)}
+
+    def generated(self, document: Mapping[str, Any]) -> Document:
+        run = document["run"]
+        rows = [{**row, "path": self.file(run, Path(row["path"]).name) if row["path"] else None} for row in document["images"]]
+        return {**document, "images": rows}
+
+    def optimized(self, document: Mapping[str, Any]) -> Document:
+        return {**document, "report": self.file(document["run"], Path(document["report"]).name)}
+
+    def asked(self, payload: Mapping[str, Any]) -> Document:
+        """What a conversation waits for, its pictures with addresses."""
+        images = [{**row, "url": self.image(row["image"])} for row in payload["images"]]
+        pair = payload["pair"] and {side: {"image": key, "url": self.image(key)} for side, key in payload["pair"].items()}
+        return {**payload, "images": images, "pair": pair}
+
+    def event(self, event: Mapping[str, Any]) -> Document:
+        """An event, the picture that it tells of as an address."""
+        if event.get("kind") == "drawn" and event.get("image"):
+            return {**event, "url": self.image(event["image"])}
+        return dict(event)
+
+    def _signed(self, path: str) -> str:
+        return f"{self.base}{path}" + (f"?signature={signature(self.token, path)}" if self.token else "")

@@ -1,0 +1,51 @@
+"""An `optimize` run while it goes on, as a piece of a page: curves, the tree of instructions, cost against budget. Draws nothing.
+
+Looks again only where something was added since, so that watching costs the run next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from limner.graph.context import JOURNAL, read_journal
+from limner.graph.settings import Settings
+from limner.promptdb.store import PromptDB
+from limner.promptdb.trials import Trials
+from limner.serve.reports import page
+from limner.serve.reports.curves import curves_view
+from limner.serve.reports.search import Search, tree_view
+from limner.serve.service.jobs import JobRecord
+
+LOWER_IS_BETTER = {"spherical_clip"}
+SHOWN = 24  # pictures of the grid
+
+
+def live_view(db: PromptDB, settings: Settings, record: JobRecord) -> str:
+    """The piece of HTML; what people and models wrote is escaped."""
+    higher = not set(record.settings["scorers"][:1]) & LOWER_IS_BETTER
+    trials = Trials(db, record.id)
+    arms = trials.arms()
+    standings = trials.standings()
+    leading = next((row.instruction for row in reversed(standings) if row.value is not None), arms[0].instruction.id if arms else "")
+    search = Search(arms, trials.trials(), standings, leading, higher)
+    images = int(read_journal(settings.folder / record.id / JOURNAL)["spent"]["images"])
+    view: dict[str, Any] = {
+        "state": record.state,
+        "error": record.error,
+        "run": record.id,
+        "images": images,
+        "budget": record.settings["budget"],
+        "curves": curves_view(search) if arms else {},
+        "tree": tree_view(search) if arms else [],
+    }
+    return page.render("live.html", view)
+
+
+def latest_pictures(db: PromptDB, run: str) -> list[tuple[str, str]]:
+    """(hash, prompt) of pictures that the run tried last, the newest first."""
+    rows = db.query(
+        "SELECT DISTINCT d.image, t.prompt, t.iteration FROM trial t JOIN drawing d ON d.conditioning = t.conditioning AND d.seed = t.seed "
+        "WHERE t.run = ? AND d.image IS NOT NULL ORDER BY t.iteration DESC LIMIT ?",
+        [run, SHOWN],
+    )
+    return [(image, prompt) for image, prompt, _ in rows]

@@ -1,0 +1,55 @@
+"""Searches compared: each pays for all that it looks at, whoever drew it before, and what is drawn is drawn once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from limner.promptdb.records import Conditioning
+from limner.tools.budget import Budget, BudgetSpent
+from limner.tools.evaluator import AfreshEvaluator
+from tests.doubles import FakeImageModel
+from tests.graph.stage import likes, stage
+
+CAT, DOG = Conditioning("a cat"), Conditioning("a dog, sharp")
+
+
+def test_a_second_search_pays_as_much_as_the_first_and_draws_nothing(tmp_path: Path) -> None:
+    context = stage(tmp_path, FakeImageModel(likes("sharp")), images=100)
+    spent, values = [], []
+    for _ in range(2):
+        search = AfreshEvaluator(context.evaluator, context.evaluator.scorers, Budget(images=4))
+        assert len(search.unpaid(search.drawing(CAT, seed) for seed in (1, 1, 2))) == 2
+        values.append(search.evaluate([CAT, DOG], "a cat", [1, 2]).values["liking"].tolist())
+        assert not search.unpaid(search.drawing(CAT, seed) for seed in (1, 2))
+        with pytest.raises(BudgetSpent):
+            search.draw([CAT], [3])
+        spent.append(dict(search.budget.spent))
+    assert spent[0] == spent[1] and values[0] == values[1]
+    assert context.evaluator.budget.spent["images"] == 4
+
+
+def test_a_part_of_its_purse_pays_for_nothing_twice(tmp_path: Path) -> None:
+    context = stage(tmp_path, FakeImageModel(likes("sharp")), images=100)
+    search = AfreshEvaluator(context.evaluator, context.evaluator.scorers, Budget(images=10))
+    part = search.within(Budget(images=2))
+    part.draw([CAT], [1, 2])
+    search.draw([CAT], [1, 2])
+    assert part.budget.spent["images"] == 2 and search.budget.spent["images"] == 0
+
+
+def test_gradients_are_paid_again_and_one_at_a_picture_just_paid_for_costs_as_if_it_were_just_drawn(tmp_path: Path) -> None:
+    context = stage(tmp_path, FakeImageModel(likes("sharp")), images=100)
+    outer = context.evaluator
+    outer.draw([CAT], [1])
+    search = AfreshEvaluator(outer, outer.scorers, Budget())
+    before = outer.budget.spent["unet_rows"]
+    search.charge(5.0, stored=True)
+    search.charge(3.0)
+    assert search.budget.spent["unet_rows"] == 8 and outer.budget.spent["unet_rows"] == before + 3
+    watching = search.through(search.model)
+    pictures = [search.drawing(CAT, 1)]
+    assert not watching.counts_as_drawn(pictures) and not outer.counts_as_drawn(pictures)
+    watching.draw([CAT], [1])
+    assert watching.counts_as_drawn(pictures) and not search.through(search.model).counts_as_drawn(pictures)

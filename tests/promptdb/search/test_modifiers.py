@@ -1,0 +1,104 @@
+"""What professionals add: phrases with kinds, counted over all prompts, and how much more often beside a subject than elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from limner.promptdb.records import Prompt
+from limner.promptdb.search import modifiers
+from limner.promptdb.search.modifier_kinds import KINDS, kind_of
+from limner.promptdb.search.modifiers import additions, count_modifiers, frequent, modifiers_of
+from limner.promptdb.store import PromptDB
+
+
+@pytest.mark.parametrize(
+    ("phrase", "kind"),
+    [
+        ("by greg rutkowski", "artist"),
+        ("art by artgerm", "artist"),
+        ("cinematic lighting", "lighting"),
+        ("golden hour", "lighting"),
+        ("highly detailed", "quality"),
+        ("8 k", "quality"),
+        ("trending on artstation", "quality"),
+        ("oil painting", "medium"),
+        ("octane render", "medium"),
+        ("depth of field", "camera"),
+        ("35mm", "camera"),
+        ("vibrant colors", "colour"),
+        ("cyberpunk", "style"),
+        ("art nouveau", "style"),
+        ("impressionism", "style"),
+        ("ominous", "mood"),
+        ("a red hat", "other"),
+        ("by the sea", "other"),
+    ],
+)
+def test_kinds_are_told_by_the_words_people_use(phrase: str, kind: str) -> None:
+    assert kind_of(phrase) == kind and kind in KINDS
+
+
+def test_modifiers_are_what_stands_behind_the_subject() -> None:
+    assert modifiers_of("A castle on a hill, Oil Painting, (sharp focus:1.2), oil painting, by Monet.") == [
+        *("oil painting", "sharp focus", "by monet"),
+    ]
+
+
+def test_a_prompt_that_begins_with_a_modifier_has_it() -> None:
+    assert modifiers_of("masterpiece, a castle, 8k") == ["masterpiece", "a castle", "8k"]
+
+
+def test_what_the_subject_says_is_no_modifier() -> None:
+    assert modifiers_of("a castle, watercolor, glossy", "a castle, watercolor") == ["glossy"]
+
+
+def test_sentences_are_no_modifiers() -> None:
+    assert modifiers_of("a castle, in front of it an old man walks his dog, 8k") == ["8k"]
+
+
+def library(*texts: str) -> PromptDB:
+    db = PromptDB.open(":memory:")
+    db.add_prompts(Prompt(text) for text in texts)
+    count_modifiers(db)
+    return db
+
+
+def test_frequencies_count_prompts_and_follow_the_database() -> None:
+    db = library("a cat, oil painting, oil painting", "a dog, oil painting, 8k", "a bird")
+    assert [(item.phrase, item.df) for item in frequent(db)] == [("oil painting", 2), ("8k", 1)]
+    db.add_prompts([Prompt("a fish, 8k"), Prompt("a cow, 8k")])
+    for _ in range(2):
+        count_modifiers(db)
+        assert [(item.phrase, item.df) for item in frequent(db)] == [("8k", 3), ("oil painting", 2)]
+    assert [item.phrase for item in frequent(db, kind="medium")] == ["oil painting"]
+
+
+def test_lift_is_how_much_more_often_a_phrase_stands_beside_the_subject() -> None:
+    castles = [f"a castle number {number}, matte painting, 8k" for number in range(5)]
+    db = library(*castles, *(f"a cat number {number}, 8k" for number in range(15)))
+    found = {item.phrase: item for item in additions(db, "castle")}
+    assert (found["matte painting"].share, found["matte painting"].lift) == (1.0, 4.0)
+    assert (found["8k"].share, found["8k"].lift) == (1.0, 1.0)
+    assert list(found) == ["matte painting", "8k"]
+
+
+def test_what_stands_beside_a_modifier_is_told_like_what_stands_beside_a_thing() -> None:
+    db = library(*(f"thing {number}, cyberpunk, neon" for number in range(5)), *(f"thing {number}, baroque" for number in range(20)))
+    assert [item.phrase for item in additions(db, "cyberpunk")] == ["neon"]
+
+
+def test_nothing_is_added_to_what_nobody_wrote_about() -> None:
+    assert additions(library("a cat, 8k"), "okapi") == additions(library(), "okapi") == []
+
+
+def test_rare_phrases_are_forgotten_and_counts_are_low_by_a_stretch_each_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modifiers, "STRETCH", 100)
+    texts = [
+        f"thing {number}, rare {number}" + (", 8k" if number % 3 == 0 else "") + (", late" if number > 400 else "")
+        for number in range(1000)
+    ]
+    db = library(*texts)
+    found = {item.phrase: item.df for item in frequent(db, 2000)}
+    assert found["8k"] == 334
+    assert 599 - 10 <= found["late"] <= 599
+    assert sum(phrase.startswith("rare") for phrase in found) <= 100

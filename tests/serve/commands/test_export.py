@@ -1,0 +1,85 @@
+"""What `runs export` hands over: each form is what its target loads, for instructions and for prompts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from limner.graph.settings import Settings
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Conditioning, EffectSpan, Instruction, Run
+from limner.promptdb.store import PromptDB
+from limner.promptdb.trials import Arm, Trial, Trials
+from limner.serve.commands.export import exported, preset
+from limner.tools.prompt_language.document import from_document
+
+CONDITIONING = Conditioning("a cat, sharp focus", 'blurry, "dull"', (EffectSpan(7, 18, "1/2", 1, "1.25"),))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    chosen = Settings(out=str(tmp_path))
+    with PromptDB.open(chosen.database) as db:
+        row = {"delta": 0.1}
+        db.add_conditionings([CONDITIONING])
+        db.start_run(Run("refined", "refine", "a cat"))
+        result = {"text": CONDITIONING.text, "negative": CONDITIONING.negative, "df_prompt": None, "conditioning_id": CONDITIONING.id}
+        db.finish_run("refined", "done", {"result": result, "improved": True, "scores": {"hps": row}, "checkpoint": "m", "prompt": "a cat"})
+        db.start_run(Run("talked", "chat", "a cat"))
+        chat: dict[str, Any] = {"result": {"conditioning": CONDITIONING.to_json()}, "improved": False, "scores": {}, "prompt": "a cat"}
+        db.finish_run("talked", "done", chat)
+        db.start_run(Run("learned", "optimize", "file"))
+        trials, arm = Trials(db, "learned"), Instruction("Ask for sharp focus.")
+        trials.add_arms([Arm(arm, -1)])
+        for place, noun in enumerate(("cat", "dog", "cow")):
+            written = Conditioning(f"a {noun}, sharp focus, {noun}ly", "blurry")
+            trials.add_trials([Trial(0, arm.id, f"a {noun}", place, written, 1.0, 0.5)])
+        found = {"instruction": {"best": arm.text, "initial": arm.text}, "improved": True, "checkpoint": "m", "chat_model": "offline"}
+        db.finish_run("learned", "done", {**found, "heldout": {}, "heldout_initial": {}})
+        db.start_run(Run("open", "refine", "a cat"))
+    return chosen
+
+
+def test_a_preset_of_a_prompt_reads_back_as_the_same_conditioning(settings: Settings) -> None:
+    for run in ("refined", "talked"):
+        document = json.loads(exported(settings, run, "preset-json"))
+        assert document["kind"] == "prompt" and document["request"] == "a cat"
+        assert from_document(document["df_prompt"]) == CONDITIONING
+
+
+def test_a_preset_of_an_instruction_holds_what_its_rewritings_share(settings: Settings) -> None:
+    document = preset(settings, "learned")
+    assert document["instruction"] == "Ask for sharp focus." and document["positive"] == "sharp focus" and document["negative"] == "blurry"
+    assert json.loads(exported(settings, "learned", "preset")) == document  # the older name
+
+
+def test_a1111_styles_are_a_csv_that_a_spreadsheet_reads(settings: Settings) -> None:
+    head, row = csv.reader(io.StringIO(exported(settings, "refined", "a1111")))
+    assert head == ["name", "prompt", "negative_prompt"]
+    assert "sharp focus" in row[1] and "1.25" in row[1] and row[2] == 'blurry, "dull"'
+    _, style = csv.reader(io.StringIO(exported(settings, "learned", "a1111")))
+    assert style[1:] == ["{prompt}, sharp focus", "blurry"]
+
+
+def test_comfyui_gets_a_graph_for_a_prompt_and_a_style_for_an_instruction(settings: Settings) -> None:
+    graph = json.loads(exported(settings, "refined", "comfyui"))
+    assert any(item.get("class_type") == "CLIPTextEncode" for item in graph.values())
+    (style,) = json.loads(exported(settings, "learned", "comfyui"))
+    assert style["prompt"] == "{prompt}, sharp focus" and style["negative_prompt"] == "blurry"
+
+
+def test_a_system_prompt_needs_an_instruction(settings: Settings) -> None:
+    assert "Ask for sharp focus." in exported(settings, "learned", "system-prompt")
+    with pytest.raises(BadInput, match="not an instruction"):
+        exported(settings, "refined", "system-prompt")
+
+
+@pytest.mark.parametrize(("run", "form", "said"), [("open", "a1111", "running"), ("none", "a1111", "no run"), ("learned", "doc", "knows")])
+def test_what_cannot_be_exported_is_said(settings: Settings, run: str, form: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        exported(settings, run, form)

@@ -1,0 +1,1 @@
+"""Draws pictures: schedules, noise, conditioning, denoising in batches."""

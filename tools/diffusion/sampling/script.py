@@ -1,0 +1,183 @@
+"""What a DF-Prompt says at each step, as embeddings: the text that acts is encoded anew for every set of acting words, never masked.
+
+One text encoding for each distinct set, however many steps and prompts share it (PAE, Mo et al. 2024, its executor). Words that do not
+act are gone from the text, so the rows of later words are those of the text without them. What is said is known, and can be compared,
+before anything is encoded: prompts that say the same up to a step share every UNet row up to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Conditioning, WeightMode
+from limner.tools.diffusion.base import PromptTooLong
+from limner.tools.diffusion.sampling.conditioning import SameEveryStep, StepEmbeddings, TextEncoding, TokenIds
+from limner.tools.diffusion.sampling.timing import Timing
+from limner.tools.diffusion.sampling.weighting import apply_weights, weighted_rows
+from limner.tools.prompt_language.schedule import Segment, segments
+
+if TYPE_CHECKING:
+    import torch
+
+CAPACITY = 4096
+"""Scripts that are kept, and weighted embeddings a quarter of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """One text as the encoders read it: padded token ids, and the `rows` that weigh something else than 1. Equal sayings are embedded
+    alike, to the bit, whatever texts they come from."""
+
+    ids: TokenIds
+    rows: tuple[tuple[int, float], ...] = ()
+    mode: WeightMode = "mean_restore"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What is said from model call `start` on. `negative` is None where guidance is off. `key` stands for both."""
+
+    start: int
+    positive: Saying
+    negative: Saying | None
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One prompt from first to last model call: the first line starts at 0, and no two neighbours say the same."""
+
+    lines: tuple[Line, ...]
+    starts: tuple[int, ...] = field(repr=False)
+
+    def at(self, step: int) -> Line:
+        return self.lines[bisect_right(self.starts, step) - 1]
+
+    def during(self, start: int, stop: int) -> tuple[Line, ...]:
+        """The lines that are said at some call of `start`..`stop`, half open."""
+        return self.lines[bisect_right(self.starts, start) - 1 : bisect_right(self.starts, stop - 1)]
+
+    def keys(self, calls: int) -> tuple[bytes, ...]:
+        """One for each call: scripts with the same head say the same meanwhile."""
+        ends = (*self.starts[1:], calls)
+        return tuple(line.key for line, end in zip(self.lines, ends, strict=True) for _ in range(end - line.start))
+
+
+@dataclass(frozen=True, slots=True)
+class BySegment:
+    """A prompt whose words come and go: `embeddings[i]` from step `starts[i]` on; the first start is 0."""
+
+    starts: tuple[int, ...]
+    embeddings: tuple[torch.Tensor, ...]
+
+    def at(self, step: int) -> torch.Tensor:
+        return self.embeddings[bisect_right(self.starts, step) - 1]
+
+
+class Scripts:
+    """Reads conditionings into scripts, and sayings into embeddings, for one checkpoint; keeps both while there is room."""
+
+    def __init__(self, encoding: TextEncoding, capacity: int = CAPACITY) -> None:
+        self.encoding = encoding
+        self.capacity = capacity
+        self._scripts: OrderedDict[tuple[str, Timing, bool], Script] = OrderedDict()
+        self._weighted: OrderedDict[tuple[str, str, Saying], torch.Tensor] = OrderedDict()
+
+    def script(self, conditioning: Conditioning, timing: Timing, guided: bool) -> Script:
+        """What it says at each call of `timing`; without negatives where it is not `guided`.
+
+        Raises PromptTooLong for words that act together and are over the encoder's limit, unless the encoding may truncate, and BadInput
+        for a weight on a part of a token, and for an adapter.
+        """
+        key = conditioning.id, timing, guided
+        if key not in self._scripts:
+            self._scripts[key] = self._read(conditioning, timing, guided)
+            if len(self._scripts) > self.capacity:
+                self._scripts.popitem(last=False)
+        self._scripts.move_to_end(key)
+        return self._scripts[key]
+
+    def embeddings(self, sayings: Iterable[Saying]) -> dict[Saying, torch.Tensor]:
+        """(tokens, dim) of each distinct saying; every text among them is encoded once."""
+        checkpoint = self.encoding.checkpoint
+        owner = checkpoint.fingerprint, str(checkpoint.unet.dtype)
+        found = {saying: self._weighted.get((*owner, saying)) if saying.rows else None for saying in sayings}
+        missing = [saying for saying, embedding in found.items() if embedding is None]
+        if missing:
+            empty = self.encoding.token_ids([""]) if any(saying.mode == "lerp_from_empty" for saying in missing) else []
+            plain = self.encoding.embed([*(saying.ids for saying in missing), *empty])
+            for saying in missing:
+                before = plain[saying.ids]
+                after = apply_weights(before, dict(saying.rows), saying.mode, plain[empty[0]] if empty else before)
+                found[saying] = after
+                if saying.rows:
+                    self._weighted[*owner, saying] = after
+            while len(self._weighted) > self.capacity // 4:
+                self._weighted.popitem(last=False)
+        return {saying: embedding for saying, embedding in found.items() if embedding is not None}
+
+    def _read(self, conditioning: Conditioning, timing: Timing, guided: bool) -> Script:
+        if conditioning.adapter is not None:
+            raise BadInput(f"drawing with an adapter is not supported yet: pass the plain text {conditioning.text[:60]!r}")
+        places = timing.places(conditioning.range_unit)
+        positive = segments(conditioning.text, conditioning.spans, places)
+        negative = segments(conditioning.negative, conditioning.negative_spans, places) if guided else ()
+        for segment in (*positive, *negative):
+            self._check(conditioning, segment)
+        ids = self.encoding.token_ids([segment.text for segment in (*positive, *negative)])
+        mode = conditioning.weight_mode
+        said = [self._saying(segment, each, mode) for segment, each in zip((*positive, *negative), ids, strict=True)]
+        starts = [segment.start for segment in positive], [segment.start for segment in negative]
+        lines: list[Line] = []
+        for start in sorted({*starts[0], *starts[1]}):
+            first = said[bisect_right(starts[0], start) - 1]
+            second = said[len(positive) + bisect_right(starts[1], start) - 1] if guided else None
+            key = hashlib.blake2b(repr((first, second)).encode(), digest_size=16).digest()
+            if not lines or lines[-1].key != key:
+                lines.append(Line(start, first, second, key))
+        return Script(tuple(lines), tuple(line.start for line in lines))
+
+    def _saying(self, segment: Segment, ids: TokenIds, mode: WeightMode) -> Saying:
+        rows = self._rows(segment)
+        return Saying(ids, tuple(sorted(rows.items())), mode) if rows else Saying(ids)
+
+    def _check(self, conditioning: Conditioning, segment: Segment) -> None:
+        tokens, limit = self.encoding.token_count(segment.text)
+        if tokens > limit and not self.encoding.truncate:
+            raise PromptTooLong(Conditioning(segment.text, conditioning.negative), tokens, limit)
+
+    def _rows(self, segment: Segment) -> dict[int, float]:
+        """Rows of the embedding that are weighted. Encoders side by side share rows, so they must share tokens."""
+        if not segment.spans:
+            return {}
+        tokenizers = self.encoding.checkpoint.tokenizers
+        _, limit = self.encoding.token_count("")
+        with self.encoding.reading:
+            rows = [weighted_rows(tokenizer, segment.text, segment.spans, limit + 2) for tokenizer in tokenizers]
+        if any(row != rows[0] for row in rows):
+            raise BadInput("the text encoders of this checkpoint divide the weighted words differently, and share their rows")
+        return rows[0]
+
+
+def step_embeddings(
+    scripts: Scripts, conditionings: Sequence[Conditioning], timing: Timing, guided: bool
+) -> tuple[list[StepEmbeddings], list[StepEmbeddings]]:
+    """Positive and negative embeddings, a pair for each conditioning; no negatives where guidance is off. Raises as `Scripts.script`."""
+    read = [scripts.script(item, timing, guided) for item in conditionings]
+    positive = [[(line.start, line.positive) for line in script.lines] for script in read]
+    negative = [[(line.start, line.negative) for line in script.lines if line.negative] for script in read] if guided else []
+    known = scripts.embeddings(saying for said in (*positive, *negative) for _, saying in said)
+
+    def whole(said: Sequence[tuple[int, Saying]]) -> StepEmbeddings:
+        turns = [(start, saying) for place, (start, saying) in enumerate(said) if place == 0 or saying != said[place - 1][1]]
+        if len(turns) == 1:
+            return SameEveryStep(known[turns[0][1]])
+        return BySegment(tuple(start for start, _ in turns), tuple(known[saying] for _, saying in turns))
+
+    return [whole(said) for said in positive], [whole(said) for said in negative]

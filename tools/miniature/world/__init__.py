@@ -1,0 +1,1 @@
+"""The world that the embedded checkpoint draws."""

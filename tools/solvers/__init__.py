@@ -1,0 +1,1 @@
+"""The methods that search or learn a better Conditioning."""

@@ -1,0 +1,1 @@
+"""DF-Prompt: when each modifier acts, and how strongly."""

@@ -1,0 +1,1 @@
+"""DPO-Diff: which words make the picture follow the prompt."""

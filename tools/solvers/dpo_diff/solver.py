@@ -1,0 +1,214 @@
+"""The solver: finds words for a prompt's negative prompt, or in place of its own, that change the picture as wanted.
+
+Builds the space, chooses what drives the search, runs it on one Budget and tells what was found. Any image model will do for the
+searches by evolution and at random; those with a gradient need a checkpoint that is open here and a scorer with a gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Conditioning, Drawing
+from limner.tools.budget import Budget, BudgetSpent
+from limner.tools.diffusion.base import Drawn
+from limner.tools.diffusion.sampling.denoising import Hooks
+from limner.tools.diffusion.sampling.sampler import Sampler
+from limner.tools.evaluator import Evaluator
+from limner.tools.lexicon.lexicon import WordSource
+from limner.tools.lexicon.offline import Offline
+from limner.tools.scoring.adversarial import Adversarial
+from limner.tools.scoring.differentiable import differentiable
+from limner.tools.solvers.base import Emit, Task
+from limner.tools.solvers.dpo_diff import swap_search
+from limner.tools.solvers.dpo_diff.build import build_space
+from limner.tools.solvers.dpo_diff.evolution import evolve, random_search
+from limner.tools.solvers.dpo_diff.findings import findings
+from limner.tools.solvers.dpo_diff.gumbel import learn, softmax
+from limner.tools.solvers.dpo_diff.preview import SwapPreview
+from limner.tools.solvers.dpo_diff.settings import SEARCHES, DpoSettings
+from limner.tools.solvers.dpo_diff.space import Space
+from limner.tools.solvers.dpo_diff.text_gradient import KeptLatents, SearchGradient
+from limner.tools.solvers.dpo_diff.trials import Trials
+
+GRADED = ("limner", "hybrid", "gradient")
+NEEDS_GRADIENT = ("hybrid", "gradient")
+PROPOSED = 3  # candidates for the final comparison
+
+Allowed = Callable[[Evaluator, str], Callable[[Conditioning], bool]]
+"""Given the Evaluator and the user's prompt: what a candidate must fulfil."""
+
+
+def anything(evaluator: Evaluator, reference: str) -> Callable[[Conditioning], bool]:
+    return lambda conditioning: True
+
+
+@dataclass
+class DpoDiff:
+    """`source`: where candidates for the words of a prompt come from. `allowed`: the meaning filter of an attack.
+
+    `findings`: after `solve`, what a report shows: trajectory, word-by-word gains, what was skipped. JSON values only.
+    """
+
+    settings: DpoSettings = field(default_factory=DpoSettings)
+    source: Callable[[str], WordSource] = lambda prompt: Offline()
+    allowed: Allowed = anything
+    name: str = "dpo-diff"
+    findings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.settings.search not in SEARCHES:
+            raise BadInput(f"there is no search {self.settings.search!r}; choose one of {', '.join(SEARCHES)}")
+
+    def missing(self, evaluator: Evaluator) -> str:
+        if self.settings.search not in NEEDS_GRADIENT:
+            return ""
+        if sampler_of(evaluator) is None:
+            return (
+                f"the search {self.settings.search} takes gradients, and {evaluator.model.name} is a black box: choose evolution or random"
+            )
+        if differentiable(evaluator.objective, "") is None:
+            return f"the scorer {evaluator.objective.name} has no gradient: choose another --scorer, or the search evolution"
+        return ""
+
+    def solve(self, task: Task, evaluator: Evaluator, rng: np.random.Generator, emit: Emit) -> Sequence[Conditioning]:
+        """The best candidates, best first; none where there is nothing to search, or where fresh seeds show none to be better than the
+        prompt. Raises BadInput only for a space that does not exist."""
+        given = next((item for item in task.start if item.is_plain), Conditioning(task.reference))
+        space = build_space(given, self.settings.space, self.source(given.text), task.pins)
+        if not space.slots:
+            emit(
+                {"kind": "warning", "text": f"no word of the prompt has a candidate in the space {self.settings.space}: nothing to search"}
+            )
+            self.findings = {"space": self.settings.space, "slots": 0}
+            return []
+        with rows_of_images(evaluator.budget, evaluator):
+            latents = KeptLatents([])
+            inner = watched(evaluator, latents)
+            trials = Trials(space, inner, task.reference, task.seeds, self.allowed(evaluator, task.reference), emit)
+            gradient = self._gradient(space, inner, task, latents)
+            if gradient:
+                trials.besides = lambda: gradient.charged
+            try:
+                trials.try_all([space.identity])
+                if trials.done:
+                    self._search(trials, gradient, rng)
+            except BudgetSpent:
+                if not trials.done:
+                    raise
+        if not trials.done:
+            emit({"kind": "warning", "text": "the model or the scorer gave nothing for the prompt itself: nothing to compare with"})
+            self.findings = {"space": self.settings.space, "slots": len(space.slots)}
+            return []
+        self.findings = findings(trials, self.settings, gradient.skipped if gradient else 0)
+        if gradient and gradient.skipped:
+            emit({"kind": "warning", "text": f"{gradient.skipped} gradients were not finite and were left out"})
+        return [trial.conditioning for trial in trials.chosen if trial.conditioning != space.given][:PROPOSED]
+
+    def _gradient(self, space: Space, evaluator: Evaluator, task: Task, latents: KeptLatents) -> SearchGradient | None:
+        sampler = sampler_of(evaluator)
+        loss = differentiable(evaluator.objective, task.reference) if self.settings.search in GRADED else None
+        if sampler is None or loss is None:
+            return None
+        gradient = SearchGradient(space, evaluator, sampler, loss, task.seeds, latents)
+        latents.steps = frozenset([int(self.settings.limner.at * gradient.calls)])
+        return gradient
+
+    def _search(self, trials: Trials, gradient: SearchGradient | None, rng: np.random.Generator) -> None:
+        settings, search = self.settings, self.settings.search
+        if search == "random":
+            return random_search(trials, settings.evolution, rng)
+        if search == "evolution":
+            return evolve(trials, settings.evolution, rng)
+        if search == "limner":
+            ranker = SwapPreview(gradient) if gradient and settings.limner.ranker == "preview" else gradient
+            return swap_search.search(trials, ranker, settings.limner, rng)
+        if gradient is None:
+            raise BadInput(self.missing(trials.evaluator))
+        trials.try_all([trials.space.identity])
+
+        def heard(iteration: int, loss: float) -> None:
+            trials.emit({"kind": "learned", "iteration": iteration, "value": loss, "rows": round(trials.rows, 1)})
+
+        logits = learn(gradient, trials.space.sizes, settings.gumbel, rng, heard)
+        learned = [softmax(row) for row in logits]
+        if search == "hybrid":
+            return evolve(trials, settings.evolution, rng, learned)
+        return sample_learned(trials, learned, settings, rng)
+
+
+def sample_learned(trials: Trials, learned: Sequence[np.ndarray], settings: DpoSettings, rng: np.random.Generator) -> None:
+    """Gradient search alone: candidates from the learned distribution until the budget is spent or no new one turns up."""
+    from limner.tools.solvers.dpo_diff.evolution import first_population
+
+    evolution = settings.evolution
+    while trials.try_all(first_population(trials, evolution, rng, evolution.population, learned)):
+        pass
+
+
+def sampler_of(evaluator: Evaluator) -> Sampler | None:
+    """The local sampler behind an evaluator; None where the image model is a black box."""
+    model = evaluator.model
+    model = model.model if isinstance(model, Watched) else model
+    return model if isinstance(model, Sampler) else None
+
+
+@dataclass(frozen=True)
+class Watched:
+    """An ImageModel that draws as `model` does, and leaves x_t of what it draws in `latents`."""
+
+    model: Sampler
+    latents: KeptLatents
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self.model.fingerprint
+
+    @property
+    def default_settings(self) -> Any:
+        return self.model.default_settings
+
+    def token_count(self, text: str) -> tuple[int, int]:
+        return self.model.token_count(text)
+
+    def unet_rows(self, drawings: Sequence[Drawing]) -> int:
+        return self.model.unet_rows(drawings)
+
+    def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None) -> list[Drawn]:
+        hooks = Hooks(on_step=self.latents.on_step, on_batch=self.latents.on_batch)
+        return self.model.draw(drawings, on_drawn, hooks)
+
+
+def watched(evaluator: Evaluator, latents: KeptLatents) -> Evaluator:
+    """The same evaluator, but x_t of what it draws is kept; the same where the model is a black box."""
+    sampler = sampler_of(evaluator)
+    if sampler is None:
+        return evaluator
+    return evaluator.through(Watched(sampler, latents))
+
+
+@contextmanager
+def rows_of_images(budget: Budget, evaluator: Evaluator) -> Iterator[None]:
+    """Meanwhile the cap on images is also one on UNet rows, so that gradients are paid from the same purse as pictures."""
+    cap = budget.unet_rows
+    if budget.images is not None:
+        # Of the whole run, not of what is left: so a run that goes on after a kill has the same purse.
+        reach = budget.images * evaluator.model.unet_rows([evaluator.drawing(Conditioning(""), 0)])
+        budget.unet_rows = reach if cap is None else min(cap, reach)
+    try:
+        yield
+    finally:
+        budget.unet_rows = cap
+
+
+def is_attack(evaluator: Evaluator) -> bool:
+    return isinstance(evaluator.objective, Adversarial)

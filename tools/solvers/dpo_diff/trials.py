@@ -1,0 +1,263 @@
+"""What has been tried: every candidate is drawn and scored once, by the Evaluator, and what was learned of it is kept in order.
+
+A cost is the mean of the objective over the search seeds, signed so that lower is better. The baseline is the first trial, so the best
+is never worse than it on these seeds. Knows nothing of how candidates are chosen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from limner.promptdb.records import Conditioning, content_id
+from limner.tools.budget import BudgetSpent
+from limner.tools.evaluation import RANKING_DECIMALS
+from limner.tools.evaluator import Evaluator
+from limner.tools.solvers.dpo_diff.space import Space
+
+Choice = tuple[int, ...]
+Emit = Callable[[dict[str, Any]], None]
+RACE_KEEPS = 3  # one candidate in so many goes on to the next seed
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One candidate with a value on every seed. `costs`: (seeds,), lower is better. `rows`: UNet rows that the search had spent by then."""
+
+    choice: Choice
+    conditioning: Conditioning
+    costs: tuple[float, ...]
+    rows: float
+
+    @property
+    def cost(self) -> float:
+        return float(np.mean(self.costs))
+
+    @property
+    def order(self) -> tuple[float, str]:
+        """By cost as rankings round it, ties by id."""
+        return round(self.cost, RANKING_DECIMALS), self.conditioning.id
+
+
+def race_cost(count: int, keep: int, seeds: int) -> int:
+    """Pictures of a race of `count` candidates, of which `keep` meet all seeds."""
+    pictures = met = 0
+    while met < seeds:
+        rounds = seeds - met if count <= keep else 1
+        pictures, met = pictures + rounds * count, met + rounds
+        count = count if count <= keep else max(keep, -(-count // RACE_KEEPS))
+    return pictures
+
+
+@dataclass
+class Trials:
+    """`seeds`: common to all candidates. `allowed`: a condition that a candidate must fulfil before it may cost anything, such as that
+    its meaning is kept. `refused`: those that failed it or are too long for the encoder; they are never drawn."""
+
+    space: Space
+    evaluator: Evaluator
+    reference: str
+    seeds: tuple[int, ...]
+    allowed: Callable[[Conditioning], bool] = lambda conditioning: True
+    emit: Emit = lambda event: None
+    done: dict[str, Trial] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+    tried: set[str] = field(default_factory=set)
+    besides: Callable[[], float] = lambda: 0.0
+    """UNet rows of what else the search pays for, such as gradients."""
+    kept_back: float = 0.0
+    """UNet rows of the purse that the search does not see."""
+    confirmed: dict[str, float] = field(default_factory=dict)
+    """Cost of the finalists on seeds that chose none of them, by id of the conditioning."""
+
+    def __post_init__(self) -> None:
+        self._charged, self._drawn_rows = set[str](), 0.0
+        self._purse = self._first_purse()
+        self._sign = -1.0 if self.evaluator.objective.higher_is_better else 1.0
+        self._texts: dict[Choice, Conditioning] = {}
+
+    @property
+    def rows(self) -> float:
+        """UNet rows of all that was asked for since the search began, gradients included; stored or not, so that a search that is resumed
+        counts, and decides, as one that was never killed."""
+        return self._drawn_rows + self.besides()
+
+    @property
+    def rows_left(self) -> float:
+        """Of what the search could spend when it first began; infinity without a cap."""
+        return max(0.0, self._purse - self.kept_back - self.rows)
+
+    @property
+    def rows_per_image(self) -> float:
+        return float(self.evaluator.model.unet_rows([self.evaluator.drawing(self.space.given, 0)]))
+
+    @property
+    def best(self) -> Trial:
+        """Raises ValueError before the baseline was tried."""
+        return min(self.done.values(), key=lambda trial: trial.order)
+
+    @property
+    def ranked(self) -> list[Trial]:
+        return sorted(self.done.values(), key=lambda trial: trial.order)
+
+    @property
+    def chosen(self) -> list[Trial]:
+        """What is proposed, best first: of finalists that met more seeds those that do better there than the baseline, and the baseline
+        behind them; else all, by the search seeds. Raises ValueError before the baseline was tried."""
+        if not self.confirmed:
+            return self.ranked
+        return sorted(
+            (self.done[id] for id, cost in self.confirmed.items() if cost <= self.confirmed[self.space.given.id]),
+            key=lambda trial: (round(self.confirmed[trial.conditioning.id], RANKING_DECIMALS), trial.conditioning != self.space.given),
+        )
+
+    def confirm(self, choices: Sequence[Choice], seeds: Sequence[int]) -> None:
+        """Draw and score candidates and the baseline, all of them done, on `seeds`; what has no value there is no finalist. Raises
+        BudgetSpent, and then nothing is confirmed."""
+        conditionings = list(dict.fromkeys([self.space.given, *map(self.conditioning, choices)]))
+        name = self.evaluator.objective.name
+        values = self.evaluator.evaluate(conditionings, self.reference, seeds, [name], self.emit).values[name]
+        self._charge(conditionings, seeds)
+        costs = self._sign * values.mean(axis=1)
+        found = {item.id: float(cost) for item, cost in zip(conditionings, costs, strict=True) if np.isfinite(cost)}
+        self.confirmed = found if self.space.given.id in found else {}
+
+    def conditioning(self, choice: Choice) -> Conditioning:
+        if choice not in self._texts:
+            self._texts[choice] = self.space.render(choice)
+        return self._texts[choice]
+
+    def known(self, choice: Choice) -> bool:
+        """Whether the choice, or another that says the same, was drawn or refused."""
+        key = self.conditioning(choice).id
+        return key in self.tried or key in self.refused
+
+    def fresh(self, choices: Iterable[Choice]) -> list[Choice]:
+        """Those that may be tried, each once: not known, not refused now."""
+        found: dict[str, Choice] = {}
+        for choice in choices:
+            if not self.known(choice) and self._may(self.conditioning(choice)):
+                found.setdefault(self.conditioning(choice).id, choice)
+        return list(found.values())
+
+    def try_all(self, choices: Iterable[Choice], seeds: int | None = None) -> list[Trial]:
+        """Draw and score the fresh ones on all seeds. Raises BudgetSpent after what the budget holds is recorded."""
+        fresh = self.fresh(choices)
+        self._draw(fresh, self.seeds)
+        return self._record(fresh)
+
+    def race(self, choices: Iterable[Choice], keep: int) -> list[Trial]:
+        """As `try_all`, but all meet on the first seed, the best third of them on the next, until `keep` are left, which meet on all.
+
+        Those left behind count as tried; only those that met all seeds are recorded. Successive halving on common seeds. Of the choices,
+        the first come first: as many race as the budget can bring to an end. Raises BudgetSpent where that is none.
+        """
+        field_, ran = self._affordable(self.fresh(choices), keep), 0
+        while field_ and ran < len(self.seeds):
+            ran = len(self.seeds) if len(field_) <= keep else ran + 1
+            costs = self._draw(field_, self.seeds[:ran])
+            order = sorted(range(len(field_)), key=lambda place: (round(float(costs[place]), RANKING_DECIMALS), self._id(field_[place])))
+            if ran < len(self.seeds):
+                field_ = [field_[place] for place in order[: max(keep, -(-len(order) // RACE_KEEPS))] if math.isfinite(costs[place])]
+        return self._record(field_)
+
+    def first_costs(self, choices: Sequence[Choice]) -> np.ndarray:
+        """(choices,) cost on the first seed, NaN where it was not drawn. Draws nothing."""
+        if not choices:
+            return np.zeros(0)
+        name, conditionings = self.evaluator.objective.name, [self.conditioning(choice) for choice in choices]
+        return self._sign * self.evaluator.known(conditionings, self.reference, self.seeds[:1], [name]).values[name][:, 0]
+
+    def trajectory(self) -> list[Trial]:
+        """The trials in the order in which they were made."""
+        return sorted(self.done.values(), key=lambda trial: trial.rows)
+
+    def _affordable(self, choices: list[Choice], keep: int) -> list[Choice]:
+        images = 0 if self.evaluator.budget.left("seconds") == 0 else self.rows_left / self.rows_per_image + 1e-9
+        count = next((count for count in range(len(choices), 0, -1) if race_cost(count, keep, len(self.seeds)) <= images), 0)
+        if choices and count < 1:
+            raise BudgetSpent("images", images)
+        return choices[:count]
+
+    def _id(self, choice: Choice) -> str:
+        return self.conditioning(choice).id
+
+    def _may(self, conditioning: Conditioning) -> bool:
+        if conditioning.id in self.refused:
+            return False
+        long = any(count > limit for count, limit in map(self.evaluator.model.token_count, (conditioning.text, conditioning.negative)))
+        if (long and conditioning != self.space.given) or not self.allowed(conditioning):
+            self.refused.add(conditioning.id)
+            return False
+        return True
+
+    def _draw(self, choices: Sequence[Choice], seeds: Sequence[int]) -> np.ndarray:
+        """(choices,) mean cost on these seeds; infinite where the model or the scorer gave nothing."""
+        conditionings = [self.conditioning(choice) for choice in choices]
+        if not conditionings:
+            return np.zeros(0)
+        name = self.evaluator.objective.name
+        try:
+            found = self.evaluator.evaluate(conditionings, self.reference, seeds, [name], self.emit)
+        except BudgetSpent:
+            self._charge(conditionings, seeds, self.evaluator.known(conditionings, self.reference, seeds, [name]).values[name])
+            self._record(choices)
+            raise
+        self._charge(conditionings, seeds)
+        self.tried.update(conditioning.id for conditioning in conditionings)
+        costs = self._sign * found.values[name].mean(axis=1)
+        return np.where(np.isnan(costs), np.inf, costs)
+
+    def _charge(self, conditionings: Sequence[Conditioning], seeds: Sequence[int], values: np.ndarray | None = None) -> None:
+        """Count each picture once; with `values` those alone that have one."""
+        fresh = {
+            drawing.id: drawing
+            for row, conditioning in enumerate(conditionings)
+            for column, seed in enumerate(seeds)
+            if values is None or not np.isnan(values[row, column])
+            for drawing in [self.evaluator.drawing(conditioning, seed)]
+            if drawing.id not in self._charged
+        }
+        self._charged |= fresh.keys()
+        self._drawn_rows += self.evaluator.model.unet_rows(list(fresh.values())) if fresh else 0.0
+
+    def _first_purse(self) -> float:
+        """Rows that were left when the search first began, which a run that goes on after a kill finds noted."""
+        evaluator = self.evaluator
+        images = evaluator.budget.left("images") * self.rows_per_image
+        left = min(images, evaluator.budget.left("unet_rows"))
+        if not evaluator.run or not evaluator.goes_on or not math.isfinite(left):
+            return left
+        key = content_id(["purse", evaluator.run, self.space.given.to_json(), list(self.seeds), list(self.space.sizes)])
+        evaluator.db.add_answer(key, "purse", json.dumps(left))
+        return max(left, float(json.loads(evaluator.db.stored_answer(key) or "0")))
+
+    def _record(self, choices: Sequence[Choice]) -> list[Trial]:
+        """Those of the choices that have a value on every seed; nothing is drawn."""
+        conditionings = [self.conditioning(choice) for choice in choices]
+        if not conditionings:
+            return []
+        name = self.evaluator.objective.name
+        values = self.evaluator.known(conditionings, self.reference, self.seeds, [name]).values[name]
+        trials = []
+        for choice, conditioning, row in zip(choices, conditionings, values, strict=True):
+            if np.isnan(row).any():
+                continue
+            before = min(self.done.values(), key=lambda trial: trial.order, default=None)
+            trial = Trial(choice, conditioning, tuple((self._sign * row).tolist()), self.rows)
+            self.tried.add(conditioning.id)
+            self.done.setdefault(conditioning.id, trial)
+            trials.append(trial)
+            if before is None or trial.order < before.order:
+                self._tell(trial)
+        return trials
+
+    def _tell(self, trial: Trial) -> None:
+        said = {"text": trial.conditioning.text, "negative": trial.conditioning.negative, "conditioning": trial.conditioning.id}
+        value = self._sign * trial.cost
+        self.emit({"kind": "best", **said, "value": value, "count": len(self.done), "rows": round(self.rows, 1)})
