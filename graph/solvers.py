@@ -44,7 +44,10 @@ from limner.tools.solvers.dpo_diff.solver import DpoDiff, anything
 METHODS = ("auto", "rewrite", "adapter", "df-prompt", "dpo-diff")
 TOOLS = METHODS[2:]
 
-SOLVERS: Mapping[str, str] = {"df-prompt": "limner.tools.solvers.df_prompt.solver:DfPrompt", "dpo-diff": "limner.tools.solvers.dpo_diff.solver:DpoDiff"}
+SOLVERS: Mapping[str, str] = {
+    "df-prompt": "limner.tools.solvers.df_prompt.solver:DfPrompt",
+    "dpo-diff": "limner.tools.solvers.dpo_diff.solver:DpoDiff",
+}
 """Method name -> "module:factory" of its solver."""
 
 Factories = Mapping[str, Callable[[], Solver]]

@@ -25,7 +25,8 @@ def refine_arguments(tiny: Path, out: Path, *more: object) -> list[object]:
 
 
 def test_help_needs_neither_torch_nor_anything_else_that_is_slow() -> None:
-    code = f"import sys, main; main.main(['--help']); print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    look = f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    code = f"import sys; from limner import main; main.main(['--help']); {look}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert "refine" in done.stdout and "Commands:" in done.stdout
     assert done.stderr.strip() == "[]"
@@ -33,7 +34,7 @@ def test_help_needs_neither_torch_nor_anything_else_that_is_slow() -> None:
 
 def test_the_database_is_searched_without_torch(tmp_path: Path) -> None:
     code = (
-        f"import sys, main; main.main(['db', 'search', 'apple', '--out', {str(tmp_path)!r}]); "
+        f"import sys; from limner import main; main.main(['db', 'search', 'apple', '--out', {str(tmp_path)!r}]); "
         "print([name for name in ('torch', 'diffusers', 'transformers', 'langgraph') if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

@@ -170,10 +170,9 @@ def train(
             saved = now
             left = (now - started) / (step + 1 - first) * (schedule.steps - step - 1)
             say(f"{name}: step {step + 1} of {schedule.steps}, loss {np.mean(losses[-200:]):.4f}, {left / 60:.0f} min left")
-    if averaged:
-        with torch.no_grad():
-            for weight, mean in zip(weights, averaged, strict=True):
-                weight.copy_(mean)
+    with torch.no_grad():
+        for weight, mean in zip(weights, averaged, strict=False):  # none where nothing is averaged
+            weight.copy_(mean)
     save_whole(module.state_dict(), done)
     part.unlink(missing_ok=True)
     say(f"{name}: done, loss {np.mean(losses[-200:]) if losses else float('nan'):.4f}, {(time.monotonic() - started) / 60:.1f} min")

@@ -112,7 +112,7 @@ class Reply(BaseModel):
 
 
 class ChatEvent(TypedDict, total=False):
-    """What a turn tells while it works. Those of limner.graph.state.Event (node, draw, drawn, scored, candidate, dropped, skipped, warning), and:
+    """What a turn tells while it works. Those of graph.state.Event (node, draw, drawn, scored, candidate, dropped, skipped, warning), and:
 
     heard: thread, turn (at once, before anything is done). understood: actions. shown: images. pair: images (left, right), blind.
     found: prompts. strengths: rows. accepted: result. words: text (the next piece of the reply, as it is composed or as the chat model

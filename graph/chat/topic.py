@@ -100,15 +100,12 @@ def apply(step: Step, action: Action, recall: Recall) -> Step:
     match action.kind:
         case "describe":
             return _describe(step, action)
-        case "accept":
+        case "accept" | "pick":
             row = meant(topic, action.image)
             if row is None:
-                raise BadInput("there is nothing to accept yet; say what to draw")
-            return step.then(base=row, work={"kind": "settle"})
-        case "pick":
-            row = meant(topic, action.image)
-            if row is None:
-                raise BadInput("there is nothing to pick yet; say what to draw")
+                raise BadInput(f"there is nothing to {action.kind} yet; say what to draw")
+            if action.kind == "accept":
+                return step.then(base=row, work={"kind": "settle"})
             return step.then(f"Going on from: {told(row)}", base=row)
         case "more":
             _needs_request(topic)

@@ -17,7 +17,10 @@ DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def run_command(app: typer.Typer, arguments: list[str] | None = None) -> int:
-    """Run one command of `app` (by default the process's own arguments); returns the exit code. What a person can mend is one line on stderr."""
+    """Run one command of `app`. `arguments`: by default the process's own. What a person can mend is told in one line on stderr.
+
+    Returns the exit code: 0 done, 1 failed, 2 bad input, 130 interrupted.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         defaults = read_config(app)

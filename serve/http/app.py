@@ -67,6 +67,7 @@ def build_app(offer: Offer, token: str | None = None, host: str = "127.0.0.1", w
     )
     app.state.service, app.state.token = service, token
     app.include_router(routes.router)
+    app.include_router(routes.score_routes(offer.limits))
     app.include_router(routes.job_routes(offer.limits))
     app.include_router(openai_routes.router)
     app.include_router(thread_routes.router)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from limner.promptdb.errors import BadInput
 from limner.serve.service import requests
 from limner.serve.service.addresses import Addresses
+from limner.serve.service.progress import in_words
 from limner.serve.service.requests import PROMPT_CHARS, Method, Name, Negative, Pin, Prompt
 from limner.serve.service.service import Ended, Service, told
 
@@ -117,16 +118,6 @@ async def turn(service: Service, client: str, ask: ChatAsk, checkpoint: str | No
             yield Said("\n\n")
         elif line := in_words(event):
             yield Progress(line + "\n")
-
-
-def in_words(event: Mapping[str, Any]) -> str:
-    """An event in a line; empty for those that are too many to be told."""
-    kind = event["kind"]
-    if kind == "node" and event["phase"] == "end" and event["note"] not in ("", "not asked for"):
-        return f"{event['node']}: {event['note']}"
-    if kind == "draw" and event["images"]:
-        return f"drawing {event['images']} pictures"
-    return str(event["text"]) if kind == "warning" else ""
 
 
 def marked(text: str) -> str:

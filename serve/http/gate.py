@@ -6,7 +6,6 @@ one, every request must show it. Pages of other sites may not post. Knows nothin
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import ipaddress
 import json
@@ -18,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from limner.promptdb.errors import BadInput
+from limner.serve.service.addresses import signature
 
 COOKIE = "limner_token"
 HEALTH = "/health"
@@ -123,11 +123,6 @@ class Gate:
     def _cookie(self, scope: Scope) -> str:
         secure = "; Secure" if scope.get("scheme") == "https" else ""
         return f"{COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/{secure}"
-
-
-def signature(token: str, path: str) -> str:
-    """What lets a picture at `path` be shown where no token can be sent along, as in another program's chat window."""
-    return hmac.new(token.encode(), path.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
 
 def client_of(scope: Scope) -> str:

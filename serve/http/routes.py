@@ -164,8 +164,8 @@ def image(key: str, service: Serving) -> Response:
     return FileResponse(path, media_type="image/png", headers={**SHOWN_ELSEWHERE, "cache-control": "private, max-age=31536000, immutable"})
 
 
-def job_routes(limits: Limits) -> APIRouter:
-    """The routes whose bodies may be large: of jobs, which bring prompts, and of judging, which brings a picture."""
+def score_routes(limits: Limits) -> APIRouter:
+    """Judging, which brings a picture: a body that may be large."""
     routes = APIRouter(prefix="/v1", max_body_size=limits.body)
 
     @routes.post("/score", response_model=ScoredDocument, tags=["draw"], max_body_size=limits.upload)
@@ -177,6 +177,13 @@ def job_routes(limits: Limits) -> APIRouter:
     ) -> Any:
         """Judge a picture for a prompt, by every scorer."""
         return await unless_gone(request, service.score(client_of(request.scope), image, prompt, DrawingAsk()))
+
+    return routes
+
+
+def job_routes(limits: Limits) -> APIRouter:
+    """The jobs, which bring prompts: bodies that may be large."""
+    routes = APIRouter(prefix="/v1", max_body_size=limits.body)
 
     @routes.post("/jobs", response_model=JobDocument, status_code=202, tags=["jobs"], max_body_size=limits.job_body)
     def create(ask: OptimizeAsk, request: Request, service: Serving) -> Any:

@@ -10,8 +10,8 @@ import gradio as gr
 from PIL import Image
 
 from limner.promptdb.images import ImageStore
-from limner.serve.http.conversation import in_words
 from limner.serve.service.jobs import JobRecord
+from limner.serve.service.progress import in_words
 
 __all__ = [
     "AT_ONCE",

@@ -34,7 +34,7 @@ def test_every_graph_that_is_named_can_be_made() -> None:
     assert set(document["graphs"]) == {"chat", "optimize"}
     for place in document["graphs"].values():
         path, name = place.removeprefix("./").split(":")
-        graph = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)()
+        graph = getattr(import_module("limner." + path.removesuffix(".py").replace("/", ".")), name)()
         assert graph.get_graph().nodes and graph.checkpointer is None
 
 

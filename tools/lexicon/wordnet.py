@@ -115,7 +115,8 @@ def load(file: Path = FILE) -> WordNet:
         irregular = tuple(_irregular(line) for line in lines if line.startswith("!"))
         meanings = tuple(_meaning(number, line) for number, line in enumerate(lines) if not line.startswith("!"))
     except (OSError, lzma.LZMAError, ValueError) as error:
-        raise BadInput(f"the lexicon {file.name} cannot be read ({error}); restore it or run python -m limner.tools.lexicon.build") from error
+        mend = "restore it or run python -m limner.tools.lexicon.build"
+        raise BadInput(f"the lexicon {file.name} cannot be read ({error}); {mend}") from error
     return WordNet(meanings, irregular)
 
 

@@ -28,7 +28,7 @@ def test_offline_an_unknown_id_is_refused(offline: Path) -> None:
 
 def test_without_a_network_too(sd1_folder: Path) -> None:
     """In a process of its own: the address of the hub is read once, when the client is imported."""
-    code = "from limner.tools.diffusion.hub import find_folder\ntry: find_folder('nobody/nothing')\nexcept ValueError as error: print(error)"
+    code = "from limner.tools.diffusion.hub import find_folder\ntry: find_folder('nobody/nothing')\nexcept ValueError as e: print(e)"
     environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HOME": str(sd1_folder), "PATH": ""}
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, text=True, timeout=60)
