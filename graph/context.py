@@ -30,8 +30,7 @@ from limner.graph.state import Context
 from limner.promptdb.errors import BadInput
 from limner.promptdb.images import ImageStore
 from limner.promptdb.records import Conditioning, Drawing, SamplerSettings, canonical_text
-from limner.promptdb.seed import seed
-from limner.promptdb.store import PromptDB
+from limner.promptdb.seed import open_database
 from limner.tools.budget import UNITS, Budget
 from limner.tools.diffusion.base import Drawn, ImageModel, PromptTooLong
 from limner.tools.diffusion.card import Card
@@ -46,17 +45,6 @@ from limner.tools.scoring.registry import unavailable
 
 if TYPE_CHECKING:
     import torch
-
-
-def open_database(settings: Settings) -> PromptDB:
-    """The prompt database, holding the prompts that come with the checkout. Raises BadInput where it cannot be used."""
-    db = PromptDB.open(settings.database)
-    try:
-        seed(db)
-    except BaseException:
-        db.close()
-        raise
-    return db
 
 
 @dataclass
@@ -216,7 +204,7 @@ def open_context(
 ) -> Iterator[Context]:
     """The live objects of a run. What an earlier process of the same run spent counts; what a kill lost is drawn again for nothing."""
     chat_settings = ChatSettings.from_env(os.environ)
-    db = open_database(settings)
+    db = open_database(settings.database)
     try:
         images = ImageStore(settings.database.parent / "images")
         budget = open_budget(settings, run, budget_images)

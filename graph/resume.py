@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from limner.graph.context import open_database
 from limner.graph.runner import resumable
 from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run
+from limner.promptdb.seed import open_database
 
 
 def reopened(settings: Settings, run_id: str, command: str) -> tuple[Run, Settings, dict[str, Any] | None]:
@@ -19,7 +19,7 @@ def reopened(settings: Settings, run_id: str, command: str) -> tuple[Run, Settin
     """
     if not settings.database.exists():
         raise BadInput(f"there is no database {settings.database} with runs; name it with --db, or its folder with --out")
-    with open_database(settings) as db:
+    with open_database(settings.database) as db:
         run, before = resumable(db, run_id, command)
         done = db.run_result(run_id) if run.status == "done" else None
     return run, replace(before, out=settings.out, db=settings.db), done

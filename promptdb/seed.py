@@ -1,4 +1,4 @@
-"""Fills a new database with the prompts that come with the checkout, so that the first search finds something."""
+"""Opens a database, filled with the prompts that come with the project, so that the first search finds something."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ from limner.promptdb.files.ingest import ImportReport, import_file
 from limner.promptdb.store import PromptDB
 
 FOLDER = Path(__file__).parent / "seed"
+
+
+def open_database(path: Path) -> PromptDB:
+    """Open the prompt database at `path`, made where it is missing, with the prompts that come with the project in it.
+
+    Raises BadInput where it cannot be used.
+    """
+    db = PromptDB.open(path)
+    try:
+        seed(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def seed(db: PromptDB, folder: Path = FOLDER) -> ImportReport:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from limner import main
+from limner.serve.cli import exit_codes
 from limner.serve.cli.options import OPTIONS
 from tests.commands import ROOT, command, process
 from tests.tiny_card import STEPS
@@ -227,4 +227,4 @@ def test_main_works_from_any_folder(tmp_path: Path) -> None:
 
 
 def test_names_of_exit_codes() -> None:
-    assert (main.DONE, main.FAILED, main.BAD_INPUT, main.INTERRUPTED) == (0, 1, 2, 130)
+    assert (exit_codes.DONE, exit_codes.FAILED, exit_codes.BAD_INPUT, exit_codes.INTERRUPTED) == (0, 1, 2, 130)

@@ -25,12 +25,13 @@ from limner.agents.llm.base import ChatModel
 from limner.agents.llm.server import ChatSettings, open_chat
 from limner.graph.chat.state import ACTIONS, ChatState, Shown, Topic, first_topic
 from limner.graph.chat.topic import contract_of
-from limner.graph.context import JournaledBudget, StoppableSampler, open_budget, open_database, open_models
+from limner.graph.context import JournaledBudget, StoppableSampler, open_budget, open_models
 from limner.graph.settings import Settings, settings_from
 from limner.graph.solvers import solvers
 from limner.graph.state import Context
 from limner.promptdb.images import ImageStore
 from limner.promptdb.records import SamplerSettings
+from limner.promptdb.seed import open_database
 from limner.promptdb.turns import Turns
 from limner.tools.budget import Budget
 from limner.tools.diffusion.base import ImageModel
@@ -79,7 +80,7 @@ class Studio:
         solver_factories: Mapping[str, Callable[[], Solver]] | None = None,
     ) -> None:
         self.settings = settings
-        self.db = open_database(settings)
+        self.db = open_database(settings.database)
         self.images = ImageStore(settings.database.parent / "images")
         self.solvers = solvers() if solver_factories is None else solver_factories
         self.at_work = threading.RLock()

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from limner.graph.context import open_database
 from limner.graph.settings import Settings
 from limner.promptdb import upkeep
 from limner.promptdb.errors import BadInput
@@ -19,6 +18,7 @@ from limner.promptdb.search.merit import merits
 from limner.promptdb.search.modifier_kinds import KINDS
 from limner.promptdb.search.modifiers import additions, count_modifiers, frequent
 from limner.promptdb.search.search import By, index_of, meaning_of, search
+from limner.promptdb.seed import open_database
 from limner.promptdb.store import PromptDB
 from limner.serve.terminal.watching import Tell
 
@@ -37,7 +37,7 @@ def import_files(settings: Settings, files: Sequence[Path], source: str | None, 
         raise BadInput(f"there is no file {absent}")
     names = ("added", "duplicates", "pictures", "long", "malformed_rows", "resumed")
     document: Document = {**dict.fromkeys(names, 0), "malformed": []}
-    with open_database(settings) as db:
+    with open_database(settings.database) as db:
         for path in files:
             report = import_file(db, path, source, partial(tell, path.name))
             for name in names:
@@ -53,7 +53,7 @@ def find(settings: Settings, query: str, limit: int, filters: Filters, by: str, 
     """Prompts, best first; scores are comparable within one answer only. `highlights`: offsets of the query's words."""
     if by not in get_args(By):
         raise BadInput(f"--by knows {', '.join(get_args(By))}, not {by!r}")
-    with open_database(settings) as db:
+    with open_database(settings.database) as db:
         return find_in(db, query, limit, filters, cast(By, by), differing)
 
 
@@ -80,14 +80,14 @@ def find_in(db: PromptDB, query: str, limit: int, filters: Filters, by: By, diff
 
 def embed(settings: Settings, tell: Tell) -> Document:
     """Embed the prompts that have no vector yet. Raises BadInput where MiniLM is not installed."""
-    with open_database(settings) as db:
+    with open_database(settings.database) as db:
         embedded = meaning_of(db).take_up(db, partial(tell, "meaning"))
         return {"embedded": embedded, "prompts": db.count_prompts()}
 
 
 def count(settings: Settings) -> Document:
     """Rows of every table, prompts by source, and the modifiers in most prompts."""
-    with open_database(settings) as db:
+    with open_database(settings.database) as db:
         count_modifiers(db)
         sources = dict(db.query("SELECT source, count(*) FROM prompt GROUP BY source ORDER BY 2 DESC, 1"))
         common = {item.phrase: item.df for item in frequent(db, 10)}
@@ -98,7 +98,7 @@ def add_to(settings: Settings, subject: str, limit: int, kind: str | None) -> li
     """What professionals add to a subject; without one, the modifiers in most prompts."""
     if kind is not None and kind not in KINDS:
         raise BadInput(f"--kind knows {', '.join(KINDS)}, not {kind!r}")
-    with open_database(settings) as db:
+    with open_database(settings.database) as db:
         count_modifiers(db)
         if not subject.strip():
             total = max(1, db.count_prompts())
@@ -112,14 +112,14 @@ def export(settings: Settings, file: Path, form: str | None, source: str | None,
     if form is not None and form not in FORMATS:
         raise BadInput(f"--format knows {', '.join(FORMATS)}, not {form!r}")
     chosen: Format = form or form_of(file)
-    with open_database(settings) as db:
+    with open_database(settings.database) as db:
         rows = export_file(db, file.expanduser(), chosen, source, pictures, partial(tell, file.name))
     return {"file": str(file), "format": chosen, "rows": rows}
 
 
 def dedupe(settings: Settings, dry_run: bool, tell: Tell) -> Document:
     """Merge prompts that differ in marks alone; with `dry_run`, only count them."""
-    with open_database(settings) as db:
+    with open_database(settings.database) as db:
         merged = len(upkeep.duplicates(db, partial(tell, "prompts"))) if dry_run else upkeep.dedupe(db, partial(tell, "prompts"))
         count_modifiers(db, partial(tell, "modifiers"))
         return {"merged": 0 if dry_run else merged, "found": merged, "prompts": db.count_prompts()}

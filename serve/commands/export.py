@@ -16,11 +16,11 @@ from typing import Any
 
 from limner.agents.keywords import keywords
 from limner.agents.rewriter import KEEP_CONTENT, ROLE
-from limner.graph.context import open_database
 from limner.graph.optimize.arms import manner
 from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, Run
+from limner.promptdb.seed import open_database
 from limner.promptdb.store import PromptDB
 from limner.promptdb.trials import Trial, Trials
 
@@ -38,7 +38,7 @@ def preset(settings: Settings, run_id: str) -> dict[str, Any]:
     """
     if not settings.database.exists():
         raise BadInput(f"there is no database {settings.database} with runs; name it with --db, or its folder with --out")
-    with open_database(settings) as db:
+    with open_database(settings.database) as db:
         run, document = db.run(run_id), db.run_result(run_id)
         if run is None:
             raise BadInput(f"there is no run {run_id!r} in {db.path}; see `runs list`")

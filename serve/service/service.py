@@ -20,7 +20,6 @@ from anyio import CapacityLimiter
 from limner.agents.chat.actions import Action
 from limner.graph.chat.context import Opened, Studio, open_checkpoint_of
 from limner.graph.chat.threads import Chats
-from limner.graph.context import open_database
 from limner.graph.models import kept_by
 from limner.graph.runner import Control
 from limner.graph.settings import Settings
@@ -29,6 +28,7 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.images import ImageStore
 from limner.promptdb.search.filters import SAFE_BELOW, Filters
+from limner.promptdb.seed import open_database
 from limner.serve.commands import database, export, run_list
 from limner.serve.commands import generate as drawing
 from limner.serve.commands import optimize as optimizing
@@ -92,7 +92,7 @@ class Service:
 
     def __init__(self, offer: Offer, with_jobs: bool = True) -> None:
         self.offer, self.limits = offer, offer.limits
-        self.db = open_database(offer.settings)
+        self.db = open_database(offer.settings.database)
         self.images = ImageStore(offer.settings.database.parent / "images")
         self.chats = Chats(Studio(offer.settings, self._open_offered))
         self.drawing = Lane("draw", self.limits.waiting, self.limits.per_client)

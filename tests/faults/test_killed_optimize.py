@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 def killed_after(folder: Path, pictures: int) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    script = str(ROOT / "tests" / "graph" / "slow_optimize.py")
+    script = str(ROOT / "tests" / "graph" / "optimize" / "slow_optimize.py")
     process = subprocess.Popen([sys.executable, script, str(folder)], stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     for _ in range(pictures):
