@@ -54,8 +54,10 @@ class Settings:
         for name, bound in (("seed", HELDOUT_FROM), ("search_seeds", MOST_SEEDS), ("heldout_seeds", MOST_SEEDS)):
             if getattr(self, name) > bound:
                 raise BadInput(f"--{name.replace('_', '-')} must be at most {bound}, not {getattr(self, name)}")
-        if self.seed + self.search_seeds > HELDOUT_FROM:
-            raise BadInput(f"--seed must be at most {HELDOUT_FROM - self.search_seeds}, not {self.seed}")
+        # Beyond 2 x HELDOUT_FROM torch's generator begins anew, and a held-out picture would be one of a search.
+        most = HELDOUT_FROM - max(self.search_seeds, self.heldout_seeds)
+        if self.seed > most:
+            raise BadInput(f"--seed must be at most {most}, not {self.seed}")
 
         self.contract.check()
 
