@@ -1,9 +1,8 @@
-"""Refuses what must not become a prompt: refusals, preambles, empties, duplicates, over-long texts, lost pins, banned words, markup.
+"""Refuses what must not become a prompt or an instruction.
 
-`clean` repairs what is harmless and `check` judges the rest; both are pure and know nothing of chat models or databases. The
-user's own words are the yardstick throughout: a phrase that the original already holds is never held against a rewrite of it.
-
-Refuses what must not become an instruction: empties, refusals, preambles, over-long texts, near duplicates, talk of one subject.
+Prompts: refusals, preambles, empties, duplicates, over-long texts, lost pins, banned words, markup. `clean` repairs what is harmless and
+`check` judges the rest; both are pure. The user's own words are the yardstick: a phrase that the original prompt holds is never held
+against a rewrite of it. Instructions: empties, refusals, preambles, over-long texts, near duplicates, talk of one subject.
 """
 
 from __future__ import annotations

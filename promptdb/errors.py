@@ -1,9 +1,4 @@
-"""The one error that a person, not a programmer, can mend.
-
-The one exception that says: asked to stop, and did. Apart from sessions.py, so that the command line can know it without LangGraph.
-
-The one exception of a remote image model that the command line knows. Apart, so that naming it imports nothing heavy.
-"""
+"""Exceptions that the command line knows by name, in a module that imports nothing."""
 
 from __future__ import annotations
 

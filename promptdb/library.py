@@ -1,10 +1,7 @@
 """The prompts of the database: added once each, paged through, and queried by what stands beside this file.
 
-Whoever adds prompts puts them into the full-text index in the same transaction. Knows nothing of drawings, scores and runs.
-
-Canonical texts and ids of many prompts at once, equal to what records.py gives for each alone.
-
-Nearly all prompts are plain ASCII with single blanks; those go through arrow's loops, the others one by one.
+Whoever adds prompts puts them into the full-text index in the same transaction. Ids of many prompts are computed at once and equal what
+records.py gives for each alone. Knows nothing of drawings, scores and runs.
 """
 
 from __future__ import annotations

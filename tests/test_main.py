@@ -228,3 +228,10 @@ def test_main_works_from_any_folder(tmp_path: Path) -> None:
 
 def test_names_of_exit_codes() -> None:
     assert (exit_codes.DONE, exit_codes.FAILED, exit_codes.BAD_INPUT, exit_codes.INTERRUPTED) == (0, 1, 2, 130)
+
+
+def test_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str]) -> None:
+    from importlib.metadata import version
+
+    result = command(capfd, "--version")
+    assert (result.code, result.out) == (0, f"limner {version('limner')}\n")

@@ -1,13 +1,9 @@
 """The deterministic stand-in for a chat model, used when no server is configured: rules and counts, no language model.
 
-It reads nothing but the facts that come with the messages, the same evidence from which a server's text was written. Each schema
-that it can fulfil has one rule; a later schema plugs in by its class name. Its results are no evidence for any claim about
-language models.
-
-The offline stand-in's rules for learning an instruction: counts over rows and scores, no language model.
-
-What strong rows have and weak ones lack becomes a directive; a directive is put into the instruction; the rewriting rule of `offline.py`
-obeys it. So the loop can be tried, tested and timed without a server; it is no evidence for what a language model does.
+It reads nothing but the facts that come with the messages, the same evidence from which a server's text was written. Each schema that it
+can fulfil has one rule; a later schema plugs in by its class name. For learning an instruction, what strong rows have and weak ones lack
+becomes a directive, a directive is put into the instruction, and the rewriting rule obeys it. So every loop can be tried, tested and timed
+without a server; its results are no evidence for any claim about language models.
 """
 
 from __future__ import annotations

@@ -1,13 +1,8 @@
 """Instructions as arms: what each writes for a batch of prompts, what that is worth, and how the arms compare.
 
 Every number comes from the Evaluator, on the search seeds that all arms share. An arm's reward is the gain over the plain prompt on the
-same prompt and seed, in units of the spread of all gains so far: the same yardstick in every iteration, whichever prompts it drew.
-
-How the arms of a run stand: what the bandit sees of them, which children are good enough, whether a winner is sure.
-
-Reads trials; draws nothing. A prompt met twice on the same seed is one pull: its picture is the same.
-
-Many questions to a chat server at once: a batch of rewritings waits for the slowest answer, not for the sum of them.
+same prompt and seed, in units of the spread of all gains so far. A prompt met twice on the same seed is one pull, since its picture is the
+same. Rewritings of a batch are asked of the chat server several at a time: the batch waits for the slowest answer, not for the sum of them.
 """
 
 from __future__ import annotations

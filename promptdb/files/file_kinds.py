@@ -1,10 +1,6 @@
-"""What kind of file it is, by its first bytes and then by its name, and how it is opened: packed files are unpacked while they are read.
+"""Tells what kind a file is, by its first bytes and then by its name, and opens it: packed files are unpacked while they are read.
 
-Knows nothing of rows and prompts.
-
-Lines of text files that may be of any size and kind: read one at a time, decoded and checked, refused with a reason.
-
-Knows nothing of what is in a line.
+Lines of text files of any size are read one at a time, decoded and checked, and refused with a reason. Knows nothing of rows and prompts.
 """
 
 from __future__ import annotations

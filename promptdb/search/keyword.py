@@ -1,10 +1,8 @@
 """Finds prompts by words: candidates from SQLite's full-text index, the rarest words first, ranked by BM25.
 
 `ORDER BY rank` looks at every prompt that holds any of the words, and common modifiers are in every third of a million. So the words
-are narrowed down: prompts with all of them, with the rarest ones, with the rarest and any other; a pool of some hundreds is
-enough to rank. Where all matches are few, all of them are ranked.
-
-Where the words of a query stand in the prompts that it found: by stem, as the full-text index sees them.
+are narrowed down: prompts with all of them, with the rarest ones, with the rarest and any other; a pool of some hundreds is enough to
+rank. Where all matches are few, all of them are ranked. `highlights` says where the words stand in what was found.
 """
 
 from __future__ import annotations

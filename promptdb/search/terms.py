@@ -1,8 +1,6 @@
-"""Words as the full-text index knows them: stemmed, and counted.
+"""Words as the full-text index knows them: stemmed, counted, and told apart from those that say nothing about a picture.
 
 A temporary table with the index's own tokenizer stems a query, or the prompts of a small pool, so that no second stemmer can disagree.
-
-English words that say nothing about a picture by themselves: searches pass them by where there are others.
 """
 
 from __future__ import annotations

@@ -1,14 +1,10 @@
-"""Likeness without a model: TF-IDF over hashed words, in numpy arrays that lie beside the database and are mapped, not loaded.
+"""Similarity without a model: TF-IDF over hashed words, in numpy arrays that lie beside the database and are mapped, not loaded.
 
 Prompts are cut into segments by their number. A segment holds, for every word, the prompts that have it and how much of each it is: a
 query reads the lists of its own words and nothing else. Prompts weigh a word by its count, the query by its rarity too (SMART's lnc.ltc;
-Manning, Raghavan and Schuetze 2008, ch. 6), so that a segment, once written, stays true however the database grows.
-
-How alike a few hundred texts are: cosines of TF-IDF vectors over their words and word pairs.
-
-Arrays that belong to a stretch of prompt numbers, kept as mapped .npy files in a folder of their own: whole or not there at all.
-
-Several processes may keep the same stretch at once; one of them wins, and they are equal. Knows nothing of what the arrays mean.
+Manning, Raghavan and Schuetze 2008, ch. 6), so that a segment, once written, stays true however the database grows. The arrays of a
+segment are .npy files, whole or not there at all; where several processes write the same segment one of them wins, and they are equal.
+A few hundred texts are compared directly, by cosines over their words and word pairs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Drawing and judging without a search: `generate`, `generate --from`, `score`. Returns documents; prints nothing.
 
-DF-Prompts as people give them to `generate`, and the table of which words act when. Options in, values and rows out; draws nothing.
+Reads DF-Prompts as people give them, and tells which words act at which step.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """A turn of a conversation in Markdown, for chat windows of other programs: what is said meanwhile, and the answer with its pictures.
 
-Such programs send the whole conversation each time and keep no thread, so every answer ends with the thread and turn it belongs to, and is
-found again by them; where a person edited what they said before, the thread goes back to the turn before that. Decides nothing else.
-
-What clients of OpenAI's API send, as far as it means something here; other fields are passed by, as every compatible server does.
+Such programs send the whole conversation each time and keep no thread, so every answer ends with its thread and turn, and
+is found again by them; where a person edited what they said before, the thread goes back to the turn before that. Of what clients of
+OpenAI's API send, the fields that mean something here are read and others are ignored, as every compatible server does.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""What the reports share: the template engine, pictures inside the page, numbers as text, the line that shows a difference, what was
-spent and with what.
+"""What the reports share: the template engine, pictures inside the page, rounded score rows, the line that shows a difference, and what
+was spent with which models.
 
-A page is one file that asks nobody for anything; everything that people or models wrote is escaped by the template engine.
-
-Score rows as documents show them: rounded, with every field there.
+A page is one file that loads nothing from elsewhere; everything that people or models wrote is escaped by the template engine.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 """The report of a refined prompt: one HTML file that needs nothing else, and the pictures beside it as PNGs that say how they were made.
 
-Turns what a run found into what the page shows; the page itself is templates/refine.html. Decides nothing and draws nothing.
-
-The report's section on a search for words: how the best candidate came about, picture by picture, and what each word gained.
-
-Which words a prompt gained and lost. Pure text; knows nothing of pages or colours.
+Turns what a run found into what templates/refine.html shows: the verdict, the words that the prompt gained and lost, and, where words were
+searched, how the best candidate came about and what each word gained. Decides nothing and draws nothing.
 """
 
 from __future__ import annotations

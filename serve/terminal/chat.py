@@ -1,9 +1,8 @@
-"""A conversation in the terminal: what is asked, what happens meanwhile, pictures in half-block colour with the paths of their files.
+"""A conversation in the terminal, from options to its end: what is asked, what happens meanwhile, pictures in half-block colour with the
+paths of their files.
 
-Reads events and the payload that a thread waits with; every wish goes to the chat graph, but for `/quit` and what concerns the terminal
+Reads events and the payload that a thread waits with; every wish goes to the chat graph, except `/quit` and what concerns the terminal
 itself. Decides nothing.
-
-`chat` from options to the end of the conversation. Shows nothing itself.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""A run as it is watched from a terminal: a bar and a line for each step that is done; Ctrl-C becomes a request to stop.
+"""Shows a run while it works: a progress bar, and a line for each step that is done. Ctrl-C becomes a request to stop.
 
-Reads events; starts nothing.
-
-A bar for work that is told as done of total: imports, counts, exports. On stderr, and on a terminal alone.
+Imports, counts and exports have a bar of their own, on stderr, where that is a terminal. Reads events; starts nothing.
 """
 
 from __future__ import annotations

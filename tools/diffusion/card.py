@@ -1,19 +1,15 @@
-"""A checkpoint's card: what its maker recommends and which scorers come with it. Reads one JSON file; opens no weights.
+"""A checkpoint's card: what its maker recommends, which scorers come with it, and its styles. Reads one JSON file; opens no weights.
 
 `card.json` lies beside `model_index.json` and every key is optional; unknown keys are kept in `document` and otherwise ignored:
 
     {"name": "miniature",
      "recommended": {"steps": 20, "guidance_scale": 5.0, "scheduler": "DDIMScheduler", "width": 64, "height": 64},
      "scorers": {"hps": {"kind": "hps", "path": "scorers/hps"}},
-     "objective": "hps", "intent": "clip", "judge": "judge", "vocabulary": "vocabulary.json"}
+     "objective": "hps", "intent": "clip", "judge": "judge", "vocabulary": "vocabulary.json",
+     "styles": {"neon": {"lora": "styles/neon", "triggers": ["cyberglow"], "prompts": "styles/neon/prompts.jsonl", "split": "source"}}}
 
-Styles of a checkpoint: fine-tunes that its card lists, each a LoRA with words that wake it. `--checkpoint miniature:neon`.
-
-A card may hold
-
-    "styles": {"neon": {"lora": "styles/neon", "triggers": ["cyberglow"], "prompts": "styles/neon/prompts.jsonl", "split": "source"}}
-
-and such a style opens as a checkpoint of its own: the base's weights with the LoRA added, and a card that says which style it is.
+A style opens as a checkpoint of its own, by `--checkpoint miniature:neon`: the base's weights with the LoRA added, and a card that says
+which style it is.
 """
 
 from __future__ import annotations

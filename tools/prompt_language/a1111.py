@@ -1,10 +1,9 @@
-"""A1111's prompt language, written: prompt editing for ranges, emphasis for weights.
+"""A1111's prompt language, read and written: prompt editing is a range of steps, emphasis is a weight.
 
 `[x:f]` adds x after f steps, `[x::g]` removes it after g, `[[x::g]:f]` does both; `(x:1.2)` multiplies the rows of x and restores the
-mean, as DF-Prompt does by default. Numbers of steps are exact; fractions are floored by A1111, where DF-Prompt rounds a border up.
+mean, as DF-Prompt does by default. Numbers of steps are exact; fractions are floored by A1111, where DF-Prompt rounds a border up. What
+divides or replaces a whole prompt has no counterpart and is refused.
 Sources: stable-diffusion-webui, wiki "Prompt editing" and modules/prompt_parser.py.
-
-A1111's prompt language, read: emphasis and prompt editing become spans. What divides or replaces a whole prompt has no counterpart.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""From parts of a prompt, each with its effect, to one text with spans: where all readers of dialects meet.
+"""Joins the parts of a prompt, each with its effect, to one text with spans: where all readers of dialects meet.
 
-Numbers as people write them in prompts, held exactly: 0.29 of 100 steps is 29 steps, which floats make 28.
-
-What is wrong with a prompt, and where.
+Numbers are held exactly as people write them (0.29 of 100 steps is 29 steps, which floats make 28). A LocatedError says what is wrong
+with a prompt, and where.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""ComfyUI, written: a node graph in its API form, which its server takes as a prompt and its page loads as a workflow.
+"""ComfyUI, read and written: a prompt in its notation, and node graphs in the API form, which its server takes as a prompt.
 
-With a number of steps, a chain of KSamplerAdvanced nodes, one for each run of steps through which the same words act: exact to the step.
-Without, ConditioningSetTimestepRange, whose percentages ComfyUI turns into noise levels, both ends included: near, not exact.
+With a number of steps, a chain of KSamplerAdvanced nodes is written, one for each run of steps through which the same words act: exact to
+the step. Without, ConditioningSetTimestepRange, whose percentages ComfyUI turns into noise levels, both ends included: near, not exact.
 Sources: ComfyUI, nodes.py, comfy/samplers.py, comfy/sd1_clip.py.
-
-ComfyUI, read: a prompt in its notation, or a graph in its API form in which the prompt changes from node to node or range to range.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Between dialects of weighting and timing, by way of the Conditioning, with what is lost.
+"""Converts a prompt between dialects of weighting and timing, by way of the Conditioning, and says what is lost.
 
-Which dialect a prompt is written in, told from its marks. Where two would read it and mean different things, nobody guesses.
+`detect` tells the dialect by its marks; where two dialects would read a prompt and mean different things, it refuses to guess.
 """
 
 from __future__ import annotations

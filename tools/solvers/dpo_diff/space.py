@@ -1,12 +1,9 @@
-"""What is searched: the slots of a prompt and of its negative prompt, the candidates of each, and the text that a choice makes.
+"""What DPO-Diff searches: the slots of a prompt and of its negative prompt, the candidates of each, and the text that a choice makes.
 
-A choice is an index for each slot; 0 changes nothing, so the choice of all zeros is the conditioning that was given. No search, no tokens.
-
-The negative library: words that people put into negative prompts whatever the picture, in four slots by what they warn of.
-
-Our own list. The paper's code has such a space beside the antonyms ("NPLib", four slots), though its text never names it.
-
-A prompt as words and what stands between them; nothing is lost: joined again it is the same text, character for character.
+A choice is an index for each slot; 0 changes nothing, so the choice of all zeros is the conditioning that was given. A prompt is split into
+words and what stands between them; joined again it is the same text, character for character. The negative library (words that people put
+into negative prompts whatever the picture, in four slots) is our own list: the paper's code has such a space beside the antonyms ("NPLib"),
+though its text never names it. No search, no tokens.
 """
 
 from __future__ import annotations
