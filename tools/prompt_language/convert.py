@@ -12,9 +12,8 @@ from typing import Literal, get_args
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, canonical_text
-from limner.tools.prompt_language import a1111 as a1111_read
 from limner.tools.prompt_language import compel
-from limner.tools.prompt_language.a1111 import read_a1111, write_a1111
+from limner.tools.prompt_language.a1111 import WHOLE_PROMPTS, read_a1111, write_a1111
 from limner.tools.prompt_language.comfyui import is_graph, read_comfyui, read_graph, write_comfyui
 from limner.tools.prompt_language.compel import read_compel, write_compel
 from limner.tools.prompt_language.document import from_document, read_json
@@ -47,7 +46,7 @@ def detect(source: str) -> Dialect:
         return "df"
     if compel.OPERATORS.search(source):
         return "compel"
-    a1111 = next((pattern for pattern in (_EDIT, _ALTERNATING, a1111_read.WHOLE_PROMPTS) if pattern.search(source)), None)
+    a1111 = next((pattern for pattern in (_EDIT, _ALTERNATING, WHOLE_PROMPTS) if pattern.search(source)), None)
     if (signed := _SIGNED.search(source)) and a1111 is None and not _EMPHASIS.search(source):
         if signed[0][0] != ")":
             raise _unclear(f"{signed[0]!r} is emphasis in compel and plain text elsewhere", "compel", "df")
