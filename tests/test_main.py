@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from limner.serve.cli import exit_codes
-from limner.serve.cli.options import OPTIONS
+from limner.serve.cli.options import SEARCHING
 from tests.commands import ROOT, command, process
 from tests.tiny_card import STEPS
 
@@ -58,7 +58,7 @@ def test_every_command_has_help(capfd: pytest.CaptureFixture[str], path: str) ->
 
 def test_the_searching_commands_take_all_common_options(capfd: pytest.CaptureFixture[str]) -> None:
     text = command(capfd, "refine", "--help").out
-    for name in (*OPTIONS, "json", "method", "resume"):
+    for name in (*SEARCHING, "json", "method", "resume"):
         assert f"--{name.replace('_', '-')} " in text
 
 
@@ -179,7 +179,9 @@ def test_settings_come_from_flags_then_variables_then_the_file(
     assert "a budget of 5 images" in refused()
     assert "a budget of 6 images" in refused("--budget", "6")
     (tmp_path / "limner.toml").write_text("bugdet = 3\n", encoding="utf-8")
-    assert "no option 'bugdet'" in refused()
+    assert "no option 'bugdet'; did you mean budget?" in refused()
+    (tmp_path / "limner.toml").write_text("heldout-seeds = 2\nheldout_seeds = 3\n", encoding="utf-8")
+    assert "sets heldout_seeds twice, as heldout_seeds and as heldout-seeds" in refused()
     (tmp_path / "limner.toml").write_text("budget = \n", encoding="utf-8")
     assert "limner.toml" in refused()
 
