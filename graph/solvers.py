@@ -62,7 +62,10 @@ def missing(method: str, available: Factories, evaluator: Evaluator | None) -> s
     """Why a solver cannot run, in one line; empty when it can."""
     if method not in available:
         return "this version has no solver for it"
-    return available[method]().missing(evaluator) if evaluator else ""
+    try:
+        return available[method]().missing(evaluator) if evaluator else ""
+    except BadInput as error:  # a package that cannot be imported is no reason to refuse the other methods
+        return str(error)
 
 
 def tool_node(method: str) -> Node:

@@ -14,6 +14,8 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from limner.promptdb.errors import BadInput
+
 if TYPE_CHECKING:
     from limner.tools.solvers.base import Solver
 
@@ -31,9 +33,12 @@ class Method:
     searches: bool = True
 
     def open(self) -> Solver:
-        """Imports the solver and makes one."""
+        """Imports the solver and makes one. Raises BadInput where its package is broken."""
         module, _, factory = self.solver.partition(":")
-        return cast("Solver", getattr(import_module(module), factory)())
+        try:
+            return cast("Solver", getattr(import_module(module), factory)())
+        except (ImportError, AttributeError) as error:
+            raise BadInput(f"the solver of the method {self.name}, {self.solver}, cannot be opened: {error}") from error
 
 
 REGISTRY = (
