@@ -25,7 +25,7 @@ from limner.agents.llm.base import Usage
 from limner.agents.llm.server import ChatSettings, open_chat
 from limner.graph.models import opened_checkpoint, opened_scorer
 from limner.graph.settings import Settings
-from limner.graph.solvers import check_method, solvers
+from limner.graph.solvers import check_method
 from limner.graph.state import Context
 from limner.promptdb.errors import BadInput
 from limner.promptdb.images import ImageStore
@@ -42,6 +42,7 @@ from limner.tools.evaluator import Evaluator
 from limner.tools.scoring.adversarial import Adversarial
 from limner.tools.scoring.base import Scorer
 from limner.tools.scoring.registry import unavailable
+from limner.tools.solvers.registry import solvers
 
 if TYPE_CHECKING:
     import torch

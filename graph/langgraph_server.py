@@ -6,7 +6,6 @@ client sends can only be JSON.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Any, TypedDict
 
@@ -19,7 +18,8 @@ from limner.graph.context import check_objective, open_context, open_models
 from limner.graph.optimize.graph import first_state
 from limner.graph.plan import DEFAULT_BUDGET, LearningSettings, plan_learning, split_prompts
 from limner.graph.runner import new_run_id, stream_optimize
-from limner.graph.settings import settings_from
+from limner.graph.settings import Settings
+from limner.graph.sources import settings_from
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Run, canonical_text
@@ -56,8 +56,9 @@ def learn(state: LearnAsk, runtime: Runtime[None]) -> LearnAsk:
     prompts = [BatchPrompt(text) for text in dict.fromkeys(map(canonical_text, state.get("prompts", []))) if text]
     if not 1 <= len(prompts) <= MOST_PROMPTS:
         raise BadInput(f"give 1 to {MOST_PROMPTS} prompts, not {len(prompts)}")
-    settings = settings_from(os.environ, budget=state.get("budget") or DEFAULT_BUDGET)
-    learning = LearningSettings()
+    asked = {"budget": budget} if (budget := state.get("budget")) else {}
+    settings = settings_from(Settings, {"budget": DEFAULT_BUDGET}, **asked)
+    learning = settings_from(LearningSettings)
     split = split_prompts(prompts, settings.seed, learning.heldout_prompts)
     plan = plan_learning(settings.budget, learning, len(split.heldout), settings.search_seeds, settings.heldout_seeds)
     models = open_models(settings)

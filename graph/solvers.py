@@ -1,7 +1,7 @@
 """The solvers as nodes: one for each method, in a fixed order; what is not asked for or not there is passed by, with a reason.
 
-Each starts from the candidates found so far and adds its own. A later method joins by one line in SOLVERS. Knows nothing of
-how a solver works.
+Each starts from the candidates found so far and adds its own. A later method joins by one line of
+tools/solvers/registry.py. Knows nothing of how a solver works.
 
 The DPO-Diff solver with what a run brings: words asked of its chat model, and for an attack the meaning filter.
 
@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib import import_module
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -36,31 +35,14 @@ from limner.tools.lexicon.asked import ask_lexicon
 from limner.tools.lexicon.lexicon import WordSource
 from limner.tools.lexicon.offline import offline
 from limner.tools.solvers.base import Solver, Task
-from limner.tools.solvers.dpo_diff.build import PARTS
 from limner.tools.solvers.dpo_diff.meaning import meaning_kept
-from limner.tools.solvers.dpo_diff.settings import SEARCHES, DpoSettings, SearchName
+from limner.tools.solvers.dpo_diff.settings import DpoSettings
 from limner.tools.solvers.dpo_diff.solver import DpoDiff, anything
+from limner.tools.solvers.registry import methods, searching
 
-METHODS = ("auto", "rewrite", "adapter", "df-prompt", "dpo-diff")
-TOOLS = METHODS[2:]
-
-SOLVERS: Mapping[str, str] = {
-    "df-prompt": "limner.tools.solvers.df_prompt.solver:DfPrompt",
-    "dpo-diff": "limner.tools.solvers.dpo_diff.solver:DpoDiff",
-}
-"""Method name -> "module:factory" of its solver."""
+METHODS, TOOLS = methods(), searching()
 
 Factories = Mapping[str, Callable[[], Solver]]
-
-
-def solvers() -> Factories:
-    """Factories of the solvers that this version has; nothing is imported before one is called."""
-
-    def factory(place: str) -> Callable[[], Solver]:
-        module, name = place.split(":")
-        return lambda: cast(Solver, getattr(import_module(module), name)())
-
-    return {method: factory(place) for method, place in SOLVERS.items()}
 
 
 def asked_tools(method: str) -> tuple[str, ...]:
@@ -80,7 +62,10 @@ def missing(method: str, available: Factories, evaluator: Evaluator | None) -> s
     """Why a solver cannot run, in one line; empty when it can."""
     if method not in available:
         return "this version has no solver for it"
-    return available[method]().missing(evaluator) if evaluator else ""
+    try:
+        return available[method]().missing(evaluator) if evaluator else ""
+    except BadInput as error:  # a package that cannot be imported is no reason to refuse the other methods
+        return str(error)
 
 
 def tool_node(method: str) -> Node:
@@ -174,11 +159,7 @@ class DpoOptions:
     attack: bool = False
 
     def __post_init__(self) -> None:
-        parts = self.space.split("+")
-        if not set(parts) <= set(PARTS) or len(set(parts)) != len(parts):
-            raise BadInput(f"there is no search space {self.space!r}: join some of {', '.join(PARTS)} with +, as in antonym+library")
-        if self.search not in SEARCHES:
-            raise BadInput(f"there is no search {self.search!r}; choose one of {', '.join(SEARCHES)}")
+        object.__setattr__(self, "search", DpoSettings(self.space, self.search).search)
 
     def to_json(self) -> dict[str, Any]:
         return {"space": self.space, "search": self.search, "attack": self.attack}
@@ -195,7 +176,7 @@ def with_solver(context: Context, options: DpoOptions) -> Context:
     taught = not options.attack and options.space == DpoSettings().space
 
     def solver() -> DpoDiff:
-        settings = DpoSettings(options.space, cast(SearchName, options.search))
+        settings = DpoSettings(options.space, options.search)
         return DpoDiff(settings, word_source(context, taught), meaning_kept if options.attack else anything)
 
     return replace(context, solvers={**context.solvers, METHOD: solver})

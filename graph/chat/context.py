@@ -26,8 +26,8 @@ from limner.agents.llm.server import ChatSettings, open_chat
 from limner.graph.chat.state import ACTIONS, ChatState, Shown, Topic, first_topic
 from limner.graph.chat.topic import contract_of
 from limner.graph.context import JournaledBudget, StoppableSampler, open_budget, open_models
-from limner.graph.settings import Settings, settings_from
-from limner.graph.solvers import solvers
+from limner.graph.settings import Settings
+from limner.graph.sources import settings_from
 from limner.graph.state import Context
 from limner.promptdb.images import ImageStore
 from limner.promptdb.records import SamplerSettings
@@ -39,6 +39,7 @@ from limner.tools.diffusion.card import Card
 from limner.tools.evaluator import Evaluator
 from limner.tools.scoring.base import Scorer
 from limner.tools.solvers.base import Solver
+from limner.tools.solvers.registry import solvers
 
 Stop = Callable[[], None]
 
@@ -156,7 +157,7 @@ def desk_of(runtime: Runtime[Desk] | ToolRuntime) -> Desk:
         return runtime.context
     with _making:
         if not _standard:
-            _standard.append(Studio(settings_from(os.environ)))
+            _standard.append(Studio(settings_from(Settings)))
     info = runtime.execution_info
     return _standard[0].desk((info.thread_id if info else None) or "chat")
 

@@ -8,7 +8,7 @@ named by the person; numbers of pictures are the person's, or modest.
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import tool
@@ -19,7 +19,13 @@ from limner.agents import guard
 from limner.agents.chat.actions import Action
 from limner.graph.chat import work
 from limner.graph.chat.context import desk_of, saved
+from limner.graph.solvers import METHODS
 from limner.promptdb.errors import BadInput
+
+if TYPE_CHECKING:
+    Method = str
+else:
+    Method = Literal[METHODS]  # the names that this installation has
 
 MODEST = 64  # pictures that a model may give a solver where the person named no number
 ROUNDS = 4  # exchanges with the model in one turn
@@ -109,7 +115,7 @@ def use_checkpoint(name: str, runtime: ToolRuntime[Any, Any]) -> Command[Any]:
 @tool
 def run_solver(
     runtime: ToolRuntime[Any, Any],
-    method: Literal["auto", "rewrite", "adapter", "df-prompt", "dpo-diff"] = "auto",
+    method: Method = "auto",
     images: int | None = None,
 ) -> Command[Any]:
     """Search harder for a better prompt by a method, with at most so many pictures."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from langgraph.graph import END, START, StateGraph
@@ -37,7 +37,6 @@ STRATEGIES = ("rewrite", *TOOLS)
 EXTRA = 1  # slices beyond one for each strategy, where there are several: below ten pictures a solver hardly begins
 MOST_SLICES = 16
 STARTS = 3  # the best candidates that a solver is handed
-Next = Literal["rewrite", "adapter", "df-prompt", "dpo-diff", "gather"]
 
 
 def graph_of(method: str) -> StateGraph[RefineState, Context, RefineState, RefineState]:
@@ -51,7 +50,7 @@ def build_auto() -> StateGraph[RefineState, Context, RefineState, RefineState]:
     steps: dict[str, Any] = {"retrieve": retrieve, "allot": allot, **{name: strategy(name) for name in STRATEGIES}, "weigh": weigh}
     steps |= {"gather": gather, "search": search, "select": select, "heldout": heldout, "finish": finish}
     for name, step in steps.items():
-        graph.add_node(name, step)
+        graph.add_node(name, step, destinations=(*STRATEGIES, "gather") if name == "allot" else None)
     graph.add_edge(START, "retrieve")
     graph.add_edge("retrieve", "allot")
     for name in STRATEGIES:
@@ -87,7 +86,7 @@ def _allot(state: RefineState, runtime: Runtime[Context]) -> Update:
     return {"skipped": skipped, "slice": {"strategy": chosen, "share": int(min(share, left))}, "note": note}
 
 
-def allot(state: RefineState, runtime: Runtime[Context]) -> Command[Next]:
+def allot(state: RefineState, runtime: Runtime[Context]) -> Command[str]:
     """Who gets the next slice of the budget, or that the search is over."""
     update = _allot(state, runtime)
     goto: Any = update["slice"]["strategy"] or "gather"

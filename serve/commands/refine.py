@@ -17,7 +17,7 @@ from limner.graph.plan import plan_images
 from limner.graph.resume import reopened
 from limner.graph.runner import Control, new_run_id, refine_state, stop_check, stream_refine
 from limner.graph.settings import Settings
-from limner.graph.solvers import METHOD, OBJECTIVE, DpoOptions, check_method, solvers, with_solver
+from limner.graph.solvers import METHOD, OBJECTIVE, DpoOptions, check_method, with_solver
 from limner.graph.state import Context, Event, RefineState
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run, canonical_text
@@ -25,6 +25,7 @@ from limner.serve.commands.generate import spoken_by_triples
 from limner.serve.reports.page import rounded
 from limner.serve.reports.refine import ReportFiles, write_refine
 from limner.tools.prompt_language.write import write, write_negative
+from limner.tools.solvers.registry import solvers
 
 COMMAND = "refine"
 ATTACK = "attack"

@@ -14,12 +14,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from limner.graph.settings import RefineSettings, Settings
 from limner.promptdb.errors import BadInput
-from limner.serve.service import requests
 from limner.serve.service.addresses import Addresses
 from limner.serve.service.progress import in_words
-from limner.serve.service.requests import PROMPT_CHARS, Method, Name, Negative, Pin, Prompt
+from limner.serve.service.requests import DRAWING, PROMPT_CHARS, SEARCHING, Name, Negative, Prompt, offers
 from limner.serve.service.service import Ended, Service, told
+from limner.tools.solvers.dpo_diff.settings import DpoSettings
 
 MODEL = "limner"
 """The name of the server's own checkpoint, as a model; any other that it offers goes by its own name."""
@@ -31,8 +32,12 @@ class OpenAiAsk(BaseModel):
     model: Name = MODEL
 
 
+@offers(Settings, *(name for name in (*DRAWING, *SEARCHING) if name != "checkpoint"))
+@offers(RefineSettings)
+@offers(DpoSettings)
 class ImagesAsk(OpenAiAsk):
-    """`refine` false draws the prompt as it is. `budget`, `method`, `pins`, `negative`, `seed`: Limner's own, for `extra_body`."""
+    """`refine` false draws the prompt as it is. `negative` and the settings, `budget` and `pins` among them, are Limner's own, for
+    `extra_body`."""
 
     prompt: Prompt
     n: int | None = Field(default=1, ge=1, le=10)
@@ -41,11 +46,7 @@ class ImagesAsk(OpenAiAsk):
     )
     response_format: Literal["url", "b64_json"] | None = None
     refine: bool = True
-    method: Method = "auto"
-    budget: int | None = Field(default=None, ge=1)
-    pins: list[Pin] = Field(default_factory=list, max_length=requests.PINS)
     negative: Negative = ""
-    seed: int | None = Field(default=None, ge=0, lt=2**31)
 
 
 class MessageAsk(BaseModel):

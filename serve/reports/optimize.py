@@ -289,6 +289,6 @@ def _facts(context: Context, state: OptimizeState, search: Search) -> list[page.
         ("Iterations", f"{state['iteration'] + 1} of {learning.iterations}, {learning.batch_size} prompts each"),
         ("Ended because", outcome["stopped"] or "not said"),
         ("Arms", f"{len(search.arms)} in all, {learning.arms} survive, {learning.children} children at most"),
-        ("Selector", "the reference's, --compat maai" if learning.compat else learning.selector),
+        ("Selector", "the reference's, --compat maai" if learning.reference_ucb else learning.selector),
         ("Professional prompts", "take part" if learning.professional else "take no part"),
     ]

@@ -21,8 +21,10 @@ from limner.agents.chat.actions import Action
 from limner.graph.chat.context import Opened, Studio, open_checkpoint_of
 from limner.graph.chat.threads import Chats
 from limner.graph.models import kept_by
+from limner.graph.plan import LearningSettings
 from limner.graph.runner import Control
-from limner.graph.settings import Settings
+from limner.graph.settings import RefineSettings, Settings
+from limner.graph.solvers import DpoOptions
 from limner.graph.state import Event
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.prompt_file import BatchPrompt
@@ -48,9 +50,9 @@ from limner.serve.service.requests import (
     OptimizeAsk,
     RefineAsk,
     SearchAsk,
-    learning_of,
     settings_of,
 )
+from limner.tools.solvers.dpo_diff.settings import DpoSettings
 
 Document = dict[str, Any]
 Made = TypeVar("Made")
@@ -122,8 +124,10 @@ class Service:
 
     async def refine(self, client: str, ask: RefineAsk, tell: Tell = lambda event: None) -> Document:
         """`refine --json`; `tell` hears events in the lane's thread. Raises BadInput, Busy, Stopped."""
-        settings = self.settings_for(ask)
-        return await self.drawing.run(client, lambda control: refining.refine(settings, ask.prompt, ask.method, _each(tell), control))
+        settings, refined = self.settings_for(ask), RefineSettings(**ask.given(RefineSettings))
+        options = DpoOptions(**ask.given(DpoSettings))
+        work = partial(refining.refine, settings, ask.prompt, refined.method, _each(tell), options=options)
+        return await self.drawing.run(client, lambda control: work(control=control))
 
     async def generate(self, client: str, ask: GenerateAsk) -> Document:
         """`generate --json`. Raises BadInput, Busy, Cancelled."""
@@ -145,7 +149,7 @@ class Service:
 
     async def optimize(self, client: str, ask: OptimizeAsk, tell: Tell) -> Document:
         """`optimize --json`, waited for; whoever stops waiting interrupts the run, which may be resumed. For `jobs`, see there."""
-        settings, learning = self.settings_for(ask), learning_of(ask)
+        settings, learning = self.settings_for(ask), LearningSettings(**ask.given(LearningSettings))
 
         def work(control: Control) -> Document:
             with tempfile.TemporaryDirectory() as folder:
@@ -249,7 +253,7 @@ class Service:
         """Raises BadInput, Busy."""
         if self.jobs is None:
             raise BadInput("this server runs no jobs")
-        settings, learning = self.settings_for(ask), learning_of(ask)
+        settings, learning = self.settings_for(ask), LearningSettings(**ask.given(LearningSettings))
         optimizing.check(settings, learning, len(ask.prompts))
         return self.jobs.create(client, settings, learning, prompts_of(ask), ask.instruction)
 

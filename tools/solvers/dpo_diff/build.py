@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
 from limner.tools.lexicon.lexicon import WordSource
+from limner.tools.solvers.dpo_diff.settings import unknown_space
 from limner.tools.solvers.dpo_diff.space import LIBRARY, Slot, Space, Words
 
-PARTS = ("synonym", "antonym", "library")
 LONGEST_PHRASE = 6  # words of a prompt that are looked up together, as in "stop sign" or "on the sand by the sea"
 
 Lookup = Callable[[str], Sequence[str]]
@@ -24,9 +24,9 @@ def build_space(given: Conditioning, name: str, source: WordSource, pins: Sequen
 
     The space has no slots where no word has a candidate. Raises BadInput for an unknown name.
     """
+    if why := unknown_space(name):
+        raise BadInput(why)
     parts = name.split("+")
-    if not set(parts) <= set(PARTS) or len(set(parts)) != len(parts):
-        raise BadInput(f"there is no search space {name!r}: join some of {', '.join(PARTS)} with +, as in antonym+library")
     words = Words.split(given.text)
     slots: list[Slot] = []
     if "synonym" in parts:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
-SearchName = Literal["limner", "hybrid", "gradient", "evolution", "random"]
-SEARCHES: tuple[str, ...] = get_args(SearchName)
+from limner.tools.options import Declared, option
+
+SEARCHES = ("swap", "hybrid", "gradient", "evolution", "random")
+OLDER_NAMES = {"limner": "swap"}
+"""What searches were called in runs of before."""
+
+PARTS = ("synonym", "antonym", "library")
 
 NEGATIVE = "antonym+library"  # the paper's space for better pictures
 WIDEST = "synonym+antonym+library"
@@ -57,7 +62,7 @@ class EvolutionSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class LimnerSettings:
+class SwapSettings:
     """Our own search: swaps ranked at the best candidate, the best of them raced.
 
     `ranker`: by previews, one call with each swap in place, or by one gradient. `at`: share of the steps before that call. `share`: of the
@@ -80,12 +85,22 @@ class LimnerSettings:
     kept_back: float = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class DpoSettings:
-    """What a person chooses. `space`: parts joined by +; `search`: one of SEARCHES; the rest as published."""
+def unknown_space(name: str) -> str:
+    """What is wrong with the name of a search space; empty when nothing is."""
+    parts = name.split("+")
+    if set(parts) <= set(PARTS) and len(set(parts)) == len(parts):
+        return ""
+    return f"there is no search space {name!r}: join some of {', '.join(PARTS)} with +, as in antonym+library"
 
-    space: str = WIDEST
-    search: SearchName = "limner"
+
+@dataclass(frozen=True)
+class DpoSettings(Declared):
+    """What a person chooses, and the numbers of the searches as published. Raises BadInput for a space or a search that does not exist."""
+
+    space: str = option(WIDEST, f"of dpo-diff: {', '.join(PARTS)}, joined by +", refuse=unknown_space)
+    search: str = option(
+        SEARCHES[0], f"of dpo-diff: {', '.join(SEARCHES[:-1])} or {SEARCHES[-1]}", choices=lambda: SEARCHES, aliases=OLDER_NAMES
+    )
     gumbel: GumbelSettings = field(default_factory=GumbelSettings)
     evolution: EvolutionSettings = field(default_factory=EvolutionSettings)
-    limner: LimnerSettings = field(default_factory=LimnerSettings)
+    swap: SwapSettings = field(default_factory=SwapSettings)

@@ -31,12 +31,12 @@ from limner.tools.solvers.dpo_diff.evolution import evolve, random_search
 from limner.tools.solvers.dpo_diff.findings import findings
 from limner.tools.solvers.dpo_diff.gumbel import learn, softmax
 from limner.tools.solvers.dpo_diff.preview import SwapPreview
-from limner.tools.solvers.dpo_diff.settings import SEARCHES, DpoSettings
+from limner.tools.solvers.dpo_diff.settings import DpoSettings
 from limner.tools.solvers.dpo_diff.space import Space
 from limner.tools.solvers.dpo_diff.text_gradient import KeptLatents, SearchGradient
 from limner.tools.solvers.dpo_diff.trials import Trials
 
-GRADED = ("limner", "hybrid", "gradient")
+GRADED = ("swap", "hybrid", "gradient")
 NEEDS_GRADIENT = ("hybrid", "gradient")
 PROPOSED = 3  # candidates for the final comparison
 
@@ -60,10 +60,6 @@ class DpoDiff:
     allowed: Allowed = anything
     name: str = "dpo-diff"
     findings: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.settings.search not in SEARCHES:
-            raise BadInput(f"there is no search {self.settings.search!r}; choose one of {', '.join(SEARCHES)}")
 
     def missing(self, evaluator: Evaluator) -> str:
         if self.settings.search not in NEEDS_GRADIENT:
@@ -116,7 +112,7 @@ class DpoDiff:
         if sampler is None or loss is None:
             return None
         gradient = SearchGradient(space, evaluator, sampler, loss, task.seeds, latents)
-        latents.steps = frozenset([int(self.settings.limner.at * gradient.calls)])
+        latents.steps = frozenset([int(self.settings.swap.at * gradient.calls)])
         return gradient
 
     def _search(self, trials: Trials, gradient: SearchGradient | None, rng: np.random.Generator) -> None:
@@ -125,9 +121,9 @@ class DpoDiff:
             return random_search(trials, settings.evolution, rng)
         if search == "evolution":
             return evolve(trials, settings.evolution, rng)
-        if search == "limner":
-            ranker = SwapPreview(gradient) if gradient and settings.limner.ranker == "preview" else gradient
-            return swap_search.search(trials, ranker, settings.limner, rng)
+        if search == "swap":
+            ranker = SwapPreview(gradient) if gradient and settings.swap.ranker == "preview" else gradient
+            return swap_search.search(trials, ranker, settings.swap, rng)
         if gradient is None:
             raise BadInput(self.missing(trials.evaluator))
         trials.try_all([trials.space.identity])

@@ -18,7 +18,7 @@ import numpy as np
 from limner.tools.budget import BudgetSpent
 from limner.tools.diffusion.gradients.shortcut import Shortcut
 from limner.tools.solvers.dpo_diff.evolution import crossed, distinct, mutated
-from limner.tools.solvers.dpo_diff.settings import LimnerSettings
+from limner.tools.solvers.dpo_diff.settings import SwapSettings
 from limner.tools.solvers.dpo_diff.trials import Choice, Trials
 from limner.tools.stats import FEW, paired_bootstrap
 
@@ -39,7 +39,7 @@ class SwapRanker(Protocol):
     def of_swaps(self, choice: Choice, shortcut: Shortcut, seeds: Sequence[int]) -> list[np.ndarray]: ...
 
 
-def search(trials: Trials, ranker: SwapRanker | None, settings: LimnerSettings, rng: np.random.Generator) -> None:
+def search(trials: Trials, ranker: SwapRanker | None, settings: SwapSettings, rng: np.random.Generator) -> None:
     """Search with most of the budget; with the rest the finalists and the baseline meet fresh seeds. BudgetSpent passes through."""
     trials.try_all([trials.space.identity])
     images = trials.rows_left / trials.rows_per_image
@@ -54,7 +54,7 @@ def search(trials: Trials, ranker: SwapRanker | None, settings: LimnerSettings, 
         trials.confirm(finalists, [max(trials.seeds) + 1 + place for place in range(fresh)])
 
 
-def _explore(trials: Trials, ranker: SwapRanker | None, settings: LimnerSettings, rng: np.random.Generator) -> None:
+def _explore(trials: Trials, ranker: SwapRanker | None, settings: SwapSettings, rng: np.random.Generator) -> None:
     """Search until the budget is spent (BudgetSpent passes through), nothing new is found, or the gain is sure and no round raises it.
 
     A round's proposals come from the ranking or from evolution; which of the two is a draw by how often their proposals so far did better
@@ -101,7 +101,7 @@ class _Promising:
 
     trials: Trials
     ranker: SwapRanker
-    settings: LimnerSettings
+    settings: SwapSettings
     known: dict[Choice, list[np.ndarray]] = field(default_factory=dict)
     rows: float = 0.0
     """What the last ranking cost."""
@@ -140,7 +140,7 @@ class _Promising:
         return [row - row[chosen] for row, chosen in zip(ranking, choice, strict=True)] if ranking else []
 
 
-def _children(trials: Trials, settings: LimnerSettings, rng: np.random.Generator) -> list[Choice]:
+def _children(trials: Trials, settings: SwapSettings, rng: np.random.Generator) -> list[Choice]:
     """Crossovers of the better trials with a few genes drawn anew."""
     ranked = [trial.choice for trial in trials.ranked]
     parents = ranked[: max(2, len(ranked) // 3)]

@@ -98,7 +98,7 @@ def black_box(folder: Path, images: int | None = 30) -> Evaluator:
     return Evaluator(model, [FakeScorer("loss", higher_is_better=False)], db, store, Budget(images=images))
 
 
-@pytest.mark.parametrize("search", ["limner", "evolution", "random"])
+@pytest.mark.parametrize("search", ["swap", "evolution", "random"])
 def test_a_black_box_is_searched_without_gradients(tmp_path: Path, search: str) -> None:
     evaluator = black_box(tmp_path)
     solver = solver_of(search, "antonym")
@@ -116,7 +116,7 @@ def test_a_scorer_without_a_gradient_is_named(models: dict[str, Checkpoint], tmp
     db, store = open_store(tmp_path)
     evaluator = Evaluator(Sampler(models["sd1"]), [FakeScorer("opinion")], db, store, Budget())
     assert "opinion has no gradient" in solver_of("hybrid").missing(evaluator)
-    assert solver_of("limner").missing(evaluator) == ""
+    assert solver_of("swap").missing(evaluator) == ""
 
 
 @pytest.mark.parametrize(("prompt", "pins"), [("...!?", ()), ("zebra under glass", ()), ("red cat", ("red", "cat"))])
@@ -141,7 +141,7 @@ def test_pinned_words_stay_and_are_never_opposed(tmp_path: Path) -> None:
 
 
 def test_a_space_or_a_search_that_does_not_exist_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="limner"):
+    with pytest.raises(BadInput, match="swap"):
         solver_of("magic")
     with pytest.raises(BadInput, match="antonym"):
         solve(solver_of("evolution", "nplib"), black_box(tmp_path))
