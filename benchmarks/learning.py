@@ -70,7 +70,7 @@ def main() -> None:
             started, sizes = time.process_time(), []
             for event in stream_optimize(context, run, start):
                 if event["kind"] == "node" and event["node"] == "sample" and event["phase"] == "start":
-                    with closing(sqlite3.connect(Path(folder) / "limner.threads.db")) as threads:
+                    with closing(sqlite3.connect(Path(folder) / "limner.db")) as threads:
                         row = threads.execute("SELECT length(checkpoint) FROM checkpoints ORDER BY checkpoint_id DESC LIMIT 1").fetchone()
                     sizes.append(row[0] if row else 0)
             whole = time.process_time() - started

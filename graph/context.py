@@ -4,7 +4,7 @@ Nothing is written before all of it is known to be usable. Knows nothing of what
 
 Opens the prompt database of a run or a command. Apart from context.py, which needs LangGraph and the diffusion tools.
 
-What a run has spent so far, in a small file beside its report, so that a killed run goes on with the same purse.
+What a run has spent is stored in the run store, so that a killed run goes on with the same budget.
 
 A budget is paid before the work is done, so a kill leaves work that was paid for and lost; it is done again for nothing. What
 the chat model used is noted with it; of a killed process the tokens of answers on their way are missing.
@@ -12,14 +12,12 @@ the chat model used is noted with it; of a killed process the tokens of answers 
 
 from __future__ import annotations
 
-import json
 import os
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from limner.agents.llm.base import Usage
 from limner.agents.llm.server import ChatSettings, open_chat
@@ -27,10 +25,13 @@ from limner.graph.models import opened_checkpoint, opened_scorer
 from limner.graph.settings import Settings
 from limner.graph.solvers import check_method
 from limner.graph.state import Context
+from limner.promptdb.earlier import read_spent, remove_spent
 from limner.promptdb.errors import BadInput
 from limner.promptdb.images import ImageStore
 from limner.promptdb.records import Conditioning, Drawing, SamplerSettings, canonical_text
+from limner.promptdb.runs import Runs, Spent
 from limner.promptdb.seed import open_database
+from limner.promptdb.store import PromptDB
 from limner.tools.budget import UNITS, Budget
 from limner.tools.diffusion.base import Drawn, ImageModel, PromptTooLong
 from limner.tools.diffusion.card import Card
@@ -50,42 +51,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class JournaledBudget(Budget):
-    """A Budget that writes `journal` after every change, before the next one may begin: the file is always the latest state, and whole.
-    `usage`: the chat model's, written down beside it."""
+    """A Budget that stores what the run has spent after every change, before the next one may begin: what is stored is always the latest.
+    `runs`: None stores nothing. `usage`: the chat model's, stored with it."""
 
-    journal: Path | None = None
+    runs: Runs | None = None
+    run: str = ""
     usage: Usage = field(default_factory=Usage)
 
     def _record(self) -> None:
-        if self.journal is None:
-            return
-        document = {"spent": self.spent, "repeated": self.repeated, "seconds": round(self.elapsed, 3), "usage": self.usage.counts()}
-        self.journal.parent.mkdir(parents=True, exist_ok=True)
-        # The lock is this purse's alone: another process, or another purse of this run in another thread, writes a half of its own.
-        half = self.journal.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-        try:
-            half.write_text(json.dumps(document), encoding="utf-8")
-            half.replace(self.journal)
-        except BaseException:
-            half.unlink(missing_ok=True)
-            raise
-
-
-def read_journal(path: Path) -> dict[str, Any]:
-    """`spent`, `repeated`, `seconds` and chat `usage` of an earlier process of the run; zeros where it left nothing readable."""
-    document: Mapping[str, Any] = {}
-    with suppress(FileNotFoundError, ValueError):
-        document = json.loads(path.read_text(encoding="utf-8"))
-    spent = document.get("spent", {})
-    return {
-        "spent": {unit: spent.get(unit, 0) for unit in UNITS},
-        "repeated": int(document.get("repeated", 0)),
-        "seconds_before": float(document.get("seconds", 0.0)),
-        "usage": Usage(**document.get("usage", {})),
-    }
-
-
-JOURNAL = "spent.json"
+        if self.runs is not None:
+            self.runs.record_spent(self.run, Spent(self.spent, self.repeated, round(self.elapsed, 3), self.usage.counts()))
 
 
 @dataclass(frozen=True)
@@ -203,12 +178,17 @@ def open_context(
     method: str = "rewrite",
     budget_images: int | None = None,
 ) -> Iterator[Context]:
-    """The live objects of a run. What an earlier process of the same run spent counts; what a kill lost is drawn again for nothing."""
+    """The live objects of a run. What an earlier process of the same run spent counts; what a kill lost is drawn again for nothing.
+
+    Raises Busy where another process or thread works on the run.
+    """
     chat_settings = ChatSettings.from_env(os.environ)
-    db = open_database(settings.database)
-    try:
+    with ExitStack() as opened:
+        db = opened.enter_context(open_database(settings.database))
+        if run:
+            opened.enter_context(Runs(db).hold(run))
         images = ImageStore(settings.database.parent / "images")
-        budget = open_budget(settings, run, budget_images)
+        budget = open_budget(settings, db, run, budget_images)
         evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, run)
         chat = open_chat(chat_settings, budget, db)
         chat.usage.add(budget.usage)
@@ -216,13 +196,25 @@ def open_context(
         context = Context(chat, evaluator, db, images, settings, solvers(), models.card)
         check_method(method, context.solvers, evaluator)
         yield context
-    finally:
-        db.close()
 
 
-def open_budget(settings: Settings, run: str, cap: int | None) -> JournaledBudget:
-    """The run's purse. What a kill lost stays paid for: the Evaluator knows it by its note and draws it again for nothing."""
+def open_budget(settings: Settings, db: PromptDB, run: str, cap: int | None) -> JournaledBudget:
+    """The run's Budget of `cap` images, with what earlier processes of the run spent. What a kill lost stays paid for: the Evaluator
+    knows it by its note and draws it again for nothing.
+
+    Raises BadInput where an earlier version left a file of what was spent that cannot be read.
+    """
     if not run:
         return JournaledBudget(images=cap)
-    journal = settings.folder / run / JOURNAL
-    return JournaledBudget(images=cap, journal=journal, **read_journal(journal))
+    runs = Runs(db)
+    before, folder = runs.spent(run), settings.folder / run
+    if before is None and (left := read_spent(folder)):
+        before = Spent(**left)
+        runs.record_spent(run, before)
+        remove_spent(folder)
+    before = before or Spent()
+    spent = {unit: before.amounts.get(unit, 0) for unit in UNITS}
+    usage = Usage(**cast(dict[str, Any], before.usage))
+    return JournaledBudget(
+        images=cap, spent=spent, repeated=before.repeated, seconds_before=before.seconds, runs=runs, run=run, usage=usage
+    )

@@ -23,6 +23,7 @@ from limner.graph.sources import settings_from
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Run, canonical_text
+from limner.promptdb.runs import Runs
 
 MOST_PROMPTS = 1000
 
@@ -71,5 +72,5 @@ def learn(state: LearnAsk, runtime: Runtime[None]) -> LearnAsk:
         for event in stream_optimize(context, run, start):
             runtime.stream_writer(event)
             outcome = event["outcome"] if event["kind"] == "finished" else outcome
-        context.db.finish_run(run.id, "done", {"outcome": outcome, "used": context.evaluator.budget.used()})
+        Runs(context.db).finish(run.id, "done", {"outcome": outcome, "used": context.evaluator.budget.used()})
     return {"run": run.id, "outcome": outcome}

@@ -7,6 +7,10 @@ class BadInput(ValueError):
     """What was given cannot be used. The message is one line: what was wrong, where, and what to do. The command line exits with 2."""
 
 
+class Busy(BadInput):
+    """Another process or thread works on the run, or on another turn of the conversation."""
+
+
 class Stopped(Exception):
     """The run was asked to stop; everything so far is kept, and resuming goes on from there."""
 

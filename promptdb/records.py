@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 WeightMode = Literal["mean_restore", "none", "norm_restore", "lerp_from_empty"]
 RangeUnit = Literal["step", "sigma"]
-RunStatus = Literal["running", "done", "interrupted", "failed"]
+RunStatus = Literal["waiting", "running", "paused", "interrupted", "done", "failed"]
 
 ID_LENGTH = 24  # hex digits: 96 bits, so a collision among a billion records has odds below 1e-10
 
@@ -272,7 +272,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One command a person started. `settings` is JSON-able; times are ISO 8601 in UTC."""
+    """One command a person started. `settings` is JSON-able; times are ISO 8601 in UTC. `error`: why a job failed or is paused."""
 
     id: str
     command: str
@@ -280,6 +280,7 @@ class Run:
     settings: Mapping[str, Any] = field(default_factory=dict)
     status: RunStatus = "running"
     started: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,7 @@ rest is paid for on the Budget and drawn in one batched call; each picture is st
 of a comparison share their seeds (common random numbers), so differences between them are paired. Knows nothing of prompts,
 methods or of how a picture is made.
 
-A note of what a run is drawing just now, kept beside the images: a resumed run has paid for that already, and counts it as repeated.
-
-Knows ids only. The note is written before a batch and removed after it; one left behind by a killed process names the drawings
-that may have been lost.
+What a run is drawing just now is stored too: a run resumed after a kill has paid for that already, and counts it as repeated.
 
 An Evaluator for comparing searches: each pays for every picture that it looks at, whoever drew it before.
 
@@ -18,11 +15,8 @@ searches, or the second start, would have more to spend.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,48 +24,13 @@ from PIL import Image
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.images import ImageStore
-from limner.promptdb.records import Conditioning, Drawing, SamplerSettings, Score, content_id
+from limner.promptdb.records import Conditioning, Drawing, SamplerSettings, Score
+from limner.promptdb.runs import InFlight
 from limner.promptdb.store import PromptDB
 from limner.tools.budget import Budget, BudgetSpent
 from limner.tools.diffusion.base import Drawn, ImageModel
 from limner.tools.evaluation import Evaluation
 from limner.tools.scoring.base import Scorer
-
-
-class InFlight:
-    """`lost`: ids that an earlier process of the same run was drawing when it died. An empty `run` keeps no note."""
-
-    def __init__(self, folder: Path, run: str) -> None:
-        self._note = Path(folder) / "in-flight" / f"{content_id(run)}.json" if run else None
-        self.lost = self._read()
-
-    def begin(self, ids: Iterable[str]) -> None:
-        self._write(self.lost | set(ids))
-
-    def end(self, ids: Iterable[str]) -> set[str]:
-        """The batch is stored (or was refused). Returns which of `ids` had been lost before."""
-        again = self.lost & set(ids)
-        self.lost -= again
-        self._write(self.lost)
-        return again
-
-    def _read(self) -> set[str]:
-        try:
-            return set(json.loads(self._note.read_text("utf-8"))) if self._note else set()
-        except (FileNotFoundError, ValueError):
-            return set()
-
-    def _write(self, ids: set[str]) -> None:
-        if self._note is None:
-            return
-        if not ids:
-            self._note.unlink(missing_ok=True)
-            return
-        self._note.parent.mkdir(parents=True, exist_ok=True)
-        half = self._note.with_suffix(f".{os.getpid()}")
-        half.write_text(json.dumps(sorted(ids)), "utf-8")
-        half.replace(self._note)
-
 
 __all__ = ["Emit", "Evaluation", "Evaluator"]
 
@@ -113,7 +72,7 @@ class Evaluator:
         self.settings = settings or model.default_settings
         self.run = run
         self._dropped: set[str] = set()
-        self._in_flight = InFlight(images.folder, run)
+        self._in_flight = InFlight(db, run)
 
     @property
     def objective(self) -> Scorer:

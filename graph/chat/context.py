@@ -117,13 +117,14 @@ class Desk:
     thread: str
     stop: Stop = lambda: None
     _contexts: dict[str, Context] = field(default_factory=dict)
+    _chat: ChatModel | None = None
     _purse: JournaledBudget | None = None
 
     def purse(self, cap: int) -> JournaledBudget:
         """What the thread may still spend; the same object all through the turn, whichever checkpoint draws."""
         studio = self.studio
         if self._purse is None:
-            self._purse = open_budget(studio.settings, self.thread, max(1, cap))
+            self._purse = open_budget(studio.settings, studio.db, self.thread, max(1, cap))
         self._purse.images = max(1, cap)
         return self._purse
 
@@ -133,10 +134,7 @@ class Desk:
         known = self._contexts.get(checkpoint)
         if known is None:
             opened = studio.opened(checkpoint)
-            chat = studio.chat(purse, studio.db)
-            if chat.usage is not purse.usage:
-                chat.usage.add(purse.usage)
-                purse.usage = chat.usage
+            chat = self._open_chat(purse)
             model = opened.model(self.stop)
             evaluator = Evaluator(model, opened.scorers, studio.db, studio.images, purse, opened.sampling, self.thread)
             settings = replace(studio.settings, checkpoint=checkpoint)
@@ -145,6 +143,14 @@ class Desk:
         given = contract
         settings = replace(known.settings, pins=given.pins, triggers=given.triggers, bans=given.bans, traits=given.traits)
         return replace(known, settings=settings)
+
+    def _open_chat(self, purse: JournaledBudget) -> ChatModel:
+        """The turn's one chat model, whichever checkpoint draws: its usage, that of earlier turns included, is stored with the budget."""
+        if self._chat is None:
+            self._chat = self.studio.chat(purse, self.studio.db)
+            self._chat.usage.add(purse.usage)
+            purse.usage = self._chat.usage
+        return self._chat
 
 
 _standard: list[Studio] = []

@@ -6,7 +6,6 @@ with, before the next.
 
 from __future__ import annotations
 
-import fcntl
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,14 +22,11 @@ from limner.graph.chat.state import ChatEvent, Reply, Topic
 from limner.graph.runner import MOST_STEPS, Control, ending, kept_graph, new_run_id, stop_check
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run
+from limner.promptdb.runs import Runs
 from limner.promptdb.turns import Turn, Turns, threads
 
 COMMAND = "chat"
 _THREAD = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
-
-
-class Busy(BadInput):
-    """Another turn of the thread is in work."""
 
 
 class Chats:
@@ -38,6 +34,7 @@ class Chats:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
+        self._runs = Runs(studio.db)
 
     def start(self, thread: str = "", cap: int | None = None) -> str:
         """Begin a conversation, or find the one of that id; returns its id. `cap`: pictures that it may draw in all.
@@ -51,7 +48,7 @@ class Chats:
             config = _config(thread)
             if not graph.get_state(config).values:
                 settings = self.studio.settings.to_json()
-                self.studio.db.start_run(Run(thread, COMMAND, "", {**settings, "method": COMMAND}))
+                self._runs.start(Run(thread, COMMAND, "", {**settings, "method": COMMAND}))
                 graph.invoke({}, config, context=self.studio.desk(thread))
                 if cap is not None:
                     self._set_cap(graph, thread, cap)
@@ -113,7 +110,7 @@ class Chats:
         topic = cast(Topic, {**found.document, "place": 1})
         said = f"(branched from {thread}, turn {found.place})"
         with self._turn(new), self._graph() as graph:
-            self.studio.db.start_run(Run(new, COMMAND, topic["request"], {**self.studio.settings.to_json(), "method": COMMAND}))
+            self._runs.start(Run(new, COMMAND, topic["request"], {**self.studio.settings.to_json(), "method": COMMAND}))
             Turns(self.studio.db, new).add(Turn(new, 1, 0, said, found.reply, (), {}, topic, found.pictures))
             graph.invoke({"topic": topic, "turn": 1}, _config(new), context=self.studio.desk(new))
         return new
@@ -148,10 +145,10 @@ class Chats:
     def _note(self, thread: str, topic: Topic) -> None:
         """The conversation among the runs: done once something was accepted."""
         accepted = topic["accepted"]
-        self.studio.db.start_run(Run(thread, COMMAND, topic["request"]))
-        if accepted is not None:
-            result = {"prompt": topic["request"], "checkpoint": topic["checkpoint"], **accepted}
-            self.studio.db.finish_run(thread, "done", result)
+        if accepted is None:
+            self._runs.set_status(thread, "running")
+        else:
+            self._runs.finish(thread, "done", {"prompt": topic["request"], "checkpoint": topic["checkpoint"], **accepted})
 
     def _known(self, graph: Any, thread: str) -> Any:
         state = graph.get_state(_config(thread))
@@ -184,16 +181,10 @@ class Chats:
 
     @contextmanager
     def _turn(self, thread: str) -> Iterator[None]:
-        """One turn at a time, across processes. The lock goes with the process that holds it, however that ends."""
+        """One turn at a time, in all threads and processes. Raises BadInput for an id that cannot be one, Busy."""
         if not _THREAD.fullmatch(thread):
             raise BadInput(f"{thread[:40]!r} cannot be a thread's id: letters, digits, `-`, `_` and `.` alone")
-        folder = self.studio.settings.folder / thread
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "turn.lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Busy(f"another turn of {thread} is in work; wait for its end") from None
+        with self._runs.hold(thread, f"another turn of {thread} is in work; wait for its end"):
             yield
 
 

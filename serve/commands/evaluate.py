@@ -9,6 +9,7 @@ from limner.graph.evaluate.base import open_suite, run_suite
 from limner.graph.runner import new_run_id
 from limner.graph.settings import Settings
 from limner.promptdb.records import Run, RunStatus
+from limner.promptdb.runs import Runs
 from limner.serve.terminal.watching import counting
 
 COMMAND = "evaluate"
@@ -23,13 +24,14 @@ def evaluate(settings: Settings, name: str, full: bool) -> dict[str, Any]:
     check_objective(models.scorers)
     run = Run(new_run_id(COMMAND), COMMAND, f"{name}{' --full' if full else ''}", settings.to_json())
     with open_context(settings, models, run.id) as context:
-        context.db.start_run(run)
+        runs = Runs(context.db)
+        runs.start(run)
         try:
             with counting(name, suite.pictures(context, full)) as emit:
                 document = run_suite(suite, context, full, emit)
         except BaseException as error:
             status: RunStatus = "failed" if isinstance(error, Exception) else "interrupted"
-            context.db.finish_run(run.id, status, {"used": context.evaluator.budget.used()})
+            runs.finish(run.id, status, {"used": context.evaluator.budget.used()})
             raise
-        context.db.finish_run(run.id, "done", document)
+        runs.finish(run.id, "done", document)
     return document

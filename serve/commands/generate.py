@@ -21,6 +21,7 @@ from limner.graph.state import Context
 from limner.promptdb.errors import BadInput, Cancelled
 from limner.promptdb.images import drawing_of, provenance, read_provenance, write_png
 from limner.promptdb.records import Conditioning, Drawing, RangeUnit, Run, RunStatus, SamplerSettings, WeightMode, canonical_text
+from limner.promptdb.runs import Runs
 from limner.tools.budget import BudgetSpent
 from limner.tools.diffusion.remote.openai import RemoteImages
 from limner.tools.diffusion.sampling.sampler import Sampler
@@ -182,12 +183,12 @@ def _running(settings: Settings, models: Models, prompt: str) -> Iterator[tuple[
     """A run noted in the database, done at the end and failed or interrupted otherwise."""
     run = new_run_id(COMMAND)
     with open_context(settings, models, run, budget_images=settings.budget) as context:
-        context.db.start_run(Run(run, COMMAND, prompt, settings.to_json()))
+        Runs(context.db).start(Run(run, COMMAND, prompt, settings.to_json()))
         try:
             yield context, run
         except BaseException as error:
             status: RunStatus = "failed" if isinstance(error, Exception) and not isinstance(error, Cancelled) else "interrupted"
-            context.db.finish_run(run, status, {"used": context.evaluator.budget.used()})
+            Runs(context.db).finish(run, status, {"used": context.evaluator.budget.used()})
             raise
 
 
@@ -201,7 +202,7 @@ def _document(context: Context, run: str, folder: Path, drawing_ids: Sequence[st
             write_png(context.images.get(image), path, provenance(stored[key], {}, run))
         images.append(_image_row(drawing, path))
     document = {"run": run, "checkpoint": context.evaluator.model.name, "images": images, "used": context.evaluator.budget.used()}
-    context.db.finish_run(run, "done", document)
+    Runs(context.db).finish(run, "done", document)
     return document
 
 

@@ -26,6 +26,7 @@ from limner.graph.state import Context, Event
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.prompt_file import BatchPrompt, PromptFile, read_prompts
 from limner.promptdb.records import Run
+from limner.promptdb.runs import Runs
 from limner.promptdb.trials import Trials
 from limner.serve.reports.optimize import write_optimize
 from limner.serve.reports.page import rounded
@@ -99,7 +100,7 @@ def _run(settings: Settings, learning: LearningSettings, run: Run, read: PromptF
         state = optimize_state(context, run.id)
         document = _document(context, state, write_optimize(context, state, settings.folder / run.id))
         learn_from_optimize(context, run.id)
-        context.db.finish_run(run.id, "done", document)
+        Runs(context.db).finish(run.id, "done", document)
     return document
 
 

@@ -21,6 +21,7 @@ from limner.graph.solvers import METHOD, OBJECTIVE, DpoOptions, check_method, wi
 from limner.graph.state import Context, Event, RefineState
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run, canonical_text
+from limner.promptdb.runs import Runs
 from limner.serve.commands.generate import spoken_by_triples
 from limner.serve.reports.page import rounded
 from limner.serve.reports.refine import ReportFiles, write_refine
@@ -93,7 +94,7 @@ def _run(settings: Settings, run: Run, show: Show, control: Control) -> dict[str
         document = _document(context, state, write_refine(context, state, settings.folder / run.id))
         if not options.attack:  # a prompt that leads the model astray is no example to anybody
             learn_from_refine(context, state)
-        context.db.finish_run(run.id, "done", document)
+        Runs(context.db).finish(run.id, "done", document)
     return document
 
 

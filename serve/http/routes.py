@@ -239,13 +239,13 @@ def job_routes(limits: Limits) -> APIRouter:
 async def _followed(jobs: Jobs, job: str, after: int, places: Addresses) -> AsyncIterator[ServerSentEvent]:
     loop, news = asyncio.get_running_loop(), asyncio.Event()
     end, state = jobs.watch(job, lambda: loop.call_soon_threadsafe(news.set)), ""
-    events = jobs.events(job, after)
     try:
         while True:
             news.clear()
             record = jobs.get(job)
             assert record is not None
-            for number, event in events.new():
+            for number, event in jobs.events(job, after):
+                after = number
                 yield ServerSentEvent(event="progress", id=str(number), data=places.event(event))
             if record.state != state:
                 state = record.state

@@ -8,8 +8,8 @@ from typing import Any
 
 from fastapi.sse import ServerSentEvent
 
-from limner.graph.chat.threads import Busy as TurnInWork
 from limner.promptdb.errors import BadInput, Cancelled, ServerAway, Stopped
+from limner.promptdb.errors import Busy as TurnInWork
 from limner.serve.http.gate import error_document
 from limner.serve.service.addresses import Addresses
 from limner.serve.service.queue import Busy

@@ -101,7 +101,7 @@ class Service:
         self.learning = Lane("learn", self.limits.waiting, self.limits.per_client, niceness=10)
         self.searching = CapacityLimiter(SEARCHING)
         try:
-            self.jobs = Jobs(offer.settings, self.learning) if with_jobs else None
+            self.jobs = Jobs(offer.settings, self.learning, self.db) if with_jobs else None
         except BaseException:
             self.chats.studio.close()
             self.db.close()
@@ -206,7 +206,7 @@ class Service:
         record = self.jobs.get(id) if self.jobs else None
         if record is None:
             raise BadInput(f"there is no job {id}")
-        return live_view(self.db, self.settings, record), latest_pictures(self.db, id)
+        return live_view(self.db, record), latest_pictures(self.db, id)
 
     def drawn_for(self, run: str) -> list[tuple[str, str]]:
         """Pictures of what a run tried, whoever drew them first: hash and prompt, the newest first."""

@@ -18,7 +18,6 @@ from limner.promptdb.records import (
     EffectSpan,
     Instruction,
     Prompt,
-    Run,
     SamplerSettings,
     Score,
     Vote,
@@ -150,32 +149,6 @@ def test_the_best_come_first_compared_to_four_decimals_with_ties_by_id(db: Promp
         db.add_scores([Score(one.id, "r", "clip", "1", value), Score(one.id, "other", "clip", "1", -value)])
     assert db.best("r", "clip", "1", 3) == [(drawings[2], 0.9), (drawings[0], 0.30001), (drawings[1], 0.30004)]
     assert db.best("r", "clip", "1", 1, higher_is_better=False) == [(drawings[3], 0.1)]
-
-
-def test_a_run_is_noted_finished_and_listed_newest_first(db: PromptDB) -> None:
-    db.start_run(Run("one", "refine", "a cat", {"steps": 20, "pins": ["cat"]}, started="2026-01-01T00:00:00+00:00"))
-    db.start_run(Run("two", "optimize", "a dog"))
-    assert [run.id for run in db.runs()] == ["two", "one"]
-    assert [run.id for run in db.runs(limit=1)] == ["two"]
-    assert db.run_result("one") is None
-    db.finish_run("one", "done", {"improved": True})
-    assert db.run("one") == Run("one", "refine", "a cat", {"steps": 20, "pins": ["cat"]}, "done", "2026-01-01T00:00:00+00:00")
-    assert db.run_result("one") == {"improved": True}
-    assert db.run("two").started  # type: ignore[union-attr]
-    assert db.run("three") is None
-
-
-def test_a_resumed_run_is_the_same_run_and_running_again(db: PromptDB) -> None:
-    db.start_run(Run("one", "optimize", "a cat", started="2026-01-01"))
-    db.finish_run("one", "interrupted", {"iterations": 2})
-    db.start_run(Run("one", "optimize", "a cat", started="2027-01-01"))
-    assert (db.run("one").status, db.run("one").started) == ("running", "2026-01-01")  # type: ignore[union-attr]
-    assert len(db.runs()) == 1
-
-
-def test_finishing_a_run_that_never_started_is_an_error(db: PromptDB) -> None:
-    with pytest.raises(BadInput, match="no run 'x'"):
-        db.finish_run("x", "done", {})
 
 
 def test_lineage_leads_from_the_root_to_the_candidate_within_one_run(db: PromptDB) -> None:

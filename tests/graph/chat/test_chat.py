@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from limner.graph.chat.threads import Busy, Chats
+from limner.graph.chat.threads import Chats
 from limner.graph.runner import Control
 from limner.graph.settings import HELDOUT_FROM
-from limner.promptdb.errors import BadInput
+from limner.promptdb.errors import BadInput, Busy
 from limner.promptdb.records import Conditioning
+from limner.promptdb.runs import Runs
 from tests.doubles import FakeImageModel
 from tests.graph.chat.chat_stage import studio, talk
 from tests.graph.stage import likes
@@ -29,7 +30,7 @@ def test_three_turns_lead_to_an_accepted_picture_with_evidence_from_fresh_seeds(
     accepted = last["accepted"]
     assert accepted["result"]["conditioning"]["text"] == best["text"] and accepted["improved"]
     assert set(accepted["scores"]) == {"liking", "likeness", "truth"} and accepted["scores"]["liking"]["n"] == 4
-    run = chats.studio.db.run(thread)
+    run = Runs(chats.studio.db).get(thread)
     assert run is not None and run.command == "chat" and run.status == "done"
 
 

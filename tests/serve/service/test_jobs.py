@@ -20,7 +20,7 @@ pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 import httpx
 
 from limner.promptdb.errors import BadInput
-from limner.serve.service.jobs import EventReader, JobFiles
+from limner.serve.service.service import Offer, Service
 from tests.commands import ROOT, command
 from tests.serve.live_server import client, serving, tiny_settings
 
@@ -93,25 +93,12 @@ def test_a_job_is_paused_and_goes_on_where_it_was(tiny: Path, tmp_path: Path) ->
         assert started == [False, True]
 
 
-def test_two_servers_do_not_run_the_same_jobs(tmp_path: Path) -> None:
-    first = JobFiles(tmp_path)
+def test_two_servers_do_not_run_the_same_jobs(tiny: Path, tmp_path: Path) -> None:
+    first = Service(Offer(tiny_settings(tiny, tmp_path)))
     with pytest.raises(BadInput, match="another server"):
-        JobFiles(tmp_path)
+        Service(Offer(tiny_settings(tiny, tmp_path)))
     first.close()
-    JobFiles(tmp_path).close()
-
-
-def test_an_event_that_a_kill_cut_in_half_is_dropped(tmp_path: Path) -> None:
-    files = JobFiles(tmp_path)
-    (files.folder / "j").mkdir()
-    (files.folder / "j" / "events.jsonl").write_bytes(b'{"a": 1}\n{"a": 2}\n{"a"')
-    reader = files.events("j", after=1)
-    assert list(reader.new()) == [(2, {"a": 2})]
-    with files.open_events("j") as file:
-        file.write(b'{"a": 3}\n')
-    assert list(reader.new()) == [(3, {"a": 3})] and list(reader.new()) == []
-    assert list(EventReader(tmp_path / "nothing", 0).new()) == []
-    files.close()
+    Service(Offer(tiny_settings(tiny, tmp_path))).close()
 
 
 def test_a_port_that_is_taken_is_bad_input(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limner.promptdb.records import Drawing, content_id
+from limner.promptdb.runs import Runs
 from limner.tools.diffusion.gradients.cost import GradientCost, PictureLoss, gradient_cost
 from limner.tools.diffusion.gradients.shortcut import Decode, Shortcut, loss_scale, shortcut_pictures
 from limner.tools.diffusion.gradients.soft_text import SoftText, TextContext
@@ -215,11 +216,11 @@ class SearchGradient:
     def pay(self, what: object, rows: float) -> None:
         """Before the work. What an earlier process of the run had paid for when it was killed is not paid for again."""
         evaluator = self.evaluator
-        begun = content_id(["begun", self._key(what), evaluator.run])
-        lost = bool(evaluator.run) and evaluator.db.stored_answer(begun) is not None
+        runs, begun = Runs(evaluator.db), content_id(["begun", self._key(what), evaluator.run])
+        lost = bool(evaluator.run) and runs.memo(evaluator.run, begun) is not None
         evaluator.charge(rows, stored=lost)
         if evaluator.run and not lost:
-            evaluator.db.add_answer(begun, "gradient", json.dumps(rows))
+            runs.remember(evaluator.run, begun, rows)
         self.charged += rows
 
     def keep(self, what: object, rows: float, found: dict[str, object]) -> None:

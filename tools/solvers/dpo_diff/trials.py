@@ -6,7 +6,6 @@ is never worse than it on these seeds. Knows nothing of how candidates are chose
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from limner.promptdb.records import Conditioning, content_id
+from limner.promptdb.runs import Runs
 from limner.tools.budget import BudgetSpent
 from limner.tools.evaluation import RANKING_DECIMALS
 from limner.tools.evaluator import Evaluator
@@ -234,8 +234,7 @@ class Trials:
         if not evaluator.run or not evaluator.goes_on or not math.isfinite(left):
             return left
         key = content_id(["purse", evaluator.run, self.space.given.to_json(), list(self.seeds), list(self.space.sizes)])
-        evaluator.db.add_answer(key, "purse", json.dumps(left))
-        return max(left, float(json.loads(evaluator.db.stored_answer(key) or "0")))
+        return max(left, float(Runs(evaluator.db).remember(evaluator.run, key, left)))
 
     def _record(self, choices: Sequence[Choice]) -> list[Trial]:
         """Those of the choices that have a value on every seed; nothing is drawn."""
