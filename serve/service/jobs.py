@@ -22,10 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from limner.graph.events import Event
 from limner.graph.plan import LearningSettings
 from limner.graph.runner import Control, new_run_id
 from limner.graph.settings import Settings
-from limner.graph.state import Event
 from limner.promptdb.errors import BadInput, ServerAway, Stopped
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.store import PromptDB
@@ -114,7 +114,7 @@ class EventReader:
         self._path, self._after = path, after
         self._number = self._place = 0
 
-    def new(self) -> Iterator[tuple[int, dict[str, Any]]]:
+    def new(self) -> Iterator[tuple[int, Event]]:
         """(number, event) of those that are there and were not read before."""
         if not self._path.exists():
             return
