@@ -15,6 +15,7 @@ from langgraph.runtime import Runtime
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
 from limner.graph.chat.graph import build_chat
 from limner.graph.context import check_objective, open_context, open_models
+from limner.graph.nodes import tell
 from limner.graph.optimize.graph import first_state
 from limner.graph.plan import DEFAULT_BUDGET, LearningSettings, plan_learning, split_prompts
 from limner.graph.runner import new_run_id, stream_optimize
@@ -66,11 +67,11 @@ def learn(state: LearnAsk, runtime: Runtime[None]) -> LearnAsk:
     check_objective(models.scorers)
     run = Run(new_run_id("optimize"), "optimize", "langgraph", {**settings.to_json(), "learning": learning.to_json()})
     start = first_state(run.id, list(split.development), list(split.heldout), split.shared, state.get("instruction") or DEFAULT_INSTRUCTION)
-    outcome: dict[str, Any] = {}
+    outcome: Any = {}
     with open_context(settings, models, run.id, "rewrite", settings.budget) as opened:
         context = replace(opened, learning=learning, plan=plan)
         for event in stream_optimize(context, run, start):
-            runtime.stream_writer(event)
+            tell(runtime, event)
             outcome = event["outcome"] if event["kind"] == "finished" else outcome
         Runs(context.db).finish(run.id, "done", {"outcome": outcome, "used": context.evaluator.budget.used()})
     return {"run": run.id, "outcome": outcome}

@@ -20,11 +20,12 @@ from langgraph.errors import GraphDrained
 from langgraph.graph import StateGraph
 from langgraph.runtime import RunControl
 
+from limner.graph.events import Event
 from limner.graph.optimize.graph import build_optimize
 from limner.graph.optimize.state import OptimizeState
 from limner.graph.refine.auto import graph_of
 from limner.graph.settings import Settings
-from limner.graph.state import Context, Event, RefineState
+from limner.graph.state import Context, RefineState
 from limner.promptdb.errors import BadInput, ServerAway, Stopped
 from limner.promptdb.records import Run, RunStatus
 from limner.promptdb.runs import Runs
@@ -146,7 +147,7 @@ def _stream(build: Build, context: Context, run: Run, start: Any, method: str, c
                 )
                 with ending(parts, control):
                     for part in parts:
-                        yield cast(Event, part["data"])
+                        yield part["data"]
         except GraphDrained as error:
             control.last_words()
             raise Stopped(run.id, run.command) from error

@@ -15,9 +15,8 @@ searches, or the second start, would have more to spend.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,11 +29,11 @@ from limner.promptdb.store import PromptDB
 from limner.tools.budget import Budget, BudgetSpent
 from limner.tools.diffusion.base import Drawn, ImageModel
 from limner.tools.evaluation import Evaluation
+from limner.tools.events import Emit
 from limner.tools.scoring.base import Scorer
 
 __all__ = ["Emit", "Evaluation", "Evaluator"]
 
-Emit = Callable[[dict[str, Any]], None]
 Pair = tuple[str, str]  # drawing id, reference id
 
 SCORING_CHUNK = 64  # pictures open at a time; their scores are stored before the next are opened
@@ -44,8 +43,7 @@ RACE_KEEPS = 3  # one candidate in so many goes on to the next seed
 class Evaluator:
     """Draws, scores and keeps. `scorers[0]` is the objective of searches; the others are reported beside it.
 
-    With `emit`, a request reports {"kind": "drawn", "drawing", "conditioning", "seed", "image"} for each new picture and
-    {"kind": "scored", "drawing", "reference", "scorer", "value"} for each new score.
+    With `emit`, a request reports a `Drawn` (tools/events.py) for each new picture and a `Scored` for each new score.
     """
 
     goes_on = True
@@ -298,8 +296,8 @@ class Evaluator:
             if image is None:
                 self._dropped.add(drawing.id)
             if emit:
-                ask = {"conditioning": drawing.conditioning.id, "seed": drawing.seed}
-                emit({"kind": "drawn", "drawing": drawing.id, **ask, "image": image})
+                asked = drawing.conditioning.id
+                emit({"kind": "drawn", "drawing": drawing.id, "conditioning": asked, "seed": drawing.seed, "image": image})
 
         self._in_flight.begin(ids)
         try:

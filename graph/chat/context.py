@@ -26,6 +26,7 @@ from limner.agents.llm.server import ChatSettings, open_chat
 from limner.graph.chat.state import ACTIONS, ChatState, Shown, Topic, first_topic
 from limner.graph.chat.topic import contract_of
 from limner.graph.context import JournaledBudget, StoppableSampler, open_budget, open_models
+from limner.graph.nodes import tell
 from limner.graph.settings import Settings
 from limner.graph.sources import settings_from
 from limner.graph.state import Context
@@ -258,7 +259,7 @@ class Told:
     def go_on(self, reply: str) -> None:
         """Tell what is new of the reply as it stands now."""
         if len(reply) > len(self.text) and reply.startswith(self.text):
-            self._runtime.stream_writer({"kind": "words", "text": reply[len(self.text) :]})
+            tell(self._runtime, {"kind": "words", "text": reply[len(self.text) :]})
             self.text = reply
 
     def hear(self, before: Sequence[str], text: str) -> None:

@@ -86,7 +86,7 @@ def after_tools(state: ChatState, runtime: Runtime[Desk]) -> Command[Literal["co
         return Command(goto="consult")
     desk = desk_of(runtime)
     fixed = [action.model_dump() for action in by_rules(state, desk) if action.kind == "cap"]
-    runtime.stream_writer({"kind": "understood", "actions": [*fixed, *wishes]})
+    tell(runtime, {"kind": "understood", "actions": [*fixed, *wishes]})
     return Command(goto="act", update={"actions": [*fixed, *wishes], "lines": state.get("looked", [])})
 
 
@@ -162,7 +162,7 @@ def _understand(state: ChatState, runtime: Runtime[Desk]) -> Update:
     if not sure and has_model(desk, state["topic"]):
         actions = []
     else:
-        runtime.stream_writer({"kind": "understood", "actions": actions})
+        tell(runtime, {"kind": "understood", "actions": actions})
     note = ", ".join(row["kind"] for row in actions) or "asks the chat model"
     return {"turn": turn, "actions": actions, "before": _spent(desk, state["topic"]), "note": note}
 
@@ -225,7 +225,7 @@ def draw(state: ChatState, runtime: Runtime[Desk]) -> Update:
         number = f" ({name} {best:.3f}, on the seeds that it was chosen by)" if best is not None else ""
         lines = [f"{len(shown)} pictures; number 1 scores best{number}. Pick one, say what to change, or accept.", *lines]
     after: Topic = {**topic, "shown": shown or topic["shown"], "seed": topic["seed"] + count if fresh else topic["seed"], "asked": ""}
-    runtime.stream_writer({"kind": "shown", "images": shown})
+    tell(runtime, {"kind": "shown", "images": shown})
     return {"topic": after, "dropped": dropped, "lines": state["lines"] + lines, "note": f"{len(shown)} pictures"}
 
 
@@ -234,18 +234,13 @@ def solve(state: ChatState, runtime: Runtime[Desk]) -> Update:
     """Run a method with a part of the purse."""
     desk, work = desk_of(runtime), state["work"]
     run = f"{desk.thread}-{state['turn']}"
-
-    def hear(event: Any) -> None:
-        runtime.stream_writer(event)
-        if event.get("kind") != "drawn":
-            stop_if_asked(runtime)
-
     try:
         with desk.studio.at_work:
-            topic, lines = chat_work.solve(saved(desk, state["topic"]), state["topic"], work["method"], work["images"], run, hear)
+            context = saved(desk, state["topic"])
+            topic, lines = chat_work.solve(context, state["topic"], work["method"], work["images"], run, emitter(runtime))
     except (BadInput, BudgetSpent) as error:
         return _refused(state, error)
-    runtime.stream_writer({"kind": "shown", "images": topic["shown"]})
+    tell(runtime, {"kind": "shown", "images": topic["shown"]})
     return {"topic": topic, "lines": state["lines"] + lines, "note": work["method"]}
 
 
@@ -258,7 +253,7 @@ def settle(state: ChatState, runtime: Runtime[Desk]) -> Update:
             accepted, lines = chat_work.settle(saved(desk, state["topic"]), state["topic"], emitter(runtime))
     except (BadInput, BudgetSpent) as error:
         return _refused(state, error)
-    runtime.stream_writer({"kind": "accepted", "result": accepted})
+    tell(runtime, {"kind": "accepted", "result": accepted})
     topic: Topic = {**state["topic"], "accepted": accepted}
     return {"topic": topic, "lines": state["lines"] + lines, "note": "improved" if accepted["improved"] else "no sure gain"}
 
@@ -274,7 +269,7 @@ def compare(state: ChatState, runtime: Runtime[Desk]) -> Update:
     except (BadInput, BudgetSpent) as error:
         return _refused(state, error)
     pair, seed = found
-    runtime.stream_writer({"kind": "pair", "images": {side: pair[side]["image"] for side in ("left", "right")}})
+    tell(runtime, {"kind": "pair", "images": {"left": pair["left"]["image"], "right": pair["right"]["image"]}})
     lines = [*state["lines"], "Which is better: left, right, or a tie?"]
     return {"topic": {**state["topic"], "pair": pair, "seed": seed}, "lines": lines}
 
@@ -289,7 +284,7 @@ def vote(state: ChatState, runtime: Runtime[Desk]) -> Update:
     except BadInput as error:
         return _refused(state, error)
     rows = chat_work.strength_rows(context, topic, table)
-    runtime.stream_writer({"kind": "strengths", "rows": rows})
+    tell(runtime, {"kind": "strengths", "rows": rows})
     return {"topic": {**topic, "pair": None}, "lines": state["lines"] + lines + chat_work.vote_lines(rows)}
 
 
@@ -298,7 +293,7 @@ def find(state: ChatState, runtime: Runtime[Desk]) -> Update:
     """Look into the prompt database."""
     desk = desk_of(runtime)
     rows, lines = chat_work.find(saved(desk, state["topic"]), state["work"]["text"])
-    runtime.stream_writer({"kind": "found", "prompts": rows})
+    tell(runtime, {"kind": "found", "prompts": rows})
     return {"lines": state["lines"] + lines, "note": f"{len(rows)} prompts"}
 
 
@@ -319,7 +314,7 @@ def record(state: ChatState, runtime: Runtime[Desk]) -> Update:
     pictures = [TurnPicture(row["number"], row["drawing"], row["scores"]) for row in topic["shown"]]
     parent = _parent(state, desk)
     Turns(desk.studio.db, desk.thread).add(Turn(desk.thread, turn, parent, state["said"], reply, state["actions"], cost, topic, pictures))
-    runtime.stream_writer({"kind": "reply", "text": reply, "turn": turn})
+    tell(runtime, {"kind": "reply", "text": reply, "turn": turn})
     return {"topic": topic, "lines": reply.splitlines()}
 
 

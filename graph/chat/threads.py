@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from limner.graph.chat.context import Studio, open_topic, pause
 from limner.graph.chat.graph import build_chat
-from limner.graph.chat.state import ChatEvent, Reply, Topic
+from limner.graph.chat.state import Reply, Topic
+from limner.graph.events import Event
 from limner.graph.runner import MOST_STEPS, Control, ending, kept_graph, new_run_id, stop_check
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run
@@ -54,9 +55,7 @@ class Chats:
                     self._set_cap(graph, thread, cap)
         return thread
 
-    def send(
-        self, thread: str, text: str = "", action: Mapping[str, Any] | None = None, control: Control | None = None
-    ) -> Iterator[ChatEvent]:
+    def send(self, thread: str, text: str = "", action: Mapping[str, Any] | None = None, control: Control | None = None) -> Iterator[Event]:
         """Say something, or choose an action; yields what happens, `asked` last, with what the thread waits for then.
 
         After `control.request_drain()` the turn is given up and `asked` comes at once; what was drawn stays stored. Raises BadInput for
@@ -70,7 +69,7 @@ class Chats:
             yield {"kind": "heard", "thread": thread, "turn": Turns(self.studio.db, thread).last() + 1}
             yield from self._run(graph, thread, Command(resume=reply.model_dump()), control)
 
-    def resume(self, thread: str, control: Control | None = None) -> Iterator[ChatEvent]:
+    def resume(self, thread: str, control: Control | None = None) -> Iterator[Event]:
         """Go on with a turn that a kill cut off; where there is none, just say what the thread waits for."""
         control = control or Control()
         with self._turn(thread), self._graph() as graph:
@@ -126,13 +125,13 @@ class Chats:
         topic = {**graph.get_state(_config(thread)).values["topic"], "cap": cap}
         self._put_back(graph, thread, topic)
 
-    def _run(self, graph: Any, thread: str, start: Any, control: Control) -> Iterator[ChatEvent]:
+    def _run(self, graph: Any, thread: str, start: Any, control: Control) -> Iterator[Event]:
         desk = self.studio.desk(thread, stop_check(control))
         parts = graph.stream(start, _config(thread), context=desk, stream_mode="custom", durability="sync", control=control, version="v2")
         try:
             with ending(parts, control):
                 for part in parts:
-                    yield cast(ChatEvent, part["data"])
+                    yield part["data"]
         except GraphDrained:
             self._give_up(graph, thread)
             yield {"kind": "warning", "text": "stopped; what was drawn is kept"}

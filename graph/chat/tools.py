@@ -19,6 +19,7 @@ from limner.agents import guard
 from limner.agents.chat.actions import Action
 from limner.graph.chat import work
 from limner.graph.chat.context import desk_of, saved
+from limner.graph.nodes import tell
 from limner.graph.solvers import METHODS
 from limner.promptdb.errors import BadInput
 
@@ -147,7 +148,7 @@ def search_prompts(query: str, runtime: ToolRuntime[Any, Any]) -> Command[Any]:
     """Look for prompts that professionals wrote."""
     desk = desk_of(runtime)
     rows, lines = work.find(saved(desk, runtime.state["topic"]), query[:200])
-    runtime.stream_writer({"kind": "found", "prompts": rows})
+    tell(runtime, {"kind": "found", "prompts": rows})
     text = "<data>\n" + "\n".join(_flat(row["text"]) for row in rows) + "\n</data>"
     message = ToolMessage(text, tool_call_id=runtime.tool_call_id or "")
     return Command(update={"tainted": True, "looked": lines, "messages": [message]})

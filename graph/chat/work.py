@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -30,10 +30,9 @@ from limner.tools.bradley_terry import Strength, strengths
 from limner.tools.budget import Allowance, BudgetSpent
 
 HITS = 5
-Tell = Callable[[Any], None]
 
 
-def solve(context: Context, topic: Topic, method: str, images: int | None, run: str, tell: Tell) -> tuple[Topic, list[str]]:
+def solve(context: Context, topic: Topic, method: str, images: int | None, run: str, tell: Emit) -> tuple[Topic, list[str]]:
     """A whole refinement within the conversation: candidates, a search, a held-out check, on a part of the purse.
 
     Raises BadInput where the method cannot run or the budget is too small.

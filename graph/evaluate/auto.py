@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import heldout_prompts, report_seeds
 from limner.graph.refine.auto import STRATEGIES, graph_of
 from limner.graph.solvers import missing
@@ -21,6 +21,7 @@ from limner.promptdb.records import Conditioning, content_id
 from limner.tools.budget import Budget
 from limner.tools.evaluation import Evaluation
 from limner.tools.evaluator import AfreshEvaluator
+from limner.tools.events import Emit
 from limner.tools.stats import Interval, paired_bootstrap
 
 SEEDS = 4

@@ -10,13 +10,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.crowded import crowded_prompts
 from limner.graph.evaluate.heldout import report_seeds
 from limner.graph.state import Context
 from limner.promptdb.records import Conditioning, Drawing
 from limner.tools.evaluation import Evaluation
 from limner.tools.evaluator import Evaluator
+from limner.tools.events import Emit
 from limner.tools.prompt_language.assemble import Effect
 from limner.tools.solvers.df_prompt.effects import DEFAULT, EARLY, FULL, LATE, Effects, hand_rule
 from limner.tools.solvers.df_prompt.search import Trials, coordinate_search, random_search

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import REPORT_FROM, heldout_prompts, interval_of_rows, judge_of, report_seeds
 from limner.graph.solvers import OBJECTIVE
 from limner.graph.state import Context
@@ -20,6 +20,7 @@ from limner.promptdb.records import Conditioning
 from limner.tools.budget import Budget, BudgetSpent
 from limner.tools.evaluation import Evaluation
 from limner.tools.evaluator import AfreshEvaluator, Evaluator
+from limner.tools.events import Emit
 from limner.tools.lexicon.offline import offline
 from limner.tools.scoring.adversarial import Adversarial
 from limner.tools.scoring.base import Scorer

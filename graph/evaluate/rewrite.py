@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import heldout_prompts, report_seeds
 from limner.graph.refine.graph import build_refine
 from limner.graph.state import Context, RefineState
@@ -20,6 +20,7 @@ from limner.promptdb.records import Conditioning, content_id
 from limner.tools.budget import UNITS, Budget
 from limner.tools.evaluation import Evaluation
 from limner.tools.evaluator import Evaluator
+from limner.tools.events import Emit
 from limner.tools.stats import paired_bootstrap, prompts_needed
 
 SEEDS = 4

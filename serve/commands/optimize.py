@@ -15,6 +15,7 @@ import numpy as np
 from limner.agents.instructions.bandit import open_selector
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
 from limner.graph.context import Models, check_folder, check_objective, open_context, open_models
+from limner.graph.events import Event
 from limner.graph.feedback import learn_from_optimize
 from limner.graph.optimize.graph import first_state
 from limner.graph.optimize.state import OptimizeState
@@ -22,7 +23,7 @@ from limner.graph.plan import LearningSettings, plan_learning, split_prompts
 from limner.graph.resume import reopened
 from limner.graph.runner import Control, new_run_id, optimize_state, stop_check, stream_optimize
 from limner.graph.settings import Settings
-from limner.graph.state import Context, Event
+from limner.graph.state import Context
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.prompt_file import BatchPrompt, PromptFile, read_prompts
 from limner.promptdb.records import Run

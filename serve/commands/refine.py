@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.graph.context import check_folder, check_objective, check_prompt, open_context, open_models
+from limner.graph.events import Event
 from limner.graph.feedback import learn_from_refine
 from limner.graph.nodes import conditioning_of
 from limner.graph.plan import plan_images
@@ -18,7 +19,7 @@ from limner.graph.resume import reopened
 from limner.graph.runner import Control, new_run_id, refine_state, stop_check, stream_refine
 from limner.graph.settings import Settings
 from limner.graph.solvers import METHOD, OBJECTIVE, DpoOptions, check_method, with_solver
-from limner.graph.state import Context, Event, RefineState
+from limner.graph.state import Context, RefineState
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run, canonical_text
 from limner.promptdb.runs import Runs

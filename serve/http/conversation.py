@@ -110,14 +110,17 @@ async def turn(service: Service, client: str, ask: ChatAsk, checkpoint: str | No
             reply = str(event.result["reply"])
             rest = reply.removeprefix(said) if reply.startswith(said) else f"\n\n{reply}"
             yield Said(marked(rest) + "  \n" + shown(event.result, places))
-        elif event["kind"] == "words":
-            said += event["text"]
-            yield Said(marked(event["text"]))
-        elif event["kind"] == "heard" and said:  # what was said so far is of a step before this one, such as an undo
-            said = ""
-            yield Said("\n\n")
-        elif line := in_words(event):
-            yield Progress(line + "\n")
+            continue
+        match event["kind"]:
+            case "words":
+                said += event["text"]
+                yield Said(marked(event["text"]))
+            case "heard" if said:  # what was said so far is of a step before this one, such as an undo
+                said = ""
+                yield Said("\n\n")
+            case _:
+                if line := in_words(event):
+                    yield Progress(line + "\n")
 
 
 def marked(text: str) -> str:

@@ -21,6 +21,7 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, Field
 
 from limner.agents.chat.actions import Action
+from limner.graph.events import Event
 from limner.promptdb.errors import BadInput
 from limner.serve.mcp.results import SCHEME, Resources, answered, errors_told, optimized_summary, refined_summary
 from limner.serve.service import requests
@@ -252,18 +253,24 @@ class _Progress:
     def __init__(self, ctx: Context, total: int) -> None:
         self._ctx, self._total, self._drawn, self._told = ctx, total, 0, 0
 
-    async def tell(self, event: Any) -> None:
-        kind = event["kind"]
-        if kind == "drawn":
-            self._drawn += 1
-            if self._drawn % self.EVERY:
+    async def tell(self, event: Event) -> None:
+        match event["kind"]:
+            case "drawn":
+                self._drawn += 1
+                if self._drawn % self.EVERY:
+                    return
+                words = "drawn"
+            case "started":
+                words = f"started: {event['run']}"
+            case "iteration":
+                words = f"iteration: {event['text']}"
+            case "node" if event["phase"] == "end":
+                words = f"{event['node']}: {event['note']}"
+            case _:
                 return
-        elif kind not in ("started", "iteration") and not (kind == "node" and event["phase"] == "end"):
-            return
-        words = event.get("run") or event.get("text") or event.get("note") or ""
         # Progress must grow: a hair for each event, so that none is passed by.
         self._told += 1
-        await self._ctx.report_progress(self._drawn + self._told * 1e-6, self._total, f"{event.get('node', kind)}: {words}".rstrip(": "))
+        await self._ctx.report_progress(self._drawn + self._told * 1e-6, self._total, words.rstrip(": "))
 
 
 def picture_of(service: Service, image: str) -> bytes:

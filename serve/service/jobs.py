@@ -16,12 +16,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from limner.graph.events import Event
 from limner.graph.plan import LearningSettings
 from limner.graph.runner import Control, new_run_id
 from limner.graph.settings import Settings
-from limner.graph.state import Event
 from limner.promptdb import earlier
 from limner.promptdb.errors import BadInput, ServerAway, Stopped
 from limner.promptdb.errors import Busy as AtWork
@@ -125,9 +125,9 @@ class Jobs:
                 self._line_up(id, client)
             return self._known(id)
 
-    def events(self, id: str, after: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-        """(number, event) of those behind number `after`."""
-        return self._runs.events(id, after)
+    def events(self, id: str, after: int = 0) -> Iterator[tuple[int, Event]]:
+        """(number, event) of the job's events behind number `after`, in order."""
+        return cast(Iterator[tuple[int, Event]], self._runs.events(id, after))
 
     def watch(self, id: str, told: Told) -> Callable[[], None]:
         """`told` is called, from any thread, when there are new events; returns how to end that."""

@@ -20,12 +20,12 @@ from anyio import CapacityLimiter
 from limner.agents.chat.actions import Action
 from limner.graph.chat.context import Opened, Studio, open_checkpoint_of
 from limner.graph.chat.threads import Chats
+from limner.graph.events import Event
 from limner.graph.models import kept_by
 from limner.graph.plan import LearningSettings
 from limner.graph.runner import Control
 from limner.graph.settings import RefineSettings, Settings
 from limner.graph.solvers import DpoOptions
-from limner.graph.state import Event
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.images import ImageStore
@@ -328,7 +328,7 @@ def _write_prompts(path: Path, prompts: Iterable[BatchPrompt]) -> None:
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
-def _last(events: Iterable[Any], tell: Tell) -> Document:
+def _last(events: Iterable[Event], tell: Tell) -> Document:
     """The payload with which a turn ends; what comes before it is told."""
     payload: Document = {}
     for event in events:

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from limner.graph.chat.context import Studio
 from limner.graph.chat.threads import Chats
 from limner.graph.context import check_folder
+from limner.graph.events import Event
 from limner.graph.runner import Control
 from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
@@ -26,6 +27,7 @@ from limner.serve.terminal.half_blocks import WIDTH, beside, half_blocks
 from limner.serve.terminal.printing import plain
 
 PROMPT = "you> "
+STEPS = ("draw", "solve", "settle", "rewrite", "heldout")  # those that take their time
 BYE = ("/quit", "/exit", "/q", "quit", "exit", "bye")
 COMMANDS = """  /history  what was said so far     /images  show the pictures again     /thread  this conversation's id
   /branch [TURN]  a new conversation from there     /quit or Ctrl-D  leave; everything is kept"""
@@ -86,39 +88,39 @@ class ChatTerminal:
         except BadInput as error:
             self.say(f"! {error}")
 
-    def _follow(self, begin: Callable[[Control], Iterator[Any]]) -> dict[str, Any] | None:
+    def _follow(self, begin: Callable[[Control], Iterator[Event]]) -> dict[str, Any] | None:
         """Tell what happens in a turn until the thread waits again; Ctrl-C ends the turn, not the conversation."""
         control, drawn, total = Control(), 0, 0
         payload: dict[str, Any] | None = None
         fresh, told = False, ""
         with _interrupting(control):
             for event in begin(control):
-                kind = event["kind"]
-                if told and not told.endswith("\n") and kind not in ("words", "reply", "asked"):
+                if told and not told.endswith("\n") and event["kind"] not in ("words", "reply", "asked"):
                     told += self._words("\n")  # what is told meanwhile stands on lines of its own
-                if kind == "heard":
-                    self._progress("  ...")
-                elif kind == "draw":
-                    drawn, total = 0, event["images"]
-                elif kind == "drawn":
-                    drawn += 1
-                    self._progress(f"  drawing {drawn} of {max(total, drawn)}")
-                elif kind == "node" and event["phase"] == "start" and event["node"] in ("draw", "solve", "settle", "rewrite", "heldout"):
-                    self._progress(f"  {event['node']} ...")
-                elif kind == "warning":
-                    self._progress("")
-                    self.say(f"  mind: {event['text']}")
-                elif kind == "words":
-                    self._progress("")
-                    told += self._words(event["text"].removeprefix("\n") if told.endswith("\n") else event["text"])
-                elif kind == "reply":
-                    self._progress("")
-                    self._rest(told, event["text"])
-                    told = ""
-                elif kind in ("shown", "pair"):
-                    fresh = True
-                elif kind == "asked":
-                    payload = event["payload"]
+                match event["kind"]:
+                    case "heard":
+                        self._progress("  ...")
+                    case "draw":
+                        drawn, total = 0, event["images"]
+                    case "drawn":
+                        drawn += 1
+                        self._progress(f"  drawing {drawn} of {max(total, drawn)}")
+                    case "node" if event["phase"] == "start" and event["node"] in STEPS:
+                        self._progress(f"  {event['node']} ...")
+                    case "warning":
+                        self._progress("")
+                        self.say(f"  mind: {event['text']}")
+                    case "words":
+                        self._progress("")
+                        told += self._words(event["text"].removeprefix("\n") if told.endswith("\n") else event["text"])
+                    case "reply":
+                        self._progress("")
+                        self._rest(told, event["text"])
+                        told = ""
+                    case "shown" | "pair":
+                        fresh = True
+                    case "asked":
+                        payload = event["payload"]
         self._progress("")
         if payload and fresh:
             self._show(payload)

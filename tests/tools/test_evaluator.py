@@ -15,6 +15,7 @@ from limner.promptdb.records import Conditioning, Drawing
 from limner.tools.budget import Budget, BudgetSpent
 from limner.tools.diffusion.base import PromptTooLong
 from limner.tools.evaluator import Evaluation, Evaluator
+from tests.checked_events import TOOL_EVENTS
 from tests.doubles import FakeImageModel, FakeScorer, hashed_value, open_store, value_of
 
 CANDIDATES = tuple(Conditioning(text) for text in ("a cat", "a cat, sharp", "a cat, blurry"))
@@ -182,6 +183,7 @@ def test_events_tell_of_each_new_picture_and_score(tmp_path: Path) -> None:
     evaluator = evaluator_in(tmp_path)
     evaluation = evaluator.evaluate(CANDIDATES, "a cat", SEEDS, emit=events.append)
     evaluator.evaluate(CANDIDATES, "a cat", SEEDS, emit=events.append)
+    TOOL_EVENTS.validate_python(events, strict=True)
     assert [event["kind"] for event in events] == ["drawn"] * 6 + ["scored"] * 6
     assert {event["drawing"] for event in events} == set(evaluation.drawings.ravel())
 
@@ -190,6 +192,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from limner.promptdb.records import Conditioning
+from tests.checked_events import TOOL_EVENTS
 from tests.doubles import FakeImageModel, FakeScorer, open_store
 from limner.tools.budget import Budget
 from limner.tools.evaluator import Evaluator

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from limner.promptdb.records import Conditioning
 from limner.tools.evaluator import Evaluator
-
-Emit = Callable[[dict[str, Any]], None]
+from limner.tools.events import Emit
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, Drawing, EffectSpan
 from limner.tools.budget import BudgetSpent
 from limner.tools.evaluator import Evaluator
+from limner.tools.events import Emit
 from limner.tools.prompt_language.assemble import Effect
-from limner.tools.solvers.base import Emit, Task
+from limner.tools.solvers.base import Task
 from limner.tools.solvers.df_prompt.effects import DEFAULT, LATE, WEIGHTS, Effects
 from limner.tools.solvers.df_prompt.phrases import Phrase, movable, with_effects
 from limner.tools.solvers.df_prompt.search import Trials, coordinate_search

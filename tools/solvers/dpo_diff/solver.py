@@ -20,11 +20,12 @@ from limner.tools.diffusion.base import Drawn
 from limner.tools.diffusion.sampling.denoising import Hooks
 from limner.tools.diffusion.sampling.sampler import Sampler
 from limner.tools.evaluator import Evaluator
+from limner.tools.events import Emit
 from limner.tools.lexicon.lexicon import WordSource
 from limner.tools.lexicon.offline import Offline
 from limner.tools.scoring.adversarial import Adversarial
 from limner.tools.scoring.differentiable import differentiable
-from limner.tools.solvers.base import Emit, Task
+from limner.tools.solvers.base import Task
 from limner.tools.solvers.dpo_diff import swap_search
 from limner.tools.solvers.dpo_diff.build import build_space
 from limner.tools.solvers.dpo_diff.evolution import evolve, random_search

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -18,10 +17,10 @@ from limner.promptdb.runs import Runs
 from limner.tools.budget import BudgetSpent
 from limner.tools.evaluation import RANKING_DECIMALS
 from limner.tools.evaluator import Evaluator
+from limner.tools.events import Emit, ignore
 from limner.tools.solvers.dpo_diff.space import Space
 
 Choice = tuple[int, ...]
-Emit = Callable[[dict[str, Any]], None]
 RACE_KEEPS = 3  # one candidate in so many goes on to the next seed
 
 
@@ -64,7 +63,7 @@ class Trials:
     reference: str
     seeds: tuple[int, ...]
     allowed: Callable[[Conditioning], bool] = lambda conditioning: True
-    emit: Emit = lambda event: None
+    emit: Emit = ignore
     done: dict[str, Trial] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     tried: set[str] = field(default_factory=set)
@@ -257,6 +256,15 @@ class Trials:
         return trials
 
     def _tell(self, trial: Trial) -> None:
-        said = {"text": trial.conditioning.text, "negative": trial.conditioning.negative, "conditioning": trial.conditioning.id}
-        value = self._sign * trial.cost
-        self.emit({"kind": "best", **said, "value": value, "count": len(self.done), "rows": round(self.rows, 1)})
+        best = trial.conditioning
+        self.emit(
+            {
+                "kind": "best",
+                "text": best.text,
+                "negative": best.negative,
+                "conditioning": best.id,
+                "value": self._sign * trial.cost,
+                "count": len(self.done),
+                "rows": round(self.rows, 1),
+            }
+        )

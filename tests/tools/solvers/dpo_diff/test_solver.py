@@ -20,6 +20,7 @@ from limner.tools.scoring.clip import ClipEncoder, SphericalClipScorer
 from limner.tools.solvers.base import Task
 from limner.tools.solvers.dpo_diff.settings import SEARCHES, DpoSettings, GumbelSettings
 from limner.tools.solvers.dpo_diff.solver import DpoDiff
+from tests.checked_events import TOOL_EVENTS
 from tests.doubles import FakeImageModel, FakeScorer, open_store
 
 PROMPT = "a red cat on the dog"
@@ -53,7 +54,9 @@ def solve(
 ) -> tuple[Any, list[Any]]:
     events: list[Any] = []
     task = Task(prompt, tuple(Conditioning(text) for text in (starts or [prompt])), (0, 1), pins)
-    return solver.solve(task, evaluator, np.random.default_rng(0), events.append), events
+    found = solver.solve(task, evaluator, np.random.default_rng(0), events.append)
+    TOOL_EVENTS.validate_python(events, strict=True)
+    return found, events
 
 
 @pytest.mark.parametrize("search", SEARCHES)
