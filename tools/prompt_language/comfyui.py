@@ -242,20 +242,20 @@ class _ReadGraph:
         """Returns the prompts that reach the input `name` (positive or negative), in order of time."""
         found = list[Turn]()
         for start, inputs in samplers:
-            said = list(self._said(inputs.get(name), 0))
-            if len(said) > 1 and len(samplers) > 1:
+            prompts = list(self._prompts(inputs.get(name), 0))
+            if len(prompts) > 1 and len(samplers) > 1:
                 raise BadInput("timestep ranges within a chain of samplers are not read")
-            found += [Turn(max(start, begin), tuple(parts_of(canonical_text(text), COMFYUI))) for begin, _, text in said]
-            if any(abs(right - left) > 2 * HALF_OPEN for left, right in self._joints(said)):
+            found += [Turn(max(start, begin), tuple(parts_of(canonical_text(text), COMFYUI))) for begin, _, text in prompts]
+            if any(abs(right - left) > 2 * HALF_OPEN for left, right in self._joints(prompts)):
                 raise BadInput("the timestep ranges overlap or leave gaps, so no single prompt says the same")
         return sorted(found, key=lambda turn: turn.start)
 
     @staticmethod
-    def _joints(said: list[tuple[Fraction, Fraction, str]]) -> Iterator[tuple[Fraction, Fraction]]:
-        ordered = sorted(said)
+    def _joints(prompts: list[tuple[Fraction, Fraction, str]]) -> Iterator[tuple[Fraction, Fraction]]:
+        ordered = sorted(prompts)
         yield from zip((Fraction(0), *(end for _, end, _ in ordered)), (*(begin for begin, _, _ in ordered), Fraction(1)), strict=True)
 
-    def _said(self, link: Any, depth: int) -> Iterator[tuple[Fraction, Fraction, str]]:
+    def _prompts(self, link: Any, depth: int) -> Iterator[tuple[Fraction, Fraction, str]]:
         """Yields begin, end and text of every prompt that reaches the input `link`."""
         node = self._nodes.get(str(link[0])) if isinstance(link, list) and link else None
         if node is None or depth > 100 or not isinstance(node.get("inputs"), Mapping):
@@ -264,14 +264,14 @@ class _ReadGraph:
         if kind == "CLIPTextEncode" and isinstance(inputs.get("text"), str):
             yield Fraction(0), Fraction(1), inputs["text"]
         elif kind == "ConditioningCombine":
-            yield from self._said(inputs.get("conditioning_1"), depth + 1)
-            yield from self._said(inputs.get("conditioning_2"), depth + 1)
+            yield from self._prompts(inputs.get("conditioning_1"), depth + 1)
+            yield from self._prompts(inputs.get("conditioning_2"), depth + 1)
         elif kind == "ConditioningSetTimestepRange":
             self.ranged = True
             start, end = inputs.get("start"), inputs.get("end")
             if not all(isinstance(share, int | float) and 0 <= share <= 1 for share in (start, end)):
                 raise BadInput(f"a ConditioningSetTimestepRange lacks start or end as numbers between 0 and 1; {HOW}")
-            for _, _, text in self._said(inputs.get("conditioning"), depth + 1):
+            for _, _, text in self._prompts(inputs.get("conditioning"), depth + 1):
                 yield as_fraction(start), as_fraction(end), text
         else:
             raise BadInput(f"the node {kind!r} is not understood; {HOW}")
