@@ -135,7 +135,7 @@ def meaning_of(db: PromptDB) -> MeaningIndex:
     with _indexes_lock:
         if db not in _meanings:
             if str(db.path) == MEMORY:
-                raise BadInput("vectors of meaning are kept in files; give a file with --db")
+                raise BadInput("a search by meaning stores its vectors beside the database file: give a file with --db")
             _meanings[db] = MeaningIndex(MiniLM(), Path(f"{db.path}.meaning"))
         return _meanings[db]
 

@@ -164,7 +164,7 @@ def _share(outcome: LearnOutcome) -> str:
     objective, scores = outcome["objective"], outcome["scores"]
     suffix, learned = scores.get("suffix", {}).get(objective), scores["learned"][objective]
     if suffix is None or suffix["delta"] is None or learned["delta"] is None:
-        return "No fixed suffix was measured, so what of the gain one could keep is not known."
+        return "No fixed suffix was measured, so it is not known how much of the gain one would give."
     if not is_gain(learned, outcome["higher_is_better"][objective]):
         return "What share of the gain the best fixed suffix keeps cannot be said: the learned instruction's gain over plain is not shown."
     return f"The best fixed suffix keeps {suffix['delta'] / learned['delta']:.0%} of the learned instruction's gain over plain."

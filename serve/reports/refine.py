@@ -186,7 +186,7 @@ def _summary(objective: str, row: ScoreRow, higher: bool, improved: bool, compar
     direction = "" if higher else ", lower being better"
     if improved:
         return f"{number}{direction}."
-    return f"With the best candidate {number}{direction}. That does not rule out no gain, so your prompt is returned unchanged."
+    return f"With the best candidate {number}{direction}. This is no reliable gain, so your prompt is returned unchanged."
 
 
 def _notes(context: Context, state: RefineState) -> list[str]:

@@ -48,7 +48,7 @@ class GradientCost:
     def previews(self, shortcut: Shortcut, count: int, reused: bool = False) -> float:
         """Returns the cost of `count` pictures predicted from one x_t after a single call, which differ in one branch's text.
 
-        `reused`: as above.
+        `reused`: x_t is known, so the calls before it are free.
         """
         branches = 2 if self.guided else 1
         return (0.0 if reused else shortcut.done * branches) + branches + count * (1 + self.judged)
