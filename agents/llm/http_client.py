@@ -1,7 +1,6 @@
-"""An HTTP client for the OpenAI library that stops reading at a size and at a time.
+"""An HTTP client for the OpenAI library that limits the size and the time of an answer.
 
-Its read timeouts alone begin anew with each byte that drips in, and it would hold any answer in memory whole. Knows nothing of
-chat messages.
+The library's read timeouts restart with each received byte, and it would hold an answer of any size in memory.
 """
 
 from __future__ import annotations
@@ -13,17 +12,19 @@ from typing import Any
 
 from limner.agents.llm.settings import ChatSettings
 
-ENVELOPE = 65_536  # bytes that a reply may need around the answer's own text
-STREAMED = 600  # bytes that a streamed character may need: a token may be one, and each comes in an envelope of its own
-FRAMING = ("content-encoding", "content-length", "transfer-encoding")  # true of what came in, not of the body as read
+ENVELOPE = 65_536  # bytes allowed around the answer's own text
+STREAMED = 600  # bytes allowed for a streamed character: a token may be one character, and each has its own JSON envelope
+FRAMING = ("content-encoding", "content-length", "transfer-encoding")  # headers of the transfer, which do not fit the decoded body
 
 
 class TooMuch(Exception):
-    """The server sent more than any answer may hold."""
+    """The server sent more than any answer may contain."""
 
 
 def bounded_client(settings: ChatSettings) -> Any:
-    """A client for `ChatOpenAI(http_client=...)`: raises TooMuch past the size and openai.APITimeoutError past the time of an answer."""
+    """Returns a client for `ChatOpenAI(http_client=...)` that raises TooMuch over the size and openai.APITimeoutError over the
+    time limit.
+    """
     import openai
 
     limit = ENVELOPE + 8 * settings.max_answer_chars  # JSON may write one character in six bytes
@@ -64,7 +65,7 @@ def _bounded_raw(
 
 
 def _within(pieces: Iterable[bytes], limit: int, check: Callable[[], None]) -> Iterator[bytes]:
-    """The pieces of a stream as they come. Raises TooMuch past the size, and what `check` raises."""
+    """Yields the pieces of a stream. Raises TooMuch over the size, and whatever `check` raises."""
     size = 0
     for piece in pieces:
         size += len(piece)

@@ -147,9 +147,7 @@ def select(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     if not learning.reference_ucb and winner not in survivors:
         survivors[-1] = winner
     trials.add_standings(
-        Standing(
-            iteration, arm.id, arms.mean(trials, arm.id, iteration), len(arm.rewards), numbers.get(arm.id), _fate(arm.id, survivors)
-        )
+        Standing(iteration, arm.id, arms.mean(trials, arm.id, iteration), len(arm.rewards), numbers.get(arm.id), _fate(arm.id, survivors))
         for arm in found
     )
     latest = {arm.id: arm.latest for arm in found}

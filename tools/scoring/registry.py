@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from limner.tools.diffusion.checkpoint import Checkpoint
 
 PUBLISHED = {"clip": "clip", "spherical_clip": "spherical_clip", "hpsv2": "hps", "hpsv2.1": "hps", "aesthetic": "aesthetic"}
-"""Names that need no card, and the kind of each."""
+"""Scorers that need no card -> their kind."""
 
 
 GROUP = "limner.scorers"
@@ -38,7 +38,10 @@ def packaged() -> dict[str, EntryPoint]:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a scorer lies. `path`: its folder or file. `clip`: for a head, the CLIP it sits on. `held_out`: it is the card's judge."""
+    """Where a scorer's weights are.
+
+    `path`: its folder or file. `clip`: for a head, the CLIP below it. `held_out`: it is the card's judge.
+    """
 
     name: str
     kind: str
@@ -48,7 +51,10 @@ class Source:
 
 
 def open_scorer(name: str, checkpoint: Checkpoint | None = None, device: str | torch.device | None = None) -> Scorer:
-    """The scorer `name`, on `device` (default: the checkpoint's). Raises BadInput that lists what there is, or says what to fetch."""
+    """Opens the scorer `name` on `device` (default: the checkpoint's).
+
+    Raises BadInput that lists the existing names, or says what to download.
+    """
     source = locate(name, checkpoint)
     place = device if device is not None else checkpoint.device if checkpoint else "cpu"
     return _OPENERS[source.kind](source, place, checkpoint)
@@ -60,7 +66,7 @@ def scorer_names(checkpoint: Checkpoint | None = None) -> list[str]:
 
 
 def unavailable(name: str, checkpoint: Checkpoint | None = None) -> str:
-    """Why that scorer cannot be opened here and what to do, in one line; empty when its files are there. Opens nothing."""
+    """Returns, in one line, why a scorer cannot be opened here and what to do; '' where its files are found. Opens nothing."""
     try:
         locate(name, checkpoint)
     except BadInput as error:
@@ -69,7 +75,7 @@ def unavailable(name: str, checkpoint: Checkpoint | None = None) -> str:
 
 
 def locate(name: str, checkpoint: Checkpoint | None = None) -> Source:
-    """Where the scorer's files are. Raises BadInput."""
+    """Returns where the scorer's files are. Raises BadInput where they are not found or there is no scorer `name`."""
     if checkpoint and name in checkpoint.card.scorers:
         return _on_card(name, checkpoint)
     if name in packaged():
@@ -88,7 +94,7 @@ def locate(name: str, checkpoint: Checkpoint | None = None) -> Source:
 
 
 def _own_clip(checkpoint: Checkpoint) -> Path | None:
-    """The CLIP that a card brings for similarity: nearer to the checkpoint's world than a published one."""
+    """Returns the CLIP on the card, which fits the checkpoint's world better than a published one; None where the card has none."""
     card = checkpoint.card
     path = next((entry["path"] for name, entry in card.scorers.items() if entry["kind"] == "clip" and name != card.judge), None)
     return None if path is None else card.path(path)

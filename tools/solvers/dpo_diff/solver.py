@@ -1,7 +1,7 @@
-"""The solver: finds words for a prompt's negative prompt, or in place of its own, that change the picture as wanted.
+"""DPO-Diff as a solver: finds words for the negative prompt, or in place of the prompt's own, that change the picture as wanted.
 
-Builds the space, chooses what drives the search, runs it on one Budget and tells what was found. Any image model will do for the
-searches by evolution and at random; those with a gradient need a checkpoint that is open here and a scorer with a gradient.
+Builds the space, runs the chosen search within one Budget and reports the findings. The searches by evolution and at random work with any
+image model; those with a gradient need a local checkpoint and a differentiable scorer.
 """
 
 from __future__ import annotations
@@ -42,18 +42,20 @@ NEEDS_GRADIENT = ("hybrid", "gradient")
 PROPOSED = 3  # candidates for the final comparison
 
 Allowed = Callable[[Evaluator, str], Callable[[Conditioning], bool]]
-"""Given the Evaluator and the user's prompt: what a candidate must fulfil."""
+"""Given the Evaluator and the user's prompt, returns the condition on candidates."""
 
 
 def anything(evaluator: Evaluator, reference: str) -> Callable[[Conditioning], bool]:
+    """Returns a condition that every candidate meets."""
     return lambda conditioning: True
 
 
 @dataclass
 class DpoDiff:
-    """`source`: where candidates for the words of a prompt come from. `allowed`: the meaning filter of an attack.
+    """The solver of DPO-Diff.
 
-    `findings`: after `solve`, what a report shows: trajectory, word-by-word gains, what was skipped. JSON values only.
+    `source`: returns the source of candidates for a prompt's words. `allowed`: the meaning filter of an attack. `findings`: after `solve`,
+    the content of the report (trajectory, gains word by word, skipped gradients), JSON values only. Raises BadInput for an unknown search.
     """
 
     settings: DpoSettings = field(default_factory=DpoSettings)
@@ -63,6 +65,7 @@ class DpoDiff:
     findings: dict[str, Any] = field(default_factory=dict)
 
     def missing(self, evaluator: Evaluator) -> str:
+        """Returns, in one line, why the chosen search cannot run (no local model, no differentiable scorer); '' where it can."""
         if self.settings.search not in NEEDS_GRADIENT:
             return ""
         if sampler_of(evaluator) is None:
@@ -74,8 +77,10 @@ class DpoDiff:
         return ""
 
     def solve(self, task: Task, evaluator: Evaluator, rng: np.random.Generator, emit: Emit) -> Sequence[Conditioning]:
-        """The best candidates, best first; none where there is nothing to search, or where fresh seeds show none to be better than the
-        prompt. Raises BadInput only for a space that does not exist."""
+        """Returns the best candidates, best first; none where there is nothing to search, or no candidate beats the prompt on fresh seeds.
+
+        Raises BadInput for an unknown space.
+        """
         given = next((item for item in task.start if item.is_plain), Conditioning(task.reference))
         space = build_space(given, self.settings.space, self.source(given.text), task.pins)
         if not space.slots:
@@ -140,7 +145,7 @@ class DpoDiff:
 
 
 def sample_learned(trials: Trials, learned: Sequence[np.ndarray], settings: DpoSettings, rng: np.random.Generator) -> None:
-    """Gradient search alone: candidates from the learned distribution until the budget is spent or no new one turns up."""
+    """Gradient search alone: draws candidates from the learned distribution until the budget is spent or none is new."""
     from limner.tools.solvers.dpo_diff.evolution import first_population
 
     evolution = settings.evolution
@@ -149,7 +154,7 @@ def sample_learned(trials: Trials, learned: Sequence[np.ndarray], settings: DpoS
 
 
 def sampler_of(evaluator: Evaluator) -> Sampler | None:
-    """The local sampler behind an evaluator; None where the image model is a black box."""
+    """Returns the local sampler behind an evaluator; None where the image model is a black box."""
     model = evaluator.model
     model = model.model if isinstance(model, Watched) else model
     return model if isinstance(model, Sampler) else None
@@ -157,36 +162,42 @@ def sampler_of(evaluator: Evaluator) -> Sampler | None:
 
 @dataclass(frozen=True)
 class Watched:
-    """An ImageModel that draws as `model` does, and leaves x_t of what it draws in `latents`."""
+    """An ImageModel that draws as `model` does and records x_t of its drawings in `latents`."""
 
     model: Sampler
     latents: KeptLatents
 
     @property
     def name(self) -> str:
+        """The model's name."""
         return self.model.name
 
     @property
     def fingerprint(self) -> str:
+        """The model's fingerprint."""
         return self.model.fingerprint
 
     @property
     def default_settings(self) -> Any:
+        """The model's default settings."""
         return self.model.default_settings
 
     def token_count(self, text: str) -> tuple[int, int]:
+        """Returns the number of tokens of `text`, and the limit."""
         return self.model.token_count(text)
 
     def unet_rows(self, drawings: Sequence[Drawing]) -> int:
+        """Returns the UNet rows that these drawings cost together."""
         return self.model.unet_rows(drawings)
 
     def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None) -> list[Drawn]:
+        """Draws with the model and records x_t; arguments and result as of `ImageModel.draw`."""
         hooks = Hooks(on_step=self.latents.on_step, on_batch=self.latents.on_batch)
         return self.model.draw(drawings, on_drawn, hooks)
 
 
 def watched(evaluator: Evaluator, latents: KeptLatents) -> Evaluator:
-    """The same evaluator, but x_t of what it draws is kept; the same where the model is a black box."""
+    """Returns an evaluator that also records x_t of its drawings in `latents`; the same evaluator where the model is a black box."""
     sampler = sampler_of(evaluator)
     if sampler is None:
         return evaluator
@@ -195,10 +206,10 @@ def watched(evaluator: Evaluator, latents: KeptLatents) -> Evaluator:
 
 @contextmanager
 def rows_of_images(budget: Budget, evaluator: Evaluator) -> Iterator[None]:
-    """Meanwhile the cap on images is also one on UNet rows, so that gradients are paid from the same purse as pictures."""
+    """Inside the context the limit on images is also one on UNet rows, so that gradients and pictures share one budget."""
     cap = budget.unet_rows
     if budget.images is not None:
-        # Of the whole run, not of what is left: so a run that goes on after a kill has the same purse.
+        # Of the whole run, not of the rest: a resumed run then has the same limit.
         reach = budget.images * evaluator.model.unet_rows([evaluator.drawing(Conditioning(""), 0)])
         budget.unet_rows = reach if cap is None else min(cap, reach)
     try:
@@ -208,4 +219,5 @@ def rows_of_images(budget: Budget, evaluator: Evaluator) -> Iterator[None]:
 
 
 def is_attack(evaluator: Evaluator) -> bool:
+    """Whether the objective is adversarial."""
     return isinstance(evaluator.objective, Adversarial)
