@@ -73,7 +73,8 @@ class Runs:
 
     def finish(self, id: str, status: RunStatus, result: Mapping[str, Any]) -> None:
         """Change the status of a run and store its result. Raises BadInput for an unknown run."""
-        self._changed(id, self._db.write("UPDATE run SET status = ?, result = ? WHERE id = ?", [(status, json.dumps(dict(result)), id)]))
+        sql = "UPDATE run SET status = ?, error = '', result = ? WHERE id = ?"
+        self._changed(id, self._db.write(sql, [(status, json.dumps(dict(result)), id)]))
 
     def spent(self, run: str) -> Spent | None:
         """What the run has spent; None where it has spent nothing yet."""

@@ -234,9 +234,9 @@ class Jobs:
                 optimize.resume(settings, id, show, control)
             else:
                 self._begin(settings, run, show, control)
-        except (Stopped, AtWork):
+        except Stopped:
             return None, ""
-        except ServerAway as error:
+        except (ServerAway, AtWork) as error:
             return "paused", str(error)
         except BadInput as error:
             return "failed", str(error)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from limner.agents.contract import Contract
 from limner.graph.chat.threads import Chats
 from limner.graph.runner import Control
 from limner.graph.settings import HELDOUT_FROM
@@ -162,6 +163,17 @@ def test_a_thread_goes_on_in_another_studio_as_in_another_process(tmp_path: Path
     }
     payload = talk(second, thread, "make it blue")[-1]
     assert payload["used"]["images"] == 16 and payload["contract"]["pins"] == []  # "red car" was changed, so it is let go
+
+
+def test_what_the_chat_model_used_is_stored_whichever_checkpoint_draws(tmp_path: Path) -> None:
+    used = studio(tmp_path)
+    for turn in (1, 2):
+        desk = used.desk("talk")
+        first, second = desk.context("fake", 50, Contract()), desk.context("other", 50, Contract())
+        for context in (first, second, first):
+            context.chat.usage.count(calls=1)
+            context.evaluator.budget.note()
+        assert Runs(used.db).spent("talk").usage["calls"] == 3 * turn  # type: ignore[union-attr]
 
 
 def test_a_branch_leaves_the_thread_as_it_is(tmp_path: Path) -> None:
