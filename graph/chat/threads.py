@@ -17,7 +17,7 @@ from langgraph.errors import GraphDrained
 from langgraph.types import Command
 from pydantic import ValidationError
 
-from limner.graph.chat.context import Studio, open_topic, pause
+from limner.graph.chat.context import ChatServices, open_topic, pause
 from limner.graph.chat.graph import build_chat
 from limner.graph.chat.state import Reply, Topic
 from limner.graph.events import Event
@@ -35,10 +35,10 @@ class Busy(BadInput):
 
 
 class Chats:
-    """The conversations of one studio. Thread-safe."""
+    """The conversations on common services. Thread-safe."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, services: ChatServices) -> None:
+        self.services = services
 
     def start(self, thread: str = "", cap: int | None = None) -> str:
         """Begin a conversation, or find the one of that id; returns its id. `cap`: pictures that it may draw in all.
@@ -51,9 +51,9 @@ class Chats:
         with self._turn(thread), self._graph() as graph:
             config = _config(thread)
             if not graph.get_state(config).values:
-                settings = self.studio.settings.to_json()
-                self.studio.db.start_run(Run(thread, COMMAND, "", {**settings, "method": COMMAND}))
-                graph.invoke({}, config, context=self.studio.desk(thread))
+                settings = self.services.settings.to_json()
+                self.services.db.start_run(Run(thread, COMMAND, "", {**settings, "method": COMMAND}))
+                graph.invoke({}, config, context=self.services.context(thread))
                 if cap is not None:
                     self._set_cap(graph, thread, cap)
         return thread
@@ -69,7 +69,7 @@ class Chats:
         with self._turn(thread), self._graph() as graph:
             self._known(graph, thread)
             self._give_up(graph, thread)
-            yield {"kind": "heard", "thread": thread, "turn": Turns(self.studio.db, thread).last() + 1}
+            yield {"kind": "heard", "thread": thread, "turn": Turns(self.services.db, thread).last() + 1}
             yield from self._run(graph, thread, Command(resume=reply.model_dump()), control)
 
     def resume(self, thread: str, control: Control | None = None) -> Iterator[Event]:
@@ -88,23 +88,23 @@ class Chats:
             state = self._known(graph, thread)
             if state.interrupts:
                 return {**state.interrupts[0].value, "unfinished": False}
-            return {**pause(state.values, self.studio.desk(thread)), "unfinished": True}
+            return {**pause(state.values, self.services.context(thread)), "unfinished": True}
 
     def history(self, thread: str, everything: bool = False) -> list[Turn]:
         """The turns that led to where the thread is; with `everything` those that were undone too."""
-        turns = Turns(self.studio.db, thread)
+        turns = Turns(self.services.db, thread)
         return turns.all() if everything else turns.line(turns.last())
 
     def threads(self, limit: int = 50) -> list[dict[str, Any]]:
         """Conversations with something said, the latest first."""
-        return threads(self.studio.db, limit)
+        return threads(self.services.db, limit)
 
     def branch(self, thread: str, turn: int | None = None) -> str:
         """A new conversation that goes on from a turn of this one (the last); this one stays as it is. Returns its id.
 
-        It has a purse of its own. Raises BadInput where there is no such turn.
+        It has a budget of its own. Raises BadInput where there is no such turn.
         """
-        turns = Turns(self.studio.db, thread)
+        turns = Turns(self.services.db, thread)
         found = turns.get(turns.last() if turn is None else turn)
         if found is None:
             raise BadInput(f"thread {thread} has no turn {turn}; it has {turns.last()}")
@@ -112,9 +112,9 @@ class Chats:
         topic = cast(Topic, {**found.document, "place": 1})
         said = f"(branched from {thread}, turn {found.place})"
         with self._turn(new), self._graph() as graph:
-            self.studio.db.start_run(Run(new, COMMAND, topic["request"], {**self.studio.settings.to_json(), "method": COMMAND}))
-            Turns(self.studio.db, new).add(Turn(new, 1, 0, said, found.reply, (), {}, topic, found.pictures))
-            graph.invoke({"topic": topic, "turn": 1}, _config(new), context=self.studio.desk(new))
+            self.services.db.start_run(Run(new, COMMAND, topic["request"], {**self.services.settings.to_json(), "method": COMMAND}))
+            Turns(self.services.db, new).add(Turn(new, 1, 0, said, found.reply, (), {}, topic, found.pictures))
+            graph.invoke({"topic": topic, "turn": 1}, _config(new), context=self.services.context(new))
         return new
 
     def set_cap(self, thread: str, cap: int) -> None:
@@ -129,8 +129,10 @@ class Chats:
         self._put_back(graph, thread, topic)
 
     def _run(self, graph: Any, thread: str, start: Any, control: Control) -> Iterator[Event]:
-        desk = self.studio.desk(thread, stop_check(control))
-        parts = graph.stream(start, _config(thread), context=desk, stream_mode="custom", durability="sync", control=control, version="v2")
+        context = self.services.context(thread, stop_check(control))
+        parts = graph.stream(
+            start, _config(thread), context=context, stream_mode="custom", durability="sync", control=control, version="v2"
+        )
         try:
             with ending(parts, control):
                 for part in parts:
@@ -147,10 +149,10 @@ class Chats:
     def _note(self, thread: str, topic: Topic) -> None:
         """The conversation among the runs: done once something was accepted."""
         accepted = topic["accepted"]
-        self.studio.db.start_run(Run(thread, COMMAND, topic["request"]))
+        self.services.db.start_run(Run(thread, COMMAND, topic["request"]))
         if accepted is not None:
             result = {"prompt": topic["request"], "checkpoint": topic["checkpoint"], **accepted}
-            self.studio.db.finish_run(thread, "done", result)
+            self.services.db.finish_run(thread, "done", result)
 
     def _known(self, graph: Any, thread: str) -> Any:
         state = graph.get_state(_config(thread))
@@ -163,10 +165,10 @@ class Chats:
         state = graph.get_state(_config(thread))
         if state.interrupts:
             return
-        turns = Turns(self.studio.db, thread)
+        turns = Turns(self.services.db, thread)
         last = turns.get(turns.last())
         cap = state.values["topic"]["cap"]  # a cap that was set before anything was said stays
-        self._put_back(graph, thread, {**(last.document if last else open_topic(self.studio.desk(thread))), "cap": cap})
+        self._put_back(graph, thread, {**(last.document if last else open_topic(self.services.context(thread))), "cap": cap})
 
     def _put_back(self, graph: Any, thread: str, topic: dict[str, Any]) -> None:
         """Write the topic as if it had just been recorded, and run to the pause.
@@ -176,17 +178,17 @@ class Chats:
         config = _config(thread)
         state = graph.get_state(config)
         graph.update_state(config, {"topic": topic, "lines": state.values.get("lines", [])}, as_node="record")
-        graph.invoke(None, config, context=self.studio.desk(thread))
+        graph.invoke(None, config, context=self.services.context(thread))
 
     def _graph(self) -> Any:
-        return kept_graph(build_chat, self.studio.db)
+        return kept_graph(build_chat, self.services.db)
 
     @contextmanager
     def _turn(self, thread: str) -> Iterator[None]:
         """One turn at a time, across processes. The lock goes with the process that holds it, however that ends."""
         if not _THREAD.fullmatch(thread):
             raise BadInput(f"{thread[:40]!r} cannot be a thread's id: letters, digits, `-`, `_` and `.` alone")
-        folder = self.studio.settings.folder / thread
+        folder = self.services.settings.folder / thread
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "turn.lock").open("w") as file:
             try:

@@ -1,6 +1,6 @@
 """Jobs: `optimize` runs that go on while nobody looks, and after the server was started again.
 
-A job is a run, and its id the run's. One is at work at a time, in the lane it is given; pausing, stopping and resuming are those of any
+A job is a run, and its id the run's. One is at work at a time, in the queue it is given; pausing, stopping and resuming are those of any
 run. Every event is written down with a number, so that whoever comes later, or comes back, is told all of it.
 
 What is kept of jobs, so that they outlive the server: in OUT/jobs a folder for each, with its record, its prompts and its events.
@@ -30,7 +30,7 @@ from limner.promptdb.errors import BadInput, ServerAway, Stopped
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.store import PromptDB
 from limner.serve.commands import optimize
-from limner.serve.service.queue import Busy, Lane
+from limner.serve.service.queue import Busy, WorkQueue
 
 State = Literal["waiting", "running", "paused", "stopped", "done", "failed"]
 
@@ -131,10 +131,10 @@ Told = Callable[[], object]
 
 
 class Jobs:
-    """The jobs below `settings.out`, at work in `lane`. Those that were at work when the last server ended go on at once."""
+    """The jobs below `settings.out`, worked on in `queue`. Those that were at work when the last server ended go on at once."""
 
-    def __init__(self, settings: Settings, lane: Lane) -> None:
-        self._settings, self._lane = settings, lane
+    def __init__(self, settings: Settings, queue: WorkQueue) -> None:
+        self._settings, self._queue = settings, queue
         self._files = JobFiles(settings.folder)
         self._records = {record.id: record for record in self._files.load()}
         self._controls: dict[str, Control] = {}
@@ -212,12 +212,12 @@ class Jobs:
             self._closing = True
             for control in self._controls.values():
                 control.request_drain("the server ends")
-        self._lane.close()
+        self._queue.close()
         self._files.close()
 
     def _line_up(self, id: str, client: str) -> None:
         with self._lock:  # or its turn could come before it is known to be waiting, and pass by
-            self._lane.submit(client, lambda: self._work(id))
+            self._queue.submit(client, lambda: self._work(id))
             self._settle(id, "waiting")
 
     def _settle(self, id: str, state: State, error: str = "") -> None:
@@ -255,11 +255,11 @@ class Jobs:
 
         try:
             if self._begun(record.id):
-                optimize.resume(settings, record.id, show, control)
+                optimize.resume(settings, record.id, show, control, self._queue.models)
             else:
                 learning = LearningSettings.from_json(record.learning)
                 prompts: Path = self._files.prompts(record.id)
-                optimize.optimize(settings, learning, prompts, None, show, control, record.instruction, record.id)
+                optimize.optimize(settings, learning, prompts, None, show, control, record.instruction, record.id, self._queue.models)
         except Stopped:
             return "stopped", ""
         except ServerAway as error:

@@ -24,7 +24,7 @@ from limner.graph.chat import context
 from limner.graph.chat.graph import build_chat
 from limner.graph.settings import settings_from
 from limner.promptdb.errors import BadInput
-from tests.graph.chat.chat_stage import studio
+from tests.graph.chat.chat_stage import services
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,7 +39,7 @@ def test_every_graph_that_is_named_can_be_made() -> None:
 
 
 def test_a_client_with_json_alone_goes_through_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "_standard", [studio(tmp_path)])
+    monkeypatch.setattr(context, "_standard", [services(tmp_path)])
     graph = build_chat(context=None).compile(checkpointer=InMemorySaver())
     config = {"configurable": {"thread_id": "t-1"}}
     asked = graph.invoke({}, config, version="v2").interrupts[0]
