@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from limner.agents.llm.base import Usage
 from limner.agents.llm.server import ChatSettings, open_chat
-from limner.graph.models import opened_checkpoint, opened_scorer
+from limner.graph.models import Lease
 from limner.graph.settings import Settings
 from limner.graph.solvers import check_method
 from limner.graph.state import Context
@@ -97,15 +97,21 @@ class StoppableSampler(Sampler):
 
 
 def open_models(
-    settings: Settings, with_scorers: bool = True, stop: Callable[[], None] = lambda: None, objective: str = "", attack: bool = False
+    settings: Settings,
+    lease: Lease,
+    with_scorers: bool = True,
+    stop: Callable[[], None] = lambda: None,
+    objective: str = "",
+    attack: bool = False,
 ) -> Models:
-    """Load the checkpoint and its scorers. `stop` is called before every denoising step and may raise. `objective`: what leads where the
-    settings name no scorer and this one is there. `attack`: it is to get worse. Raises BadInput."""
+    """Open the checkpoint and its scorers, which are the lease's until it ends. `stop` is called before every denoising step and may
+    raise. `objective`: what leads where the settings name no scorer and this one is there. `attack`: it is to get worse. Raises
+    BadInput."""
     if settings.checkpoint.startswith(PREFIX):
-        return _open_remote(settings, with_scorers, stop, objective, attack)
-    checkpoint = opened_checkpoint(settings.checkpoint, settings.device, settings.dtype)
+        return _open_remote(settings, lease, with_scorers, stop, objective, attack)
+    checkpoint = lease.checkpoint(settings.checkpoint, settings.device, settings.dtype)
     sampler = StoppableSampler(checkpoint, settings.truncate, stop)
-    scorers = open_scorers(settings, checkpoint, objective) if with_scorers else ()
+    scorers = open_scorers(settings, lease, checkpoint, objective) if with_scorers else ()
     scorers = _turned(scorers) if attack else scorers
     changes: dict[str, Any] = {"steps": settings.steps, "guidance_scale": settings.guidance_scale}
     sampling = replace(sampler.default_settings, **{name: value for name, value in changes.items() if value is not None})
@@ -113,12 +119,12 @@ def open_models(
     return Models(checkpoint, sampler, scorers, sampling)
 
 
-def _open_remote(settings: Settings, with_scorers: bool, stop: Callable[[], None], objective: str, attack: bool) -> Models:
+def _open_remote(settings: Settings, lease: Lease, with_scorers: bool, stop: Callable[[], None], objective: str, attack: bool) -> Models:
     """A black box: the published scorers alone, and the server's own way of sampling."""
     if settings.steps is not None or settings.guidance_scale is not None:
         raise BadInput(f"{settings.checkpoint} samples as its server has it; leave out --steps and --guidance-scale")
     model = RemoteImages(RemoteSettings.from_env(settings.checkpoint.removeprefix(PREFIX), os.environ), stop)
-    scorers = open_scorers(settings, None, objective) if with_scorers else ()
+    scorers = open_scorers(settings, lease, None, objective) if with_scorers else ()
     return Models(None, model, _turned(scorers) if attack else scorers, model.default_settings)
 
 
@@ -127,7 +133,7 @@ def _turned(scorers: tuple[Scorer, ...]) -> tuple[Scorer, ...]:
     return (Adversarial(scorers[0]), *scorers[1:]) if scorers else scorers
 
 
-def open_scorers(settings: Settings, checkpoint: Checkpoint | None, objective: str = "") -> tuple[Scorer, ...]:
+def open_scorers(settings: Settings, lease: Lease, checkpoint: Checkpoint | None, objective: str = "") -> tuple[Scorer, ...]:
     """Those asked for, then the card's others, the judge last, so that something beside the objective is always reported.
 
     Raises BadInput where nothing could be an objective.
@@ -139,7 +145,7 @@ def open_scorers(settings: Settings, checkpoint: Checkpoint | None, objective: s
     if not names:
         raise BadInput(f"{settings.checkpoint} comes without scorers; name one with --scorer (clip, hpsv2.1, aesthetic)")
     device = checkpoint.device if checkpoint else settings.device or "cpu"
-    return tuple(opened_scorer(name, checkpoint, device) for name in names)
+    return tuple(lease.scorer(name, checkpoint, device) for name in names)
 
 
 def check_objective(scorers: Sequence[Scorer]) -> None:

@@ -15,6 +15,7 @@ from langgraph.runtime import Runtime
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
 from limner.graph.chat.graph import build_chat
 from limner.graph.context import check_objective, open_context, open_models
+from limner.graph.models import ModelPool
 from limner.graph.nodes import tell
 from limner.graph.optimize.graph import first_state
 from limner.graph.plan import DEFAULT_BUDGET, LearningSettings, plan_learning, split_prompts
@@ -63,7 +64,7 @@ def learn(state: LearnAsk, runtime: Runtime[None]) -> LearnAsk:
     learning = settings_from(LearningSettings)
     split = split_prompts(prompts, settings.seed, learning.heldout_prompts)
     plan = plan_learning(settings.budget, learning, len(split.heldout), settings.search_seeds, settings.heldout_seeds)
-    models = open_models(settings)
+    models = open_models(settings, ModelPool().lease())  # of this run alone: others may work at the same time
     check_objective(models.scorers)
     run = Run(new_run_id("optimize"), "optimize", "langgraph", {**settings.to_json(), "learning": learning.to_json()})
     start = first_state(run.id, list(split.development), list(split.heldout), split.shared, state.get("instruction") or DEFAULT_INSTRUCTION)

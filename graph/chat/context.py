@@ -1,8 +1,8 @@
-"""Between the conversation's nodes and the live things they work with: which studio, which topic, what is shown while it pauses.
+"""What the conversation's nodes work with: the services that all conversations share, and for each turn the thread's own budget.
 
-The live things that conversations work with: checkpoints opened once, the database, and for each turn the thread's own purse.
+A checkpoint is leased while something is drawn with it, so that one drawing is done at a time on it, whoever asks.
 
-One drawing is done at a time, whoever asks. Knows nothing of what is said.
+What a thread waits for, as front ends show it; where an undo goes back to.
 
 A turn's reply, told in pieces: a line when it is composed, a chat model's words when they come. Decides nothing of what is said.
 """
@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from langgraph.prebuilt import ToolRuntime
@@ -20,50 +21,31 @@ from langgraph.runtime import Runtime
 
 from limner.agents import guard
 from limner.agents.chat.actions import Action
-from limner.agents.contract import Contract
 from limner.agents.llm.base import ChatModel
 from limner.agents.llm.server import ChatSettings, open_chat
 from limner.graph.chat.state import ACTIONS, ChatState, Shown, Topic, first_topic
 from limner.graph.chat.topic import contract_of
-from limner.graph.context import JournaledBudget, StoppableSampler, open_budget, open_models
+from limner.graph.context import JournaledBudget, Models, open_budget, open_models
+from limner.graph.models import Lease, ModelPool
 from limner.graph.nodes import tell
 from limner.graph.settings import Settings
 from limner.graph.sources import settings_from
 from limner.graph.state import Context
 from limner.promptdb.images import ImageStore
-from limner.promptdb.records import SamplerSettings
 from limner.promptdb.seed import open_database
 from limner.promptdb.turns import Turns
 from limner.tools.budget import Budget
-from limner.tools.diffusion.base import ImageModel
-from limner.tools.diffusion.card import Card
 from limner.tools.evaluator import Evaluator
-from limner.tools.scoring.base import Scorer
 from limner.tools.solvers.base import Solver
 from limner.tools.solvers.registry import solvers
 
 Stop = Callable[[], None]
+OpenModels = Callable[[Settings, Lease, Stop], Models]
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A checkpoint ready to draw. `model`: made anew for each turn, so that one person's stop ends nobody else's drawing."""
-
-    model: Callable[[Stop], ImageModel]
-    scorers: Sequence[Scorer]
-    sampling: SamplerSettings
-    card: Card
-
-
-def open_checkpoint_of(settings: Settings) -> Opened:
+def open_models_of(settings: Settings, lease: Lease, stop: Stop) -> Models:
     """The checkpoint of the settings with its scorers. Raises BadInput."""
-    models = open_models(settings)
-    checkpoint = models.checkpoint
-
-    def model(stop: Stop) -> ImageModel:
-        return StoppableSampler(checkpoint, settings.truncate, stop) if checkpoint else open_models(settings, False, stop).sampler
-
-    return Opened(model, models.scorers, models.sampling, models.card)
+    return open_models(settings, lease, stop=stop)
 
 
 def open_chat_of_environment(budget: Budget, db: Any) -> ChatModel:
@@ -71,122 +53,123 @@ def open_chat_of_environment(budget: Budget, db: Any) -> ChatModel:
     return open_chat(ChatSettings.from_env(os.environ), budget, db)
 
 
-class Studio:
-    """Thread-safe. `opener` and `chat` are what tests replace. Close it in the end."""
+class ChatServices:
+    """What all conversations share: settings, database, pictures, the pool of checkpoints. Thread-safe. `opener` and `open_chat` are what
+    tests replace. Close it in the end."""
 
     def __init__(
         self,
         settings: Settings,
-        opener: Callable[[Settings], Opened] = open_checkpoint_of,
-        chat: Callable[[Budget, Any], ChatModel] = open_chat_of_environment,
+        pool: ModelPool | None = None,
+        opener: OpenModels = open_models_of,
+        open_chat: Callable[[Budget, Any], ChatModel] = open_chat_of_environment,
         solver_factories: Mapping[str, Callable[[], Solver]] | None = None,
     ) -> None:
         self.settings = settings
         self.db = open_database(settings.database)
         self.images = ImageStore(settings.database.parent / "images")
         self.solvers = solvers() if solver_factories is None else solver_factories
-        self.at_work = threading.RLock()
-        """Held while anything is drawn."""
-        self._opener, self.chat = opener, chat
-        self._opened: dict[str, Opened] = {}
-        self._opening = threading.Lock()
+        self.open_chat = open_chat
+        self._pool, self._opener = pool or ModelPool(), opener
+        self._opened = {settings.checkpoint: None}
 
     def close(self) -> None:
+        """Close the database and unload the checkpoints that nobody works with."""
+        self._pool.unload()
         self.db.close()
-
-    def opened(self, checkpoint: str) -> Opened:
-        """Opened at the first call, kept from then on. Raises BadInput where there is no such checkpoint."""
-        with self._opening:
-            if checkpoint not in self._opened:
-                self._opened[checkpoint] = self._opener(replace(self.settings, checkpoint=checkpoint))
-            return self._opened[checkpoint]
 
     @property
     def checkpoints(self) -> list[str]:
         """Those that may be switched to without the person naming them: the one of the settings, and those opened since."""
-        return list(dict.fromkeys([self.settings.checkpoint, *self._opened]))
+        return list(self._opened)
 
-    def desk(self, thread: str, stop: Stop = lambda: None) -> Desk:
-        return Desk(self, thread, stop)
+    @contextmanager
+    def models(self, settings: Settings, stop: Stop) -> Iterator[Models]:
+        """The checkpoint of the settings and its scorers, nobody else's until the block ends; waits while another turn has them. Raises
+        BadInput where there is no such checkpoint."""
+        with self._pool.lease() as lease:
+            models = self._opener(settings, lease, stop)
+            self._opened[settings.checkpoint] = None
+            yield models
+
+    def context(self, thread: str, stop: Stop = lambda: None) -> ChatContext:
+        """What a turn of the conversation `thread` works with; `stop` is called before every denoising step and may raise."""
+        return ChatContext(self, thread, stop)
 
 
 @dataclass
-class Desk:
-    """One turn's place in the studio: the thread's purse as it stands on disk, and what is drawn is paid from it."""
+class ChatContext:
+    """What one turn of a conversation works with: the services, and the thread's own budget as it stands on disk."""
 
-    studio: Studio
+    services: ChatServices
     thread: str
     stop: Stop = lambda: None
-    _contexts: dict[str, Context] = field(default_factory=dict)
+    _budget: JournaledBudget | None = None
     _chat: ChatModel | None = None
-    _purse: JournaledBudget | None = None
 
-    def purse(self, cap: int) -> JournaledBudget:
-        """What the thread may still spend; the same object all through the turn, whichever checkpoint draws."""
-        studio = self.studio
-        if self._purse is None:
-            self._purse = open_budget(studio.settings, studio.db, self.thread, max(1, cap))
-        self._purse.images = max(1, cap)
-        return self._purse
+    def budget(self, cap: int) -> JournaledBudget:
+        """What the thread may still spend of `cap` pictures; the same object all through the turn, whichever checkpoint draws."""
+        if self._budget is None:
+            self._budget = open_budget(self.services.settings, self.services.db, self.thread, max(1, cap))
+        self._budget.images = max(1, cap)
+        return self._budget
 
-    def context(self, checkpoint: str, cap: int, contract: Contract) -> Context:
-        """What a run of that checkpoint works with, within the thread's cap on pictures. Raises BadInput."""
-        studio, purse = self.studio, self.purse(cap)
-        known = self._contexts.get(checkpoint)
-        if known is None:
-            opened = studio.opened(checkpoint)
-            chat = self._open_chat(purse)
-            model = opened.model(self.stop)
-            evaluator = Evaluator(model, opened.scorers, studio.db, studio.images, purse, opened.sampling, self.thread)
-            settings = replace(studio.settings, checkpoint=checkpoint)
-            known = Context(chat, evaluator, studio.db, studio.images, settings, studio.solvers, opened.card)
-            self._contexts[checkpoint] = known
-        given = contract
-        settings = replace(known.settings, pins=given.pins, triggers=given.triggers, bans=given.bans, traits=given.traits)
-        return replace(known, settings=settings)
-
-    def _open_chat(self, purse: JournaledBudget) -> ChatModel:
-        """The turn's one chat model, whichever checkpoint draws: its usage, that of earlier turns included, is stored with the budget."""
+    def chat_model(self, cap: int) -> ChatModel:
+        """The chat model, which pays from the thread's budget; the same object all through the turn."""
         if self._chat is None:
-            self._chat = self.studio.chat(purse, self.studio.db)
-            self._chat.usage.add(purse.usage)
-            purse.usage = self._chat.usage
+            budget = self.budget(cap)
+            self._chat = self.services.open_chat(budget, self.services.db)
+            self._chat.usage.add(budget.usage)
+            budget.usage = self._chat.usage
         return self._chat
 
+    @contextmanager
+    def opened(self, topic: Topic) -> Iterator[Context]:
+        """What a run works with that draws with the topic's checkpoint, within the person's cap and rules; the checkpoint is nobody else's
+        until the block ends. Raises BadInput where it cannot be opened."""
+        services, rules = self.services, contract_of(topic)
+        settings = replace(
+            services.settings,
+            checkpoint=topic["checkpoint"],
+            pins=rules.pins,
+            triggers=rules.triggers,
+            bans=rules.bans,
+            traits=rules.traits,
+        )
+        budget, chat = self.budget(topic["cap"]), self.chat_model(topic["cap"])
+        with services.models(settings, self.stop) as models:
+            evaluator = Evaluator(models.sampler, models.scorers, services.db, services.images, budget, models.sampling, self.thread)
+            yield Context(chat, evaluator, services.db, services.images, settings, services.solvers, models.card)
 
-_standard: list[Studio] = []
+
+_standard: list[ChatServices] = []
 _making = threading.Lock()
 
 
-def desk_of(runtime: Runtime[Desk] | ToolRuntime) -> Desk:
-    """The run's own desk; under a server that hands in none, one in a studio of the standard settings."""
-    if isinstance(runtime.context, Desk):
+def context_of(runtime: Runtime[ChatContext] | ToolRuntime) -> ChatContext:
+    """The turn's own context; under a server that hands in none, one of services with the standard settings."""
+    if isinstance(runtime.context, ChatContext):
         return runtime.context
     with _making:
         if not _standard:
-            _standard.append(Studio(settings_from(Settings)))
+            _standard.append(ChatServices(settings_from(Settings)))
     info = runtime.execution_info
-    return _standard[0].desk((info.thread_id if info else None) or "chat")
+    return _standard[0].context((info.thread_id if info else None) or "chat")
 
 
-def open_topic(desk: Desk) -> Topic:
-    settings = desk.studio.settings
+def open_topic(chat: ChatContext) -> Topic:
+    settings = chat.services.settings
     return first_topic(settings.checkpoint, settings.budget, settings.contract.to_json(), settings.seed + settings.search_seeds)
 
 
-def saved(desk: Desk, topic: Topic) -> Context:
-    """What to work with for this topic. Raises BadInput where its checkpoint cannot be opened."""
-    return desk.context(topic["checkpoint"], topic["cap"], contract_of(topic))
-
-
-def recall(desk: Desk, place: int, action: Action) -> tuple[int, Topic] | None:
+def recall(chat: ChatContext, place: int, action: Action) -> tuple[int, Topic] | None:
     """Where an undo goes back to from the turn at `place`: the turn named, else so many changes before. Place 0 is the beginning."""
-    turns = Turns(desk.studio.db, desk.thread)
+    turns = Turns(chat.services.db, chat.thread)
     if action.turn is not None:
         found = turns.get(action.turn)
         return (found.place, _topic(found.document)) if found else None
     line = turns.line(place)
-    topics = [(0, open_topic(desk)), *((turn.place, _topic(turn.document)) for turn in line)]
+    topics = [(0, open_topic(chat)), *((turn.place, _topic(turn.document)) for turn in line)]
     here, left = topics[-1][1], action.steps
     for number, topic in reversed(topics[:-1]):
         if _matter(topic) != _matter(here):
@@ -205,11 +188,11 @@ def _matter(topic: Topic) -> dict[str, Any]:
     return {name: value for name, value in topic.items() if name not in ("place", "asked", "seed", "cap", "pair")}
 
 
-def pause(state: ChatState, desk: Desk) -> dict[str, Any]:
+def pause(state: ChatState, chat: ChatContext) -> dict[str, Any]:
     """What front ends show while the conversation waits for an answer; of a pair under a vote only the pictures."""
     topic, pair = state["topic"], state["topic"]["pair"]
     return {
-        "thread": state.get("thread", desk.thread),
+        "thread": state.get("thread", chat.thread),
         "turn": topic["place"],
         "reply": "\n".join(state.get("lines", [])) or "What should the picture show?",
         "request": topic["request"],
@@ -221,7 +204,7 @@ def pause(state: ChatState, desk: Desk) -> dict[str, Any]:
         "pair": {side: pair[side]["image"] for side in ("left", "right")} if pair else None,
         "accepted": topic["accepted"],
         "cap": topic["cap"],
-        "used": desk.purse(topic["cap"]).used(),
+        "used": chat.budget(topic["cap"]).used(),
         "choices": ["left", "right", "tie"] if pair else list(ACTIONS),
     }
 

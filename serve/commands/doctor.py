@@ -74,11 +74,12 @@ def _machine() -> dict[str, Any]:
 
 def _checkpoint(settings: Settings) -> tuple[dict[str, Any], list[str]]:
     from limner.graph.context import open_models
+    from limner.graph.models import ModelPool
     from limner.tools.diffusion.sampling.sampler import Sampler
     from limner.tools.scoring.registry import scorer_names, unavailable
 
     try:
-        models = open_models(settings, with_scorers=False)
+        models = open_models(settings, ModelPool().lease(), with_scorers=False)
     except BadInput as error:
         return {"name": settings.checkpoint, "usable": False}, [str(error)]
     checkpoint, sampling = models.checkpoint, models.sampling

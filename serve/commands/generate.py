@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from limner.graph.context import Models, check_folder, open_context, open_models, open_scorers
-from limner.graph.models import opened_checkpoint
+from limner.graph.models import Lease, ModelPool
 from limner.graph.runner import Control, new_run_id
 from limner.graph.settings import Settings
 from limner.graph.state import Context
@@ -98,15 +98,24 @@ def generate(
     count: int,
     reading: Reading = AS_WRITTEN,
     control: Control | None = None,
+    pool: ModelPool | None = None,
 ) -> dict[str, Any]:
-    """Draw every prompt on `count` seeds from `settings.seed` on; texts may be DF-Prompts. Raises BadInput before anything is written,
-    Cancelled after `control.request_drain()`."""
+    """Draw every prompt on `count` seeds from `settings.seed` on; texts may be DF-Prompts. `pool`: where the checkpoint stays open for the
+    next request; by default one that ends with this. Raises BadInput before anything is written, Cancelled after
+    `control.request_drain()`."""
     if not prompts:
         raise BadInput("there is nothing to draw; give a prompt, or --from IMAGE.png")
     if count * len(prompts) > settings.budget:
         raise BadInput(f"{count * len(prompts)} pictures are more than the budget of {settings.budget}; raise --budget")
     _check_places(settings)
-    models = open_models(settings, with_scorers=False, stop=_cancel_check(control or Control()))
+    with (pool or ModelPool()).lease() as lease:
+        return _generate(settings, prompts, negative, count, reading, control or Control(), lease)
+
+
+def _generate(
+    settings: Settings, prompts: Sequence[str], negative: str, count: int, reading: Reading, control: Control, lease: Lease
+) -> dict[str, Any]:
+    models = open_models(settings, lease, with_scorers=False, stop=_cancel_check(control))
     conditionings = asked(prompts, negative, reading)
     seeds = list(range(settings.seed, settings.seed + count))
     models.sampler.check([Drawing(item, seeds[0], models.sampling, models.sampler.fingerprint) for item in conditionings])
@@ -124,7 +133,12 @@ def redraw(settings: Settings, path: Path) -> dict[str, Any]:
     little, or where the checkpoint's weights are others than those it was drawn with."""
     drawing = drawing_of(read_provenance(path))
     _check_places(settings)
-    models = open_models(replace(settings, dtype=settings.dtype or drawing.settings.dtype), with_scorers=False)
+    with ModelPool().lease() as lease:
+        return _redraw(replace(settings, dtype=settings.dtype or drawing.settings.dtype), path, drawing, lease)
+
+
+def _redraw(settings: Settings, path: Path, drawing: Drawing, lease: Lease) -> dict[str, Any]:
+    models = open_models(settings, lease, with_scorers=False)
     if models.sampler.fingerprint != drawing.checkpoint:
         raise BadInput(
             f"{path} was drawn with the weights {drawing.checkpoint[:12]}, and {settings.checkpoint} has "
@@ -142,8 +156,8 @@ def _schedule(model: Sampler | RemoteImages, sampling: SamplerSettings, asked_fo
     return schedule(asked_for, model.timing(sampling)) if isinstance(model, Sampler) else []
 
 
-def score(settings: Settings, path: Path, prompt: str) -> dict[str, Any]:
-    """What every scorer says of an image file for a prompt. Nothing is stored."""
+def score(settings: Settings, path: Path, prompt: str, pool: ModelPool | None = None) -> dict[str, Any]:
+    """What every scorer says of an image file for a prompt. Nothing is stored. `pool`: as in `generate`."""
     from PIL import Image, UnidentifiedImageError
 
     if not canonical_text(prompt):
@@ -155,8 +169,10 @@ def score(settings: Settings, path: Path, prompt: str) -> dict[str, Any]:
         raise BadInput(f"there is no file {path}") from error
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"{path} is not a readable image") from error
-    checkpoint = opened_checkpoint(settings.checkpoint, settings.device, settings.dtype)
-    scores = {item.name: float(item.score([image], [canonical_text(prompt)])[0]) for item in open_scorers(settings, checkpoint)}
+    with (pool or ModelPool()).lease() as lease:
+        checkpoint = lease.checkpoint(settings.checkpoint, settings.device, settings.dtype)
+        scorers = open_scorers(settings, lease, checkpoint)
+        scores = {item.name: float(item.score([image], [canonical_text(prompt)])[0]) for item in scorers}
     return {
         "image": str(path),
         "prompt": canonical_text(prompt),

@@ -17,6 +17,7 @@ from limner.agents.rewriter import DEFAULT_INSTRUCTION
 from limner.graph.context import Models, check_folder, check_objective, open_context, open_models
 from limner.graph.events import Event
 from limner.graph.feedback import learn_from_optimize
+from limner.graph.models import Lease, ModelPool
 from limner.graph.optimize.graph import first_state
 from limner.graph.optimize.state import OptimizeState
 from limner.graph.plan import LearningSettings, plan_learning, split_prompts
@@ -47,8 +48,10 @@ def optimize(
     control: Control | None = None,
     instruction: str = "",
     run_id: str = "",
+    pool: ModelPool | None = None,
 ) -> dict[str, Any]:
     """Learn on the prompts of `file`; returns the document of `optimize --json`. `run_id`: chosen by whoever must know it beforehand.
+    `pool`: where its checkpoint stays open for the next run; by default one that ends with this.
 
     Raises BadInput before anything is written, Stopped after `control.request_drain()`, ServerAway where the chat server is silent.
     """
@@ -58,7 +61,8 @@ def optimize(
     read = read_prompts(file, limit)
     facts = {"file": str(file), "limit": limit, "instruction": instruction.strip() or DEFAULT_INSTRUCTION}
     run = Run(run_id or new_run_id(COMMAND), COMMAND, file.name, {**settings.to_json(), "learning": learning.to_json(), **facts})
-    return _run(settings, learning, run, read, show, control or Control())
+    with (pool or ModelPool()).lease() as lease:
+        return _run(settings, learning, run, read, show, control or Control(), lease)
 
 
 def check(settings: Settings, learning: LearningSettings, prompts: int) -> None:
@@ -68,20 +72,23 @@ def check(settings: Settings, learning: LearningSettings, prompts: int) -> None:
     plan_learning(settings.budget, learning, heldout, settings.search_seeds, settings.heldout_seeds)
 
 
-def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None) -> dict[str, Any]:
+def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None, pool: ModelPool | None = None) -> dict[str, Any]:
     """Go on with a run that was stopped or killed, with the settings and prompts that it was started with; of `settings` only the
     places of files count. A run that is done is told again."""
     run, before, done = reopened(settings, run_id, COMMAND)
     if done is not None:
         return done
     learning = LearningSettings.from_json(run.settings["learning"])
-    return _run(before, learning, run, None, show, control or Control())
+    with (pool or ModelPool()).lease() as lease:
+        return _run(before, learning, run, None, show, control or Control(), lease)
 
 
-def _run(settings: Settings, learning: LearningSettings, run: Run, read: PromptFile | None, show: Show, control: Control) -> dict[str, Any]:
+def _run(
+    settings: Settings, learning: LearningSettings, run: Run, read: PromptFile | None, show: Show, control: Control, lease: Lease
+) -> dict[str, Any]:
     check_folder(settings.folder)
     check_folder(settings.database.parent)
-    models = open_models(settings, stop=stop_check(control))
+    models = open_models(settings, lease, stop=stop_check(control))
     check_objective(models.scorers)
     kept = run.settings.get("prompts")
     if kept is None:

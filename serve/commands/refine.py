@@ -13,6 +13,7 @@ from typing import Any
 from limner.graph.context import check_folder, check_objective, check_prompt, open_context, open_models
 from limner.graph.events import Event
 from limner.graph.feedback import learn_from_refine
+from limner.graph.models import Lease, ModelPool
 from limner.graph.nodes import conditioning_of
 from limner.graph.plan import plan_images
 from limner.graph.resume import reopened
@@ -42,13 +43,15 @@ def refine(
     show: Show,
     control: Control | None = None,
     options: DpoOptions | None = None,
+    pool: ModelPool | None = None,
 ) -> dict[str, Any]:
-    """Refine `prompt`; returns the document of `refine --json`. `options`: of the method dpo-diff.
+    """Refine `prompt`; returns the document of `refine --json`. `options`: of the method dpo-diff. `pool`: where
+    its checkpoint stays open for the next run; by default one that ends with this.
 
     Raises BadInput before anything is written, Stopped after `control.request_drain()`.
     """
     check_method(method, solvers())
-    return _start(COMMAND, settings, prompt, method, options or DpoOptions(), show, control)
+    return _start(COMMAND, settings, prompt, method, options or DpoOptions(), show, control, pool)
 
 
 def attack(settings: Settings, prompt: str, search: str, show: Show, control: Control | None = None) -> dict[str, Any]:
@@ -62,11 +65,19 @@ def resume(settings: Settings, run_id: str, show: Show, control: Control | None 
     run, before, done = reopened(settings, run_id, command)
     if done is not None:
         return done
-    return _run(before, run, show, control or Control())
+    with ModelPool().lease() as lease:
+        return _run(before, run, show, control or Control(), lease)
 
 
 def _start(
-    command: str, settings: Settings, prompt: str, method: str, options: DpoOptions, show: Show, control: Control | None
+    command: str,
+    settings: Settings,
+    prompt: str,
+    method: str,
+    options: DpoOptions,
+    show: Show,
+    control: Control | None,
+    pool: ModelPool | None = None,
 ) -> dict[str, Any]:
     if not canonical_text(prompt):
         raise BadInput("the prompt is empty; say what the picture should show")
@@ -74,16 +85,17 @@ def _start(
         raise BadInput(f"refine takes plain words and finds ranges and weights itself: give it {words!r}, or use generate")
     plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     kept = {**settings.to_json(), "method": method, "dpo_diff": options.to_json()}
-    return _run(settings, Run(new_run_id(command), command, canonical_text(prompt), kept), show, control or Control())
+    with (pool or ModelPool()).lease() as lease:
+        return _run(settings, Run(new_run_id(command), command, canonical_text(prompt), kept), show, control or Control(), lease)
 
 
-def _run(settings: Settings, run: Run, show: Show, control: Control) -> dict[str, Any]:
+def _run(settings: Settings, run: Run, show: Show, control: Control, lease: Lease) -> dict[str, Any]:
     method = str(run.settings.get("method", "auto"))
     options = DpoOptions.from_json(run.settings.get("dpo_diff", {}))
     check_folder(settings.folder)
     check_folder(settings.database.parent)
     objective = OBJECTIVE if method == METHOD else ""
-    models = open_models(settings, stop=stop_check(control), objective=objective, attack=options.attack)
+    models = open_models(settings, lease, stop=stop_check(control), objective=objective, attack=options.attack)
     check_objective(models.scorers)
     check_prompt(run.prompt, models.sampler, settings.truncate)
     settings.contract.check_prompt(run.prompt)

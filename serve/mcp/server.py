@@ -1,7 +1,7 @@
 """Limner for assistants: its commands as MCP tools, its runs, pictures and prompts as resources. Over stdio, or below the HTTP server.
 
 Tools read no file and open no address that a client names: a picture to be judged comes as bytes or as a resource of this server. All work
-is done by the service, in its lanes.
+is done by the service, in its queues.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Jobs: `optimize` runs that go on while nobody looks, and after the server was started again.
 
-A job is a run of the run store with the memo `job`, and its status the run's. One is at work at a time, in the lane it is given; pausing,
+A job is a run of the run store with the memo `job`, and its status the run's. One is at work at a time, in the queue it is given; pausing,
 stopping and resuming are those of any run. Every event is stored with a number, so that whoever comes later, or comes back, is told all
 of it.
 """
@@ -30,7 +30,7 @@ from limner.promptdb.records import Run, RunStatus
 from limner.promptdb.runs import Runs
 from limner.promptdb.store import PromptDB
 from limner.serve.commands import optimize
-from limner.serve.service.queue import Busy, Lane
+from limner.serve.service.queue import Busy, WorkQueue
 
 State = Literal["waiting", "running", "paused", "stopped", "done", "failed"]
 
@@ -55,13 +55,13 @@ Told = Callable[[], object]
 
 
 class Jobs:
-    """The jobs of a database, at work in `lane`. Those that were at work when the last server ended go on at once.
+    """The jobs of a database, worked on in `queue`. Those that were at work when the last server ended go on at once.
 
     Raises BadInput where another server runs them.
     """
 
-    def __init__(self, settings: Settings, lane: Lane, db: PromptDB) -> None:
-        self._settings, self._lane, self._db = settings, lane, db
+    def __init__(self, settings: Settings, queue: WorkQueue, db: PromptDB) -> None:
+        self._settings, self._queue, self._db = settings, queue, db
         self._runs = Runs(db)
         self._controls: dict[str, Control] = {}
         """Of jobs at work."""
@@ -147,7 +147,7 @@ class Jobs:
             for id, control in self._controls.items():
                 self._asked.setdefault(id, "waiting")
                 control.request_drain("the server ends")
-        self._lane.close()
+        self._queue.close()
         self._held.close()
 
     def _take_over(self) -> None:
@@ -194,7 +194,7 @@ class Jobs:
 
     def _line_up(self, id: str, client: str) -> None:
         with self._lock:  # or its turn could come before it is known to be waiting, and pass by
-            self._lane.submit(client, lambda: self._work(id))
+            self._queue.submit(client, lambda: self._work(id))
             self._settle(id, "waiting")
 
     def _settle(self, id: str, status: RunStatus, error: str = "") -> None:
@@ -231,7 +231,7 @@ class Jobs:
 
         try:
             if "prompts" in run.settings:
-                optimize.resume(settings, id, show, control)
+                optimize.resume(settings, id, show, control, self._queue.models)
             else:
                 self._begin(settings, run, show, control)
         except Stopped:
@@ -251,7 +251,7 @@ class Jobs:
             file = Path(folder) / FILE
             rows = (json.dumps(row, ensure_ascii=False) for row in self._runs.memo(run.id, PROMPTS))
             file.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-            optimize.optimize(settings, learning, file, None, show, control, str(run.settings["instruction"]), run.id)
+            optimize.optimize(settings, learning, file, None, show, control, str(run.settings["instruction"]), run.id, self._queue.models)
 
     def _tell(self, id: str) -> None:
         with self._lock:

@@ -40,7 +40,8 @@ RUNS = 500
 class Limits:
     """`body`, `job_body`, `upload`: bytes of a request, of one that brings a file of prompts, and of one that brings a picture.
     `pixels`: of a picture to be judged. `budget`: pictures that one request may draw. `waiting`: requests in line for the one that is
-    drawing. `per_client`: of these from one client. `requests`: of any kind under way from one client. `chat_messages`: of one chat."""
+    drawing. `per_client`: of these from one client. `requests`: of any kind under way from one client. `chat_messages`: of one chat.
+    `models`: checkpoints that each of the two queues keeps open."""
 
     body: int = 256 << 10
     job_body: int = 8 << 20
@@ -51,6 +52,7 @@ class Limits:
     per_client: int = 8
     requests: int = 128
     chat_messages: int = 1000
+    models: int = 1
 
 
 DEFAULTS = Limits()

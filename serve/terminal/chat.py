@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from limner.graph.chat.context import Studio
+from limner.graph.chat.context import ChatServices
 from limner.graph.chat.threads import Chats
 from limner.graph.context import check_folder
 from limner.graph.events import Event
@@ -142,12 +142,12 @@ class ChatTerminal:
         """The pictures that the thread waits with: of a blind vote the two alone."""
         pair = view["pair"]
         rows = [{"number": side, "image": pair[side], "scores": {}} for side in ("left", "right")] if pair else view["images"]
-        there = [row for row in rows if row["image"] in self.chats.studio.images]
+        there = [row for row in rows if row["image"] in self.chats.services.images]
         columns = max(1, shutil.get_terminal_size((80, 24)).columns // (WIDTH + 2))
         for start in range(0, len(there), columns):
             part = there[start : start + columns]
             if _colours(self.out):
-                blocks = [half_blocks(self.chats.studio.images.get(row["image"])) for row in part]
+                blocks = [half_blocks(self.chats.services.images.get(row["image"])) for row in part]
                 print("\n".join(beside(blocks)), file=self.out)
             for row in part:
                 scores = ", ".join(f"{name} {value:.3f}" for name, value in row["scores"].items())
@@ -156,7 +156,7 @@ class ChatTerminal:
                     self.say(f"     {row['text']}{'  (negative: ' + row['negative'] + ')' if row['negative'] else ''}")
 
     def _path(self, image: str) -> Path:
-        return self.chats.studio.images.path(image)
+        return self.chats.services.images.path(image)
 
     def _history(self) -> None:
         for turn in self.chats.history(self.thread):
@@ -198,9 +198,9 @@ def chat(settings: Settings, thread: str = "") -> None:
     """Talk until the person leaves. Raises BadInput where nothing can be kept, KeyboardInterrupt for Ctrl-C between turns."""
     check_folder(settings.folder)
     check_folder(settings.database.parent)
-    studio = Studio(settings)
+    services = ChatServices(settings)
     try:
-        chats = Chats(studio)
+        chats = Chats(services)
         terminal = ChatTerminal(chats, chats.start(thread))
         try:
             terminal.run()
@@ -208,4 +208,4 @@ def chat(settings: Settings, thread: str = "") -> None:
             terminal.say(f"\ngo on any time with: chat --thread {terminal.thread}")
             raise
     finally:
-        studio.close()
+        services.close()

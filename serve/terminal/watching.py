@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -28,9 +28,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from limner.graph.events import Event
 from limner.serve.terminal.printing import chat_name, plain
-from limner.tools.events import Emit, ToolEvent
+
+if TYPE_CHECKING:  # the graphs are more than `db search` needs
+    from limner.graph.events import Event
+    from limner.tools.events import Emit, ToolEvent
 
 INTERRUPTED = 130
 

@@ -22,7 +22,7 @@ from langgraph.types import Command
 
 from limner.graph.chat import context
 from limner.graph.chat.graph import build_chat
-from tests.graph.chat.chat_stage import studio
+from tests.graph.chat.chat_stage import services
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ def test_every_graph_that_is_named_can_be_made() -> None:
 
 
 def test_a_client_with_json_alone_goes_through_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "_standard", [studio(tmp_path)])
+    monkeypatch.setattr(context, "_standard", [services(tmp_path)])
     graph = build_chat(context=None).compile(checkpointer=InMemorySaver())
     config = {"configurable": {"thread_id": "t-1"}}
     asked = graph.invoke({}, config, version="v2").interrupts[0]

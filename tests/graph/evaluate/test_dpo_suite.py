@@ -10,6 +10,7 @@ import pytest
 from limner.graph.context import open_context, open_models
 from limner.graph.evaluate import dpo_diff
 from limner.graph.evaluate.base import run_suite
+from limner.graph.models import ModelPool
 from limner.graph.settings import Settings
 from limner.graph.state import Context
 from limner.promptdb.records import Conditioning
@@ -22,7 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Context]:
     for name, value in values.items():
         monkeypatch.setattr(dpo_diff, name, value)
     settings = Settings(out=str(tmp_path), steps=2, device="cpu")
-    with open_context(settings, open_models(settings)) as context:
+    with open_context(settings, open_models(settings, ModelPool().lease())) as context:
         yield context
 
 
