@@ -15,11 +15,11 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from limner.agents.llm.base import Usage
 from limner.agents.llm.server import ChatSettings, open_chat
@@ -29,22 +29,18 @@ from limner.graph.solvers import check_method, solvers
 from limner.graph.state import Context
 from limner.promptdb.errors import BadInput
 from limner.promptdb.images import ImageStore
-from limner.promptdb.records import Conditioning, Drawing, SamplerSettings, canonical_text
+from limner.promptdb.records import Conditioning, SamplerSettings, canonical_text
 from limner.promptdb.seed import open_database
 from limner.tools.budget import UNITS, Budget
-from limner.tools.diffusion.base import Drawn, ImageModel, PromptTooLong
+from limner.tools.diffusion.base import CancelToken, ImageModel, PromptTooLong
 from limner.tools.diffusion.card import Card
 from limner.tools.diffusion.checkpoint import Checkpoint
 from limner.tools.diffusion.remote.openai import PREFIX, RemoteImages, RemoteSettings
-from limner.tools.diffusion.sampling.denoising import Hooks
 from limner.tools.diffusion.sampling.sampler import Sampler
 from limner.tools.evaluator import Evaluator
 from limner.tools.scoring.adversarial import Adversarial
 from limner.tools.scoring.base import Scorer
 from limner.tools.scoring.registry import unavailable
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass
@@ -102,33 +98,13 @@ class Models:
         return self.checkpoint.card if self.checkpoint else Card()
 
 
-class StoppableSampler(Sampler):
-    """A Sampler that asks `check` before every denoising step, so that a run ends within one step of being asked to."""
-
-    def __init__(self, checkpoint: Checkpoint, truncate: bool, check: Callable[[], None]) -> None:
-        super().__init__(checkpoint, truncate)
-        self._check_stop = check
-
-    def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None, hooks: Hooks | None = None) -> list[Drawn]:
-        own = hooks or Hooks()
-
-        def on_step(step: int, timestep: torch.Tensor, latents: torch.Tensor) -> None:
-            self._check_stop()
-            if own.on_step:
-                own.on_step(step, timestep, latents)
-
-        return super().draw(drawings, on_drawn, replace(own, on_step=on_step))
-
-
-def open_models(
-    settings: Settings, with_scorers: bool = True, stop: Callable[[], None] = lambda: None, objective: str = "", attack: bool = False
-) -> Models:
-    """Load the checkpoint and its scorers. `stop` is called before every denoising step and may raise. `objective`: what leads where the
-    settings name no scorer and this one is there. `attack`: it is to get worse. Raises BadInput."""
+def open_models(settings: Settings, with_scorers: bool = True, objective: str = "", attack: bool = False) -> Models:
+    """Load the checkpoint and its scorers. `objective`: what leads where the settings name no scorer and this one is there. `attack`: it
+    is to get worse. Raises BadInput."""
     if settings.checkpoint.startswith(PREFIX):
-        return _open_remote(settings, with_scorers, stop, objective, attack)
+        return _open_remote(settings, with_scorers, objective, attack)
     checkpoint = opened_checkpoint(settings.checkpoint, settings.device, settings.dtype)
-    sampler = StoppableSampler(checkpoint, settings.truncate, stop)
+    sampler = Sampler(checkpoint, settings.truncate)
     scorers = open_scorers(settings, checkpoint, objective) if with_scorers else ()
     scorers = _turned(scorers) if attack else scorers
     changes: dict[str, Any] = {"steps": settings.steps, "guidance_scale": settings.guidance_scale}
@@ -137,11 +113,11 @@ def open_models(
     return Models(checkpoint, sampler, scorers, sampling)
 
 
-def _open_remote(settings: Settings, with_scorers: bool, stop: Callable[[], None], objective: str, attack: bool) -> Models:
+def _open_remote(settings: Settings, with_scorers: bool, objective: str, attack: bool) -> Models:
     """A black box: the published scorers alone, and the server's own way of sampling."""
     if settings.steps is not None or settings.guidance_scale is not None:
         raise BadInput(f"{settings.checkpoint} samples as its server has it; leave out --steps and --guidance-scale")
-    model = RemoteImages(RemoteSettings.from_env(settings.checkpoint.removeprefix(PREFIX), os.environ), stop)
+    model = RemoteImages(RemoteSettings.from_env(settings.checkpoint.removeprefix(PREFIX), os.environ))
     scorers = open_scorers(settings, None, objective) if with_scorers else ()
     return Models(None, model, _turned(scorers) if attack else scorers, model.default_settings)
 
@@ -201,14 +177,16 @@ def open_context(
     run: str = "",
     method: str = "rewrite",
     budget_images: int | None = None,
+    cancel: CancelToken | None = None,
 ) -> Iterator[Context]:
-    """The live objects of a run. What an earlier process of the same run spent counts; what a kill lost is drawn again for nothing."""
+    """The live objects of a run. What an earlier process of the same run spent counts; what a kill lost is drawn again for nothing.
+    `cancel` is asked while pictures are drawn."""
     chat_settings = ChatSettings.from_env(os.environ)
     db = open_database(settings.database)
     try:
         images = ImageStore(settings.database.parent / "images")
         budget = open_budget(settings, run, budget_images)
-        evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, run)
+        evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, run, cancel)
         chat = open_chat(chat_settings, budget, db)
         chat.usage.add(budget.usage)
         budget.usage = chat.usage

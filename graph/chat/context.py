@@ -25,7 +25,7 @@ from limner.agents.llm.base import ChatModel
 from limner.agents.llm.server import ChatSettings, open_chat
 from limner.graph.chat.state import ACTIONS, ChatState, Shown, Topic, first_topic
 from limner.graph.chat.topic import contract_of
-from limner.graph.context import JournaledBudget, StoppableSampler, open_budget, open_models
+from limner.graph.context import JournaledBudget, open_budget, open_models
 from limner.graph.settings import Settings, settings_from
 from limner.graph.solvers import solvers
 from limner.graph.state import Context
@@ -34,20 +34,19 @@ from limner.promptdb.records import SamplerSettings
 from limner.promptdb.seed import open_database
 from limner.promptdb.turns import Turns
 from limner.tools.budget import Budget
-from limner.tools.diffusion.base import ImageModel
+from limner.tools.diffusion.base import CancelToken, ImageModel
 from limner.tools.diffusion.card import Card
+from limner.tools.diffusion.sampling.sampler import Sampler
 from limner.tools.evaluator import Evaluator
 from limner.tools.scoring.base import Scorer
 from limner.tools.solvers.base import Solver
 
-Stop = Callable[[], None]
-
 
 @dataclass(frozen=True)
 class Opened:
-    """A checkpoint ready to draw. `model`: made anew for each turn, so that one person's stop ends nobody else's drawing."""
+    """A checkpoint ready to draw. `model`: makes a model for each turn, whose caches belong to the turn's thread."""
 
-    model: Callable[[Stop], ImageModel]
+    model: Callable[[], ImageModel]
     scorers: Sequence[Scorer]
     sampling: SamplerSettings
     card: Card
@@ -58,8 +57,8 @@ def open_checkpoint_of(settings: Settings) -> Opened:
     models = open_models(settings)
     checkpoint = models.checkpoint
 
-    def model(stop: Stop) -> ImageModel:
-        return StoppableSampler(checkpoint, settings.truncate, stop) if checkpoint else open_models(settings, False, stop).sampler
+    def model() -> ImageModel:
+        return Sampler(checkpoint, settings.truncate) if checkpoint else models.sampler
 
     return Opened(model, models.scorers, models.sampling, models.card)
 
@@ -104,8 +103,8 @@ class Studio:
         """Those that may be switched to without the person naming them: the one of the settings, and those opened since."""
         return list(dict.fromkeys([self.settings.checkpoint, *self._opened]))
 
-    def desk(self, thread: str, stop: Stop = lambda: None) -> Desk:
-        return Desk(self, thread, stop)
+    def desk(self, thread: str, cancel: CancelToken | None = None) -> Desk:
+        return Desk(self, thread, cancel)
 
 
 @dataclass
@@ -114,7 +113,7 @@ class Desk:
 
     studio: Studio
     thread: str
-    stop: Stop = lambda: None
+    cancel: CancelToken | None = None
     _contexts: dict[str, Context] = field(default_factory=dict)
     _purse: JournaledBudget | None = None
 
@@ -136,8 +135,8 @@ class Desk:
             if chat.usage is not purse.usage:
                 chat.usage.add(purse.usage)
                 purse.usage = chat.usage
-            model = opened.model(self.stop)
-            evaluator = Evaluator(model, opened.scorers, studio.db, studio.images, purse, opened.sampling, self.thread)
+            model = opened.model()
+            evaluator = Evaluator(model, opened.scorers, studio.db, studio.images, purse, opened.sampling, self.thread, self.cancel)
             settings = replace(studio.settings, checkpoint=checkpoint)
             known = Context(chat, evaluator, studio.db, studio.images, settings, studio.solvers, opened.card)
             self._contexts[checkpoint] = known

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from limner.graph.chat.context import Studio, open_topic, pause
 from limner.graph.chat.graph import build_chat
 from limner.graph.chat.state import ChatEvent, Reply, Topic
-from limner.graph.runner import MOST_STEPS, Control, ending, kept_graph, new_run_id, stop_check
+from limner.graph.runner import MOST_STEPS, Control, ending, kept_graph, new_run_id
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run
 from limner.promptdb.turns import Turn, Turns, threads
@@ -118,19 +118,12 @@ class Chats:
             graph.invoke({"topic": topic, "turn": 1}, _config(new), context=self.studio.desk(new))
         return new
 
-    def set_cap(self, thread: str, cap: int) -> None:
-        """The person's own cap on pictures. No chat model can do this."""
-        with self._turn(thread), self._graph() as graph:
-            self._known(graph, thread)
-            self._give_up(graph, thread)
-            self._set_cap(graph, thread, cap)
-
     def _set_cap(self, graph: Any, thread: str, cap: int) -> None:
         topic = {**graph.get_state(_config(thread)).values["topic"], "cap": cap}
         self._put_back(graph, thread, topic)
 
     def _run(self, graph: Any, thread: str, start: Any, control: Control) -> Iterator[ChatEvent]:
-        desk = self.studio.desk(thread, stop_check(control))
+        desk = self.studio.desk(thread, control)
         parts = graph.stream(start, _config(thread), context=desk, stream_mode="custom", durability="sync", control=control, version="v2")
         try:
             with ending(parts, control):

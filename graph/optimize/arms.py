@@ -300,8 +300,6 @@ def is_ahead(context: Context, trials: Trials, arm: str, other: str, confidence:
 def _ahead(context: Context, trials: Sequence[Trial], arm: str, other: str) -> dict[Pull, float]:
     """By how much an arm gained more than another, on each pull that both had and both got a picture of."""
     higher = context.evaluator.objective.higher_is_better
-    gains = {
-        id: {(trial.prompt, trial.seed): gain(trial, higher) for trial in trials if trial.instruction == id} for id in (arm, other)
-    }
+    gains = {id: {(trial.prompt, trial.seed): gain(trial, higher) for trial in trials if trial.instruction == id} for id in (arm, other)}
     both = {pull: value - gains[other].get(pull, math.nan) for pull, value in gains[arm].items()}
     return {pull: value for pull, value in both.items() if not math.isnan(value)}

@@ -5,7 +5,7 @@ DF-Prompts as people give them to `generate`, and the table of which words act w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,11 +105,11 @@ def generate(
     if count * len(prompts) > settings.budget:
         raise BadInput(f"{count * len(prompts)} pictures are more than the budget of {settings.budget}; raise --budget")
     _check_places(settings)
-    models = open_models(settings, with_scorers=False, stop=_cancel_check(control or Control()))
+    models = open_models(settings, with_scorers=False)
     conditionings = asked(prompts, negative, reading)
     seeds = list(range(settings.seed, settings.seed + count))
     models.sampler.check([Drawing(item, seeds[0], models.sampling, models.sampler.fingerprint) for item in conditionings])
-    with _running(settings, models, " | ".join(item.text for item in conditionings)) as (context, run):
+    with _running(settings, models, " | ".join(item.text for item in conditionings), control) as (context, run):
         try:
             ids = context.evaluator.draw(conditionings, seeds)
         except BudgetSpent as error:  # a cap is checked above; this is another process's
@@ -164,12 +164,16 @@ def score(settings: Settings, path: Path, prompt: str) -> dict[str, Any]:
     }
 
 
-def _cancel_check(control: Control) -> Callable[[], None]:
-    def check() -> None:
-        if control.drain_requested:
-            raise Cancelled(control.drain_reason or "stopped")
+@dataclass(frozen=True)
+class _Cancel:
+    """The CancelToken of a drawing that is no graph."""
 
-    return check
+    control: Control
+
+    def check(self) -> None:
+        """Raises Cancelled where it was asked to stop."""
+        if self.control.drain_requested:
+            raise Cancelled(self.control.drain_reason or "stopped")
 
 
 def _check_places(settings: Settings) -> None:
@@ -178,10 +182,10 @@ def _check_places(settings: Settings) -> None:
 
 
 @contextmanager
-def _running(settings: Settings, models: Models, prompt: str) -> Iterator[tuple[Context, str]]:
+def _running(settings: Settings, models: Models, prompt: str, control: Control | None = None) -> Iterator[tuple[Context, str]]:
     """A run noted in the database, done at the end and failed or interrupted otherwise."""
     run = new_run_id(COMMAND)
-    with open_context(settings, models, run, budget_images=settings.budget) as context:
+    with open_context(settings, models, run, budget_images=settings.budget, cancel=_Cancel(control or Control())) as context:
         context.db.start_run(Run(run, COMMAND, prompt, settings.to_json()))
         try:
             yield context, run

@@ -20,7 +20,7 @@ from limner.graph.optimize.graph import first_state
 from limner.graph.optimize.state import OptimizeState
 from limner.graph.plan import LearningSettings, plan_learning, split_prompts
 from limner.graph.resume import reopened
-from limner.graph.runner import Control, new_run_id, optimize_state, stop_check, stream_optimize
+from limner.graph.runner import Control, new_run_id, optimize_state, stream_optimize
 from limner.graph.settings import Settings
 from limner.graph.state import Context, Event
 from limner.promptdb.errors import BadInput
@@ -79,7 +79,7 @@ def resume(settings: Settings, run_id: str, show: Show, control: Control | None 
 def _run(settings: Settings, learning: LearningSettings, run: Run, read: PromptFile | None, show: Show, control: Control) -> dict[str, Any]:
     check_folder(settings.folder)
     check_folder(settings.database.parent)
-    models = open_models(settings, stop=stop_check(control))
+    models = open_models(settings)
     check_objective(models.scorers)
     kept = run.settings.get("prompts")
     if kept is None:
@@ -93,7 +93,7 @@ def _run(settings: Settings, learning: LearningSettings, run: Run, read: PromptF
     plan = plan_learning(settings.budget, learning, len(split.heldout), settings.search_seeds, settings.heldout_seeds)
     start = first_state(run.id, list(split.development), list(split.heldout), split.shared, str(run.settings["instruction"]))
     start["warnings"] = [*run.settings["notes"], *_sampled(prompts, split.development, split.heldout)]
-    with open_context(settings, models, run.id, "rewrite", settings.budget) as opened:
+    with open_context(settings, models, run.id, "rewrite", settings.budget, control) as opened:
         context = replace(opened, learning=learning, plan=plan)
         show(stream_optimize(context, run, start, control))
         state = optimize_state(context, run.id)

@@ -15,7 +15,7 @@ from limner.graph.feedback import learn_from_refine
 from limner.graph.nodes import conditioning_of
 from limner.graph.plan import plan_images
 from limner.graph.resume import reopened
-from limner.graph.runner import Control, new_run_id, refine_state, stop_check, stream_refine
+from limner.graph.runner import Control, new_run_id, refine_state, stream_refine
 from limner.graph.settings import Settings
 from limner.graph.solvers import METHOD, OBJECTIVE, DpoOptions, check_method, solvers, with_solver
 from limner.graph.state import Context, Event, RefineState
@@ -80,11 +80,11 @@ def _run(settings: Settings, run: Run, show: Show, control: Control) -> dict[str
     check_folder(settings.folder)
     check_folder(settings.database.parent)
     objective = OBJECTIVE if method == METHOD else ""
-    models = open_models(settings, stop=stop_check(control), objective=objective, attack=options.attack)
+    models = open_models(settings, objective=objective, attack=options.attack)
     check_objective(models.scorers)
     check_prompt(run.prompt, models.sampler, settings.truncate)
     settings.contract.check_prompt(run.prompt)
-    with open_context(settings, models, run.id, "auto", settings.budget) as opened:
+    with open_context(settings, models, run.id, "auto", settings.budget, control) as opened:
         context = with_solver(opened, options)
         check_method(method, context.solvers, context.evaluator)
         show(stream_refine(context, run, control))

@@ -9,7 +9,7 @@ from typing import Any
 def in_words(event: Mapping[str, Any]) -> str:
     """An event in a line; empty for those that are too many to be told."""
     kind = event["kind"]
-    if kind == "node" and event["phase"] == "end" and event["note"] not in ("", "not asked for"):
+    if kind == "node" and event["phase"] == "end" and event["note"]:
         return f"{event['node']}: {event['note']}"
     if kind == "draw" and event["images"]:
         return f"drawing {event['images']} pictures"

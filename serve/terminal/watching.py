@@ -90,7 +90,7 @@ def show_events(events: Iterable[Mapping[str, Any]], console: Console | None = N
                 progress.update(task, total=event["images"] or None)
             elif kind == "drawn":
                 progress.advance(task)
-            elif kind == "node" and event["note"] and event["note"] != "not asked for":
+            elif kind == "node" and event["note"]:
                 console.print(plain(f"  {event['node']:<9} {event['note']}  ({event['seconds']:.1f} s)"), soft_wrap=True)
             elif kind == "iteration":
                 console.print(plain(f"  leading    {event['text']}"), soft_wrap=True)

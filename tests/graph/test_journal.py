@@ -16,7 +16,7 @@ import pytest
 
 from limner.agents.llm.base import Usage
 from limner.graph.context import JournaledBudget, read_journal
-from limner.tools.budget import Allowance, BudgetSpent
+from limner.tools.budget import BudgetSpent
 from tests.commands import ROOT
 
 THREADS, SPENDS = 8, 60
@@ -86,7 +86,7 @@ def test_threads_spend_exactly_and_the_file_is_readable_and_never_goes_back(tmp_
     done.set()
     reader.join()
     assert raised == []
-    assert purse.spent == {"images": THREADS * SPENDS, "unet_rows": 0, "llm_calls": THREADS * SPENDS}
+    assert purse.spent == {"images": THREADS * SPENDS, "unet_rows": 0, "llm_calls": THREADS * SPENDS, "usd": 0}
     assert len(set(seen)) > 10 and seen == sorted(seen)
     purse.note()
     assert read_journal(journal)["spent"] == purse.spent
@@ -142,12 +142,12 @@ def test_a_process_that_is_killed_while_it_writes_leaves_a_whole_file(tmp_path: 
     process.kill()
     assert process.wait() == -signal.SIGKILL
     spent = json.loads(journal.read_text(encoding="utf-8"))["spent"]
-    assert spent["llm_calls"] > 0 and spent == {unit: spent["llm_calls"] * each for unit, each in zip(spent, (1, 40, 1), strict=True)}
+    assert spent["llm_calls"] > 0 and spent == {unit: spent["llm_calls"] * each for unit, each in zip(spent, (1, 40, 1, 0), strict=True)}
 
 
 def test_what_is_drawn_again_is_written_down_at_once_and_told_by_the_whole_purse(tmp_path: Path) -> None:
     purse = JournaledBudget(journal=tmp_path / "spent.json")
-    part = Allowance(images=5, purse=purse)
+    part = purse.slice(images=5)
     part.repeat(2)
     assert part.repeated == purse.repeated == read_journal(tmp_path / "spent.json")["repeated"] == 2
 

@@ -186,11 +186,11 @@ def test_the_purse_is_written_with_every_spend_and_survives_its_process(tmp_path
     purse = JournaledBudget(images=10, journal=journal)
     purse.spend(images=3, unet_rows=120)
     purse.give_back(images=1, unet_rows=40)
-    assert read_journal(journal)["spent"] == {"images": 2, "unet_rows": 80, "llm_calls": 0}
+    assert read_journal(journal)["spent"] == {"images": 2, "unet_rows": 80, "llm_calls": 0, "usd": 0}
     purse.usage = Usage(calls=2, prompt_tokens=700, completion_tokens=90, cost_usd=0.5)
     purse.spend(llm_calls=1)
     later = Usage(calls=1, prompt_tokens=50, cost_usd=0.25)
     later.add(read_journal(journal)["usage"])
     assert later == Usage(calls=3, prompt_tokens=750, completion_tokens=90, cost_usd=0.75)
     journal.write_text("{half", encoding="utf-8")
-    assert read_journal(journal)["spent"] == {"images": 0, "unet_rows": 0, "llm_calls": 0}
+    assert read_journal(journal)["spent"] == {"images": 0, "unet_rows": 0, "llm_calls": 0, "usd": 0}

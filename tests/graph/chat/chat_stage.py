@@ -32,7 +32,7 @@ def studio(
         if chosen.checkpoint not in ("fake", "other"):
             raise BadInput(f"there is no checkpoint {chosen.checkpoint!r}")
         scorers = [FakeScorer("liking"), FakeScorer("likeness"), FakeScorer("truth", held_out=True)]
-        return Opened(lambda stop: paint, scorers, paint.default_settings, Card())
+        return Opened(lambda: paint, scorers, paint.default_settings, Card())
 
     given = {"checkpoint": "fake", "budget": 200, "heldout_seeds": 4, **settings}
     return Studio(Settings(out=str(folder), **given), opener, chat or (lambda budget, db: OfflineChat()), solvers or {})

@@ -10,10 +10,10 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from limner.promptdb.records import Drawing, SamplerSettings
+from limner.promptdb.records import SamplerSettings
+from limner.tools.diffusion.base import Hooks
 from limner.tools.diffusion.sampling.conditioning import StepEmbeddings
 from limner.tools.diffusion.sampling.noise import copies, initial_noise, noise_streams
 
@@ -21,23 +21,6 @@ if TYPE_CHECKING:
     import torch
 
     from limner.tools.diffusion.checkpoint import Checkpoint
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """Where a method looks on, or takes part. Rows are those of the batch last announced, without padding.
-
-    `on_step(step, timestep, latents)`: before model call `step`, x_t of shape (rows, channels, height, width) in fp32. They are the
-    sampler's own and made in inference mode: `clone` what is to be kept, outside inference mode where a gradient will be taken.
-    `embeddings(step, embeddings)`: what the UNet shall attend to instead, of the same shape: (2 rows, tokens, dim), all negatives
-    before all positives; without guidance (rows, tokens, dim).
-    `on_batch(drawings)`: a batch begins; its rows are these drawings, in this order. It begins again, smaller, where memory ran out.
-    With one of the last two, every drawing has a row of its own from the first call on; else drawings that agree so far share one.
-    """
-
-    on_step: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None
-    embeddings: Callable[[int, torch.Tensor], torch.Tensor] | None = None
-    on_batch: Callable[[Sequence[Drawing]], None] | None = None
 
 
 class Denoising:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from limner.tools.solvers.base import Emit, Task
 from limner.tools.solvers.df_prompt.effects import DEFAULT, LATE, WEIGHTS, Effects
 from limner.tools.solvers.df_prompt.phrases import Phrase, movable, with_effects
 from limner.tools.solvers.df_prompt.search import Trials, coordinate_search
-from limner.tools.solvers.df_prompt.sliding import PLACES
 
 BASES = 4
 """Prompts that are compared before one is chosen, where that takes no more than a quarter of what can be paid."""
@@ -64,20 +62,11 @@ class DfPrompt:
         if not grounds:
             return []
         chosen = _chosen(grounds, task, evaluator, emit)
-        trials = trials_of(chosen, task.reference, task.seeds, evaluator, emit, _Purse(evaluator))
+        search = evaluator.within(evaluator.budget.slice(images=MOST_DRAWINGS))
+        trials = trials_of(chosen, task.reference, task.seeds, search, emit)
         coordinate_search(chosen.phrases, trials)
         default = (DEFAULT,) * len(chosen.phrases)
         return [chosen.at(effects) for effects in trials.ranking() if effects != default][:PROPOSED]
-
-
-class Purse(Protocol):
-    """What holds a search back."""
-
-    def fits(self, drawings: Sequence[Drawing]) -> bool:
-        """Whether these, asked for together, can be paid."""
-        ...
-
-    def pay(self, drawings: Sequence[Drawing]) -> None: ...
 
 
 def ground(base: Conditioning, reference: str, evaluator: Evaluator, pins: Sequence[str] = ()) -> Ground:
@@ -87,8 +76,8 @@ def ground(base: Conditioning, reference: str, evaluator: Evaluator, pins: Seque
     return Ground(base, tuple(phrase for phrase in movable(base.text, reference, pins) if _can_weigh(base, phrase, evaluator)))
 
 
-def trials_of(ground: Ground, reference: str, seeds: Sequence[int], evaluator: Evaluator, emit: Emit | None, purse: Purse) -> Trials:
-    """Trials on one prompt, scored by the objective, mean over the seeds."""
+def trials_of(ground: Ground, reference: str, seeds: Sequence[int], evaluator: Evaluator, emit: Emit | None) -> Trials:
+    """Trials on one prompt, scored by the objective, mean over the seeds, and paid from the Evaluator's budget."""
     name, sign = evaluator.objective.name, 1 if evaluator.objective.higher_is_better else -1
 
     def drawings(candidates: Sequence[Effects]) -> list[Drawing]:
@@ -96,33 +85,13 @@ def trials_of(ground: Ground, reference: str, seeds: Sequence[int], evaluator: E
 
     def score(candidates: Sequence[Effects]) -> list[float]:
         asked = [ground.at(effects) for effects in candidates]
-        purse.pay(drawings(candidates))
         try:
             found = evaluator.evaluate(asked, reference, seeds, [name], emit)
         except BudgetSpent:
             found = evaluator.known(asked, reference, seeds, [name], emit)
         return [sign * float(value) for value in found.mean(name)]
 
-    return Trials(score, lambda candidates: purse.fits(drawings(candidates)))
-
-
-class _Purse:
-    """What the Evaluator's budget still holds, apart from a strip of pictures for the report; what is stored already costs nothing."""
-
-    def __init__(self, evaluator: Evaluator) -> None:
-        self._evaluator = evaluator
-        self._drawings = 0
-
-    def fits(self, drawings: Sequence[Drawing]) -> bool:
-        budget, model = self._evaluator.budget, self._evaluator.model
-        missing = self._evaluator.unpaid(drawings)
-        if self._drawings + len(drawings) > MOST_DRAWINGS or budget.left("seconds") == 0:
-            return False
-        return len(missing) <= budget.left("images") - PLACES and model.unet_rows(missing) <= budget.left("unet_rows")
-
-    def pay(self, drawings: Sequence[Drawing]) -> None:
-        """The Evaluator's budget is charged by the Evaluator."""
-        self._drawings += len(drawings)
+    return Trials(score, lambda candidates: evaluator.affords(drawings(candidates)))
 
 
 def _chosen(grounds: Sequence[Ground], task: Task, evaluator: Evaluator, emit: Emit) -> Ground:

@@ -71,13 +71,13 @@ class Trials:
     besides: Callable[[], float] = lambda: 0.0
     """UNet rows of what else the search pays for, such as gradients."""
     kept_back: float = 0.0
-    """UNet rows of the purse that the search does not see."""
+    """UNet rows that the search does not see."""
     confirmed: dict[str, float] = field(default_factory=dict)
     """Cost of the finalists on seeds that chose none of them, by id of the conditioning."""
 
     def __post_init__(self) -> None:
         self._charged, self._drawn_rows = set[str](), 0.0
-        self._purse = self._first_purse()
+        self._allowed = self._left_at_first()
         self._sign = -1.0 if self.evaluator.objective.higher_is_better else 1.0
         self._texts: dict[Choice, Conditioning] = {}
 
@@ -90,7 +90,7 @@ class Trials:
     @property
     def rows_left(self) -> float:
         """Of what the search could spend when it first began; infinity without a cap."""
-        return max(0.0, self._purse - self.kept_back - self.rows)
+        return max(0.0, self._allowed - self.kept_back - self.rows)
 
     @property
     def rows_per_image(self) -> float:
@@ -226,12 +226,12 @@ class Trials:
         self._charged |= fresh.keys()
         self._drawn_rows += self.evaluator.model.unet_rows(list(fresh.values())) if fresh else 0.0
 
-    def _first_purse(self) -> float:
+    def _left_at_first(self) -> float:
         """Rows that were left when the search first began, which a run that goes on after a kill finds noted."""
         evaluator = self.evaluator
         images = evaluator.budget.left("images") * self.rows_per_image
         left = min(images, evaluator.budget.left("unet_rows"))
-        if not evaluator.run or not evaluator.goes_on or not math.isfinite(left):
+        if not evaluator.run or not evaluator.reuse_cache or not math.isfinite(left):
             return left
         key = content_id(["purse", evaluator.run, self.space.given.to_json(), list(self.seeds), list(self.space.sizes)])
         evaluator.db.add_answer(key, "purse", json.dumps(left))
