@@ -1,7 +1,7 @@
 """The door for Python programs: what `import limner` offers, as functions with typed results.
 
-Each function does what the command of its name does and takes the same options, by the names of `limner.Settings`. Raises `limner.BadInput`,
-with one line that says what to mend, before anything is written.
+Each function does what the command of its name does and takes the same options, by the names of `limner.Settings`. It raises
+`limner.BadInput`, with one line that says what to mend, before anything is written.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from limner.graph.context import Extras
     from limner.graph.events import Event
+    from limner.graph.solvers import DpoOptions
     from limner.tools.evaluator import Evaluator
     from limner.tools.scoring.base import Scorer
     from limner.tools.solvers.base import Solver
@@ -75,16 +76,19 @@ def optimize(
     """Learn an instruction for the rewriter on prompts, and measure it on prompts that learning never saw (half of them, at most 60).
 
     prompts: the prompts, or a file of them: one a line, JSONL or CSV. instruction: where to start; by default the rewriter's own. options:
-    fields of Settings and of LearningSettings (`iterations`, `batch_size`, `arms`, `selector`, ...). Raises BadInput before anything is written.
+    fields of Settings and of LearningSettings (`iterations`, `batch_size`, `arms`, `selector`, ...). Raises BadInput before anything is
+    written.
     """
     from limner.graph.plan import LearningSettings
+    from limner.promptdb.files.prompt_file import BatchPrompt
     from limner.serve.commands import optimize as command
 
     extras, names = _extras(scorers)
     learning = LearningSettings(**{name: options.pop(name) for name in list(options) if name in LearningSettings.__dataclass_fields__})
     settings = _settings({"budget": OPTIMIZE_BUDGET, **options}, names)
-    given = prompts if isinstance(prompts, Path) else command.as_prompts(prompts)
-    return Learned.from_document(command.optimize(settings, learning, given, None, _shown(on_event), instruction=instruction, extras=extras))
+    given = prompts if isinstance(prompts, Path) else [BatchPrompt(prompt) for prompt in prompts]
+    show = _shown(on_event)
+    return Learned.from_document(command.optimize(settings, learning, given, None, show, instruction=instruction, extras=extras))
 
 
 def resume(run: str, *, on_event: OnEvent | None = None, **options: Any) -> Refined | Learned:
@@ -122,18 +126,19 @@ def generate(prompts: str | Sequence[str], *, negative: str = "", count: int = 1
 def score(image: Path | str | Image.Image, prompt: str, *, scorers: Sequence[str | Scorer] = (), **options: Any) -> dict[str, float | None]:
     """Judge a picture for a prompt by every scorer.
 
-    image: a file, or an RGB picture. Returns values by scorer name, None where a scorer has no answer. Raises BadInput for an unreadable file.
+    image: a file, or an RGB picture. Returns values by scorer name, None where a scorer has no answer. Raises BadInput for an unreadable
+    file.
     """
     from limner.serve.commands import generate as command
 
     extras, names = _extras(scorers)
     settings = _settings(options, names)
     if isinstance(image, (str, Path)):
-        return dict(command.score(settings, Path(image), prompt, extras)["scores"])
+        return dict(command.score(settings, Path(image), prompt, extras=extras)["scores"])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "image.png"
         image.save(path)
-        return dict(command.score(settings, path, prompt, extras)["scores"])
+        return dict(command.score(settings, path, prompt, extras=extras)["scores"])
 
 
 @contextmanager
@@ -143,13 +148,16 @@ def open_evaluator(*, scorers: Sequence[str | Scorer] = (), **options: Any) -> I
     scorers: names or Scorers; by default the checkpoint's. options: fields of Settings. Raises BadInput.
     """
     from limner.graph.context import check_folder, open_context, open_models
+    from limner.graph.models import ModelPool
 
     extras, names = _extras(scorers)
     settings = _settings(options, names)
     check_folder(settings.folder)
     check_folder(settings.database.parent)
-    with open_context(settings, open_models(settings, extras=extras), budget_images=settings.budget) as context:
-        yield context.evaluator
+    with ModelPool().lease() as lease:
+        models = open_models(settings, lease, extras=extras)
+        with open_context(settings, models, budget_images=settings.budget) as context:
+            yield context.evaluator
 
 
 def _settings(options: dict[str, Any], scorers: Sequence[str]) -> Settings:
@@ -157,7 +165,7 @@ def _settings(options: dict[str, Any], scorers: Sequence[str]) -> Settings:
     unknown = sorted(set(options) - set(Settings.__dataclass_fields__))
     if unknown:
         raise BadInput(f"there is no option {unknown[0]!r}; there are {', '.join(Settings.__dataclass_fields__)}")
-    values = {name: tuple(value) if isinstance(value, list | set) else value for name, value in options.items()}
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list | set) else value for name, value in options.items()}
     values |= {name: str(values[name]) for name in ("out", "db", "checkpoint") if values.get(name) is not None}
     settings = Settings(**values)
     return replace(settings, scorers=tuple(scorers)) if scorers else settings
@@ -172,10 +180,11 @@ def _extras(scorers: Sequence[str | Scorer], method: str | Solver = "auto") -> t
     return Extras(own, solvers), [item if isinstance(item, str) else item.name for item in scorers]
 
 
-def _dpo_options(space: str | None, search: str | None) -> Any:
+def _dpo_options(space: str | None, search: str | None) -> DpoOptions:
     from limner.graph.solvers import DpoOptions
 
-    return DpoOptions(**{name: value for name, value in (("space", space), ("search", search)) if value is not None})
+    default = DpoOptions()
+    return DpoOptions(space or default.space, search or default.search)
 
 
 def _shown(on_event: OnEvent | None) -> Callable[[Iterable[Event]], None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import limner
 
-PROMPTS = ["a cat in the snow", "a red car on a beach", "a castle at night", "two birds in a forest", "a penguin", "a green apple on a table"]
+PROMPTS = ["a cat in the snow", "a red car on a beach", "a castle at night", "two birds in a forest", "a penguin", "a green apple"]
 
 
 def main() -> None:

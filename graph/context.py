@@ -1,23 +1,18 @@
 """Builds what a run works with, in the order in which things go wrong: options, folder, checkpoint, prompts, scorers, database.
 
-Nothing is written before all of it is known to be usable. Knows nothing of what the run will do.
-
-Opens the prompt database of a run or a command. Apart from context.py, which needs LangGraph and the diffusion tools.
-
-What a run has spent is stored in the run store, so that a killed run goes on with the same budget.
-
-A budget is paid before the work is done, so a kill leaves work that was paid for and lost; it is done again for nothing. What
-the chat model used is noted with it; of a killed process the tokens of answers on their way are missing.
+Nothing is written before all of it is known to be usable. Knows nothing of what the run will do. What a run has spent is stored with it,
+so that a killed run goes on with the same budget: work is paid for before it is done, and what a kill lost is done again for nothing.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from limner.agents.llm.base import Usage
 from limner.agents.llm.server import ChatSettings, open_chat
@@ -28,25 +23,22 @@ from limner.graph.state import Context
 from limner.promptdb.earlier import read_spent, remove_spent
 from limner.promptdb.errors import BadInput
 from limner.promptdb.images import ImageStore
-from limner.promptdb.records import Conditioning, Drawing, SamplerSettings, canonical_text
+from limner.promptdb.records import Conditioning, SamplerSettings, canonical_text
 from limner.promptdb.runs import Runs, Spent
 from limner.promptdb.seed import open_database
 from limner.promptdb.store import PromptDB
 from limner.tools.budget import UNITS, Budget
-from limner.tools.diffusion.base import Drawn, ImageModel, PromptTooLong
+from limner.tools.diffusion.base import CancelToken, ImageModel, PromptTooLong
 from limner.tools.diffusion.card import Card
 from limner.tools.diffusion.checkpoint import Checkpoint
 from limner.tools.diffusion.remote.openai import PREFIX, RemoteImages, RemoteSettings
-from limner.tools.diffusion.sampling.denoising import Hooks
 from limner.tools.diffusion.sampling.sampler import Sampler
 from limner.tools.evaluator import Evaluator
 from limner.tools.scoring.adversarial import Adversarial
 from limner.tools.scoring.base import Scorer
 from limner.tools.scoring.registry import unavailable
+from limner.tools.solvers.base import Solver
 from limner.tools.solvers.registry import solvers
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass
@@ -64,13 +56,35 @@ class JournaledBudget(Budget):
 
 
 @dataclass(frozen=True)
+class Extras:
+    """Scorers and solvers that a Python program brings as objects, by their names."""
+
+    scorers: Mapping[str, Scorer] = field(default_factory=dict)
+    solvers: Mapping[str, Solver] = field(default_factory=dict)
+
+    @property
+    def factories(self) -> dict[str, Callable[[], Solver]]:
+        """The solvers as a Context holds them."""
+        return {name: partial(_given, solver) for name, solver in self.solvers.items()}
+
+
+def _given(solver: Solver) -> Solver:
+    return solver
+
+
+NO_EXTRAS = Extras()
+
+
+@dataclass(frozen=True)
 class Models:
-    """What draws, and the scorers beside it: the objective first. `checkpoint`: None for a black box behind a server."""
+    """What draws, and the scorers beside it, the objective first. `checkpoint`: None for a black box behind a server. `extras`: objects
+    that a Python program brought."""
 
     checkpoint: Checkpoint | None
     sampler: Sampler | RemoteImages
     scorers: tuple[Scorer, ...]
     sampling: SamplerSettings
+    extras: Extras = NO_EXTRAS
 
     @property
     def card(self) -> Card:
@@ -78,54 +92,38 @@ class Models:
         return self.checkpoint.card if self.checkpoint else Card()
 
 
-class StoppableSampler(Sampler):
-    """A Sampler that asks `check` before every denoising step, so that a run ends within one step of being asked to."""
-
-    def __init__(self, checkpoint: Checkpoint, truncate: bool, check: Callable[[], None]) -> None:
-        super().__init__(checkpoint, truncate)
-        self._check_stop = check
-
-    def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None, hooks: Hooks | None = None) -> list[Drawn]:
-        own = hooks or Hooks()
-
-        def on_step(step: int, timestep: torch.Tensor, latents: torch.Tensor) -> None:
-            self._check_stop()
-            if own.on_step:
-                own.on_step(step, timestep, latents)
-
-        return super().draw(drawings, on_drawn, replace(own, on_step=on_step))
-
-
 def open_models(
     settings: Settings,
     lease: Lease,
     with_scorers: bool = True,
-    stop: Callable[[], None] = lambda: None,
     objective: str = "",
     attack: bool = False,
+    extras: Extras = NO_EXTRAS,
 ) -> Models:
-    """Open the checkpoint and its scorers, which are the lease's until it ends. `stop` is called before every denoising step and may
-    raise. `objective`: what leads where the settings name no scorer and this one is there. `attack`: it is to get worse. Raises
-    BadInput."""
+    """Open the checkpoint and its scorers, which are the lease's until it ends.
+
+    `objective`: the scorer that leads where the settings name none, if it can be opened. `attack`: the objective is to get worse. `extras`:
+    scorers and solvers that are objects already. Raises BadInput.
+    """
     if settings.checkpoint.startswith(PREFIX):
-        return _open_remote(settings, lease, with_scorers, stop, objective, attack)
+        return _open_remote(settings, lease, with_scorers, objective, attack, extras)
     checkpoint = lease.checkpoint(settings.checkpoint, settings.device, settings.dtype)
-    sampler = StoppableSampler(checkpoint, settings.truncate, stop)
-    scorers = open_scorers(settings, lease, checkpoint, objective) if with_scorers else ()
+    sampler = Sampler(checkpoint, settings.truncate)
+    scorers = open_scorers(settings, lease, checkpoint, objective, extras) if with_scorers else ()
     scorers = _turned(scorers) if attack else scorers
     changes: dict[str, Any] = {"steps": settings.steps, "guidance_scale": settings.guidance_scale}
     sampling = replace(sampler.default_settings, **{name: value for name, value in changes.items() if value is not None})
     checkpoint.scheduler(sampling.scheduler, sampling.steps)  # refuses what it cannot serve, before anything is written
-    return Models(checkpoint, sampler, scorers, sampling)
+    return Models(checkpoint, sampler, scorers, sampling, extras)
 
 
-def _open_remote(settings: Settings, lease: Lease, with_scorers: bool, stop: Callable[[], None], objective: str, attack: bool) -> Models:
+def _open_remote(settings: Settings, lease: Lease, with_scorers: bool, objective: str, attack: bool, extras: Extras) -> Models:
     """A black box: the published scorers alone, and the server's own way of sampling."""
     if settings.steps is not None or settings.guidance_scale is not None:
         raise BadInput(f"{settings.checkpoint} samples as its server has it; leave out --steps and --guidance-scale")
-    model = RemoteImages(RemoteSettings.from_env(settings.checkpoint.removeprefix(PREFIX), os.environ), stop)
-    scorers = open_scorers(settings, lease, None, objective) if with_scorers else ()
-    return Models(None, model, _turned(scorers) if attack else scorers, model.default_settings)
+    model = RemoteImages(RemoteSettings.from_env(settings.checkpoint.removeprefix(PREFIX), os.environ))
+    scorers = open_scorers(settings, lease, None, objective, extras) if with_scorers else ()
+    return Models(None, model, _turned(scorers) if attack else scorers, model.default_settings, extras)
 
 
 def _turned(scorers: tuple[Scorer, ...]) -> tuple[Scorer, ...]:
@@ -133,7 +131,9 @@ def _turned(scorers: tuple[Scorer, ...]) -> tuple[Scorer, ...]:
     return (Adversarial(scorers[0]), *scorers[1:]) if scorers else scorers
 
 
-def open_scorers(settings: Settings, lease: Lease, checkpoint: Checkpoint | None, objective: str = "") -> tuple[Scorer, ...]:
+def open_scorers(
+    settings: Settings, lease: Lease, checkpoint: Checkpoint | None, objective: str = "", extras: Extras = NO_EXTRAS
+) -> tuple[Scorer, ...]:
     """Those asked for, then the card's others, the judge last, so that something beside the objective is always reported.
 
     Raises BadInput where nothing could be an objective.
@@ -145,7 +145,8 @@ def open_scorers(settings: Settings, lease: Lease, checkpoint: Checkpoint | None
     if not names:
         raise BadInput(f"{settings.checkpoint} comes without scorers; name one with --scorer (clip, hpsv2.1, aesthetic)")
     device = checkpoint.device if checkpoint else settings.device or "cpu"
-    return tuple(lease.scorer(name, checkpoint, device) for name in names)
+    own_objects = extras.scorers
+    return tuple(own_objects[name] if name in own_objects else lease.scorer(name, checkpoint, device) for name in names)
 
 
 def check_objective(scorers: Sequence[Scorer]) -> None:
@@ -183,8 +184,10 @@ def open_context(
     run: str = "",
     method: str = "rewrite",
     budget_images: int | None = None,
+    cancel: CancelToken | None = None,
 ) -> Iterator[Context]:
     """The live objects of a run. What an earlier process of the same run spent counts; what a kill lost is drawn again for nothing.
+    `cancel` is asked while pictures are drawn.
 
     Raises Busy where another process or thread works on the run.
     """
@@ -195,11 +198,11 @@ def open_context(
             opened.enter_context(Runs(db).hold(run))
         images = ImageStore(settings.database.parent / "images")
         budget = open_budget(settings, db, run, budget_images)
-        evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, run)
+        evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, run, cancel)
         chat = open_chat(chat_settings, budget, db)
         chat.usage.add(budget.usage)
         budget.usage = chat.usage
-        context = Context(chat, evaluator, db, images, settings, solvers(), models.card)
+        context = Context(chat, evaluator, db, images, settings, solvers() | models.extras.factories, models.card)
         check_method(method, context.solvers, evaluator)
         yield context
 

@@ -40,7 +40,6 @@ __all__ = [
     "optimize_state",
     "refine_state",
     "resumable",
-    "stop_check",
     "stream_optimize",
     "stream_refine",
 ]
@@ -50,21 +49,17 @@ MOST_STEPS = 100_000  # nodes of one run: LangGraph's own limit of 25 is for age
 
 
 class Control(RunControl):
-    """Asks a run to stop. `last_words`: what to do, from any thread, where the process must end before the run has."""
+    """Asks a run to stop; as a CancelToken it ends a drawing within one step. `last_words`: what to do, from any thread, where the process
+    must end before the run has."""
 
     def __init__(self) -> None:
         super().__init__()
         self.last_words: Callable[[], None] = lambda: None
 
-
-def stop_check(control: Control) -> Callable[[], None]:
-    """For the sampler, which asks before every step: ends the node where the run was asked to stop."""
-
-    def check() -> None:
-        if control.drain_requested:
-            raise GraphDrained(control.drain_reason or "stopped")
-
-    return check
+    def check(self) -> None:
+        """Raises GraphDrained where the run was asked to stop, which ends the node."""
+        if self.drain_requested:
+            raise GraphDrained(self.drain_reason or "stopped")
 
 
 def new_run_id(command: str) -> str:

@@ -82,11 +82,16 @@ def pooled_spread(arms: Sequence[ArmRecord]) -> float:
     return math.sqrt(squares / freedom) if freedom > 0 else 0.0
 
 
-def ucb(arms: Sequence[ArmRecord], keep: int, rng: random.Random) -> list[Choice]:
-    """mean + c * spread * sqrt(2 ln N / n), N all pulls and n the arm's own."""
-    spread, total = pooled_spread(arms), sum(len(arm.rewards) for arm in arms)
+def upper_bound(mean: float, pulls: int, total: int, spread: float) -> float:
+    """UCB1 (Auer et al. 2002): mean + c * spread * sqrt(2 ln N / n), of `total` N pulls of all arms `pulls` n being the arm's own."""
     bonus = math.sqrt(2 * math.log(max(1, total)))
-    return _top(arms, keep, lambda arm: arm.mean + EXPLORATION * spread * bonus / math.sqrt(max(1, len(arm.rewards))))
+    return mean + EXPLORATION * spread * bonus / math.sqrt(max(1, pulls))
+
+
+def ucb(arms: Sequence[ArmRecord], keep: int, rng: random.Random) -> list[Choice]:
+    """By `upper_bound`, with the pooled spread of the rewards."""
+    spread, total = pooled_spread(arms), sum(len(arm.rewards) for arm in arms)
+    return _top(arms, keep, lambda arm: upper_bound(arm.mean, len(arm.rewards), total, spread))
 
 
 def ucb_e(arms: Sequence[ArmRecord], keep: int, rng: random.Random) -> list[Choice]:

@@ -6,7 +6,6 @@ the client library, so that each one is counted and charged.
 
 from __future__ import annotations
 
-import email.utils
 import json
 import threading
 import time
@@ -20,16 +19,15 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from limner.agents import guard
 from limner.agents.llm import offline
 from limner.agents.llm.base import Answer, ChatModel, Message, NoAnswer, Usage
-from limner.agents.llm.http_client import TooMuch, bounded_client
 from limner.agents.llm.offline import OfflineChat
 from limner.agents.llm.settings import ChatSettings
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import content_id
 from limner.tools.budget import Budget
+from limner.tools.http_client import Failed, TooMuch, bounded_client, discreet, repeated
 
-FIRST_WAIT = 0.5  # seconds before the first repeat; doubled each time
-LONGEST_WAIT = 8.0  # most seconds between repeats, unless the server asks for more
-LONGEST_RETRY_AFTER = 120.0  # where the server asks for more seconds, the request is given up
+ENVELOPE = 65_536  # bytes that a reply may need around the answer's own text
+STREAMED = 600  # bytes that a streamed character may need: a token may be one, and each comes in an envelope of its own
 
 __all__ = ["AnswerCache", "ChatSettings", "ServerChat", "answer_key", "open_chat"]
 
@@ -174,43 +172,35 @@ class ServerChat:
         return message_chunk_to_message(whole)
 
     def _request(self, send: Callable[[], _Reply]) -> _Reply:
-        """Returns one reply; repeats requests after errors that may be temporary."""
+        """One reply; each request for it is spent before it is sent. Raises NoAnswer, BadInput, BudgetSpent."""
+
+        def attempt(number: int) -> _Reply:
+            self._budget.spend(llm_calls=1, usd=0)
+            self._count(calls=1, retried=int(number > 1))
+            with self._mending():
+                return self._replied(send)
+
+        try:
+            return repeated(attempt, self._settings.retries + 1, self._sleep, lambda: self._budget.left("seconds"))
+        except Failed as error:
+            times = "once" if error.requests == 1 else f"{error.requests} times"
+            where = f"no answer from {self.name} at {self._settings.url}, asked {times}"
+            raise NoAnswer(self._discreet(f"{where}: {error.reason}")) from None
+
+    def _replied(self, send: Callable[[], _Reply]) -> _Reply:
+        """What came, or why there is nothing to be had by asking the same again."""
         import openai
 
-        requests = self._settings.retries + 1
-        for number in range(1, requests + 1):
-            self._budget.spend(llm_calls=1)
-            self._count(calls=1, retried=int(number > 1))
-            try:
-                with self._mending():
-                    return send()
-            except BadInput:
-                raise
-            except openai.LengthFinishReasonError as error:
-                usage, choices = error.completion.usage, error.completion.choices
-                self._count_tokens(usage.model_dump() if usage else {}, "prompt_tokens", "completion_tokens")
-                return _Reply((choices and choices[0].message.content) or "", problem="it was cut off at the length limit, so be brief")
-            except TooMuch:
-                return _Reply(problem=f"it was longer than {self._settings.max_answer_chars} characters")
-            except openai.ContentFilterFinishReasonError:
-                return _Reply(refusal="stopped by the server's content filter")
-            except openai.APIStatusError as error:
-                reason = f"status {error.status_code}, {error.message}"
-                passing = error.status_code in (408, 409, 429) or error.status_code >= 500
-                if not passing or error.code == "insufficient_quota":
-                    raise self._no_answer(reason, number) from None
-                wait = _asked_wait(error.response.headers)
-            except openai.OpenAIError as error:
-                reason, wait = str(error), None
-            except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-                # A 200 that is no chat completion (a proxy's HTML page, null choices) raises many kinds of errors in the client library.
-                reason, wait = f"not a chat completion ({type(error).__name__}: {error})", None
-            if number == requests or (wait or 0) > LONGEST_RETRY_AFTER:
-                break
-            if wait is None:
-                wait = min(FIRST_WAIT * 2 ** (number - 1), LONGEST_WAIT)
-            self._sleep(min(wait, self._budget.left("seconds")))
-        raise self._no_answer(reason, number)
+        try:
+            return send()
+        except openai.LengthFinishReasonError as error:
+            usage, choices = error.completion.usage, error.completion.choices
+            self._count_tokens(usage.model_dump() if usage else {}, "prompt_tokens", "completion_tokens")
+            return _Reply((choices and choices[0].message.content) or "", problem="it was cut off at the length limit, so be brief")
+        except TooMuch:
+            return _Reply(problem=f"it was longer than {self._settings.max_answer_chars} characters")
+        except openai.ContentFilterFinishReasonError:
+            return _Reply(refusal="stopped by the server's content filter")
 
     @contextmanager
     def _mending(self) -> Iterator[None]:
@@ -255,7 +245,9 @@ class ServerChat:
         settings = self._settings
         with self._lock:
             if self._http is None:
-                self._http = bounded_client(settings)
+                limit = ENVELOPE + 8 * settings.max_answer_chars  # JSON may write one character in six bytes
+                streamed = ENVELOPE + STREAMED * settings.max_answer_chars
+                self._http = bounded_client(settings.timeout, settings.connect_timeout, limit, streamed)
             if temperature not in self._models:
                 self._models[temperature] = ChatOpenAI(
                     model=settings.model,
@@ -286,18 +278,15 @@ class ServerChat:
     def _count_tokens(self, usage: Mapping[str, Any], prompt: str, completion: str) -> None:
         tokens_in, tokens_out = usage.get(prompt) or 0, usage.get(completion) or 0
         cost = (tokens_in * (self._settings.price_in or 0) + tokens_out * (self._settings.price_out or 0)) / 1e6
+        if cost:
+            self._budget.charge(usd=cost)
         priced = {} if self.usage.cost_usd is None else {"cost_usd": cost}
         self._count(prompt_tokens=tokens_in, completion_tokens=tokens_out, **priced)
-
-    def _no_answer(self, reason: str, requests: int) -> NoAnswer:
-        times = "once" if requests == 1 else f"{requests} times"
-        return NoAnswer(self._discreet(f"no answer from {self.name} at {self._settings.url}, asked {times}: {reason}"))
 
     def _discreet(self, text: str) -> str:
         """Returns one line of at most 300 characters, with the key masked in case a server echoed it."""
         key = self._settings.api_key
-        line = " ".join((text.replace(key.get_secret_value(), "***") if key else text).split())
-        return line if len(line) <= 300 else line[:297] + "..."
+        return discreet(text, key.get_secret_value() if key else "")
 
 
 def _validated(schema: type[Answer], text: str) -> Answer:
@@ -321,16 +310,3 @@ def _json_object(text: str) -> str:
 def _readable(error: ValidationError) -> str:
     details = error.errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(f"{'.'.join(map(str, detail['loc'])) or 'the answer'}: {detail['msg']}" for detail in details[:3])
-
-
-def _asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Returns the seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date); None without a usable one."""
-    value = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return None

@@ -35,17 +35,17 @@ from limner.promptdb.images import ImageStore
 from limner.promptdb.seed import open_database
 from limner.promptdb.turns import Turns
 from limner.tools.budget import Budget
+from limner.tools.diffusion.base import CancelToken
 from limner.tools.evaluator import Evaluator
 from limner.tools.solvers.base import Solver
 from limner.tools.solvers.registry import solvers
 
-Stop = Callable[[], None]
-OpenModels = Callable[[Settings, Lease, Stop], Models]
+OpenModels = Callable[[Settings, Lease], Models]
 
 
-def open_models_of(settings: Settings, lease: Lease, stop: Stop) -> Models:
+def open_models_of(settings: Settings, lease: Lease) -> Models:
     """The checkpoint of the settings with its scorers. Raises BadInput."""
-    return open_models(settings, lease, stop=stop)
+    return open_models(settings, lease)
 
 
 def open_chat_of_environment(budget: Budget, db: Any) -> ChatModel:
@@ -84,17 +84,17 @@ class ChatServices:
         return list(self._opened)
 
     @contextmanager
-    def models(self, settings: Settings, stop: Stop) -> Iterator[Models]:
+    def models(self, settings: Settings) -> Iterator[Models]:
         """The checkpoint of the settings and its scorers, nobody else's until the block ends; waits while another turn has them. Raises
         BadInput where there is no such checkpoint."""
         with self._pool.lease() as lease:
-            models = self._opener(settings, lease, stop)
+            models = self._opener(settings, lease)
             self._opened[settings.checkpoint] = None
             yield models
 
-    def context(self, thread: str, stop: Stop = lambda: None) -> ChatContext:
-        """What a turn of the conversation `thread` works with; `stop` is called before every denoising step and may raise."""
-        return ChatContext(self, thread, stop)
+    def context(self, thread: str, cancel: CancelToken | None = None) -> ChatContext:
+        """What a turn of the conversation `thread` works with; `cancel` is asked while pictures are drawn."""
+        return ChatContext(self, thread, cancel)
 
 
 @dataclass
@@ -103,7 +103,7 @@ class ChatContext:
 
     services: ChatServices
     thread: str
-    stop: Stop = lambda: None
+    cancel: CancelToken | None = None
     _budget: JournaledBudget | None = None
     _chat: ChatModel | None = None
 
@@ -137,9 +137,10 @@ class ChatContext:
             traits=rules.traits,
         )
         budget, chat = self.budget(topic["cap"]), self.chat_model(topic["cap"])
-        with services.models(settings, self.stop) as models:
-            evaluator = Evaluator(models.sampler, models.scorers, services.db, services.images, budget, models.sampling, self.thread)
-            yield Context(chat, evaluator, services.db, services.images, settings, services.solvers, models.card)
+        with services.models(settings) as models:
+            db, images = services.db, services.images
+            evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, self.thread, self.cancel)
+            yield Context(chat, evaluator, db, images, settings, services.solvers, models.card)
 
 
 _standard: list[ChatServices] = []

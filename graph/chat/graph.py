@@ -33,7 +33,7 @@ from limner.graph.chat.topic import Step, apply, situation_of
 from limner.graph.nodes import Update, emitter, node, stop_if_asked, tell
 from limner.promptdb.errors import BadInput
 from limner.promptdb.turns import Turn, TurnPicture, Turns
-from limner.tools.budget import BudgetSpent, difference
+from limner.tools.budget import UNITS, BudgetSpent
 
 PLAIN = ("pick", "accept", "undo", "vote", "help", "status", "cap")
 """What the rules are sure of when it is said by itself, and what no model may say for the person: the cap."""
@@ -306,7 +306,7 @@ def record(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
     topic: Topic = {**state["topic"], "place": turn}
     reply = "\n".join(state["lines"]) or "All right."
     tell_lines(runtime, state.get("told", ""), reply.splitlines())
-    cost = difference(_spent(chat, topic), state["before"])
+    cost = {unit: amount - state["before"].get(unit, 0) for unit, amount in _spent(chat, topic).items() if unit in UNITS}
     pictures = [TurnPicture(row["number"], row["drawing"], row["scores"]) for row in topic["shown"]]
     parent = _parent(state, chat)
     Turns(chat.services.db, chat.thread).add(Turn(chat.thread, turn, parent, state["said"], reply, state["actions"], cost, topic, pictures))

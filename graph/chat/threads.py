@@ -20,7 +20,7 @@ from limner.graph.chat.context import ChatServices, open_topic, pause
 from limner.graph.chat.graph import build_chat
 from limner.graph.chat.state import Reply, Topic
 from limner.graph.events import Event
-from limner.graph.runner import MOST_STEPS, Control, ending, kept_graph, new_run_id, stop_check
+from limner.graph.runner import MOST_STEPS, Control, ending, kept_graph, new_run_id
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run
 from limner.promptdb.runs import Runs
@@ -114,19 +114,12 @@ class Chats:
             graph.invoke({"topic": topic, "turn": 1}, _config(new), context=self.services.context(new))
         return new
 
-    def set_cap(self, thread: str, cap: int) -> None:
-        """The person's own cap on pictures. No chat model can do this."""
-        with self._turn(thread), self._graph() as graph:
-            self._known(graph, thread)
-            self._give_up(graph, thread)
-            self._set_cap(graph, thread, cap)
-
     def _set_cap(self, graph: Any, thread: str, cap: int) -> None:
         topic = {**graph.get_state(_config(thread)).values["topic"], "cap": cap}
         self._put_back(graph, thread, topic)
 
     def _run(self, graph: Any, thread: str, start: Any, control: Control) -> Iterator[Event]:
-        context = self.services.context(thread, stop_check(control))
+        context = self.services.context(thread, control)
         parts = graph.stream(
             start, _config(thread), context=context, stream_mode="custom", durability="sync", control=control, version="v2"
         )

@@ -28,7 +28,7 @@ from limner.promptdb.records import Conditioning, Vote, content_id, text_id
 from limner.promptdb.search import search
 from limner.promptdb.store import PromptDB
 from limner.tools.bradley_terry import Strength, strengths
-from limner.tools.budget import Allowance, BudgetSpent
+from limner.tools.budget import BudgetSpent
 
 HITS = 5
 
@@ -46,8 +46,7 @@ def solve(context: Context, topic: Topic, method: str, images: int | None, run: 
         raise BadInput("the cap on pictures is reached; say `cap N` to raise it")
     check_method(method, context.solvers, context.evaluator)
     outer = context.evaluator
-    purse = Allowance(images=budget, purse=outer.budget)
-    inner = outer.within(purse)
+    inner = outer.within(outer.budget.slice(images=budget))
     settings = replace(context.settings, budget=budget)
     start: RefineState = {"run": run, "prompt": asked_for(topic), "method": method}
     if topic["base"] is not None:
@@ -240,5 +239,5 @@ def _measured(scores: Mapping[str, ScoreRow], objective: str, improved: bool) ->
 
 
 def _path(state: Mapping[str, Any]) -> list[str]:
-    walked = [f"{row['node']} ({row['note']})" for row in state["path"] if row["note"] and row["note"] != "not asked for"]
+    walked = [f"{row['node']} ({row['note']})" for row in state["path"] if row["note"]]
     return [f"Path: {' -> '.join(walked)}"] if walked else []

@@ -19,7 +19,7 @@ from limner.graph.state import Context
 from limner.promptdb.records import Conditioning
 from limner.tools.budget import Budget, BudgetSpent
 from limner.tools.evaluation import Evaluation
-from limner.tools.evaluator import AfreshEvaluator, Evaluator
+from limner.tools.evaluator import Evaluator
 from limner.tools.events import Emit
 from limner.tools.lexicon.offline import offline
 from limner.tools.scoring.adversarial import Adversarial
@@ -118,15 +118,16 @@ class _Measure:
 
     def _evaluator(self) -> Evaluator:
         outer = self.context.evaluator
-        return Evaluator(outer.model, [self.loss, *self.others], outer.db, outer.images, outer.budget, outer.settings, outer.run)
+        return outer.within(outer.budget, [self.loss, *self.others])
 
     def _solve(
         self, prompt: str, search: str, space: str = DpoSettings().space, images: int = 0, attack: bool = False, taught: bool = True
     ) -> Found:
-        """One search with a purse of its own, in which everything is paid for, stored or not. `taught`: with synonyms that the checkpoint
+        """One search with a budget of its own, in which everything is paid for, stored or not. `taught`: with synonyms that the checkpoint
         was taught alone."""
         leading: Scorer = Adversarial(self.loss) if attack else self.loss
-        evaluator = AfreshEvaluator(self.context.evaluator, [leading, *self.others], Budget(images=images or BUDGET))
+        scorers = [leading, *self.others]
+        evaluator = self.context.evaluator.within(Budget(images=images or BUDGET), scorers, reuse_cache=False)
         allowed = meaning_kept if attack else anything
         solver = DpoDiff(DpoSettings(space, search), lambda text: self.sources[taught], allowed)
         seeds = tuple(self.context.settings.search)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limner.promptdb.errors import BadInput
@@ -62,6 +62,18 @@ def read_prompts(path: Path | str, limit: int | None = None) -> PromptFile:
         reason = f": line {malformed[0][0]}: {malformed[0][1]}" if malformed else ""
         raise BadInput(f"{path} holds no prompts{reason}; give one prompt a line, JSONL or CSV with a header, in UTF-8")
     return PromptFile(tuple(found.values()), duplicates, tuple(malformed))
+
+
+def distinct(prompts: Iterable[BatchPrompt], limit: int | None = None) -> PromptFile:
+    """The distinct ones of prompts that came in no file, at most `limit`, as `read_prompts` returns those of a file.
+
+    Raises BadInput where there is none.
+    """
+    given = [replace(prompt, text=canonical_text(prompt.text)) for prompt in prompts]
+    found = {text_id(prompt.text): prompt for prompt in reversed(given) if prompt.text}
+    if not found:
+        raise BadInput("there are no prompts to learn on; give at least one")
+    return PromptFile(tuple(reversed(found.values()))[:limit], len(given) - len(found), ())
 
 
 def _rows(path: Path) -> Iterator[tuple[int, BatchPrompt | str]]:

@@ -5,7 +5,7 @@ Reads DF-Prompts as people give them, and tells which words act at which step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from limner.graph.context import Models, check_folder, open_context, open_models, open_scorers
+from limner.graph.context import NO_EXTRAS, Extras, Models, check_folder, open_context, open_models, open_scorers
 from limner.graph.models import Lease, ModelPool
 from limner.graph.runner import Control, new_run_id
 from limner.graph.settings import Settings
@@ -115,11 +115,11 @@ def generate(
 def _generate(
     settings: Settings, prompts: Sequence[str], negative: str, count: int, reading: Reading, control: Control, lease: Lease
 ) -> dict[str, Any]:
-    models = open_models(settings, lease, with_scorers=False, stop=_cancel_check(control))
+    models = open_models(settings, lease, with_scorers=False)
     conditionings = asked(prompts, negative, reading)
     seeds = list(range(settings.seed, settings.seed + count))
     models.sampler.check([Drawing(item, seeds[0], models.sampling, models.sampler.fingerprint) for item in conditionings])
-    with _running(settings, models, " | ".join(item.text for item in conditionings)) as (context, run):
+    with _running(settings, models, " | ".join(item.text for item in conditionings), control) as (context, run):
         try:
             ids = context.evaluator.draw(conditionings, seeds)
         except BudgetSpent as error:  # a cap is checked above; this is another process's
@@ -156,8 +156,10 @@ def _schedule(model: Sampler | RemoteImages, sampling: SamplerSettings, asked_fo
     return schedule(asked_for, model.timing(sampling)) if isinstance(model, Sampler) else []
 
 
-def score(settings: Settings, path: Path, prompt: str, pool: ModelPool | None = None) -> dict[str, Any]:
-    """What every scorer says of an image file for a prompt. Nothing is stored. `pool`: as in `generate`."""
+def score(
+    settings: Settings, path: Path, prompt: str, pool: ModelPool | None = None, extras: Extras = NO_EXTRAS
+) -> dict[str, Any]:
+    """What every scorer says of an image file for a prompt. Nothing is stored. `pool`: as in `generate`. `extras`: scorers as objects."""
     from PIL import Image, UnidentifiedImageError
 
     if not canonical_text(prompt):
@@ -171,7 +173,7 @@ def score(settings: Settings, path: Path, prompt: str, pool: ModelPool | None = 
         raise BadInput(f"{path} is not a readable image") from error
     with (pool or ModelPool()).lease() as lease:
         checkpoint = lease.checkpoint(settings.checkpoint, settings.device, settings.dtype)
-        scorers = open_scorers(settings, lease, checkpoint)
+        scorers = open_scorers(settings, lease, checkpoint, extras=extras)
         scores = {item.name: float(item.score([image], [canonical_text(prompt)])[0]) for item in scorers}
     return {
         "image": str(path),
@@ -181,12 +183,16 @@ def score(settings: Settings, path: Path, prompt: str, pool: ModelPool | None = 
     }
 
 
-def _cancel_check(control: Control) -> Callable[[], None]:
-    def check() -> None:
-        if control.drain_requested:
-            raise Cancelled(control.drain_reason or "stopped")
+@dataclass(frozen=True)
+class _Cancel:
+    """The CancelToken of a drawing that is no graph."""
 
-    return check
+    control: Control
+
+    def check(self) -> None:
+        """Raises Cancelled where it was asked to stop."""
+        if self.control.drain_requested:
+            raise Cancelled(self.control.drain_reason or "stopped")
 
 
 def _check_places(settings: Settings) -> None:
@@ -195,10 +201,10 @@ def _check_places(settings: Settings) -> None:
 
 
 @contextmanager
-def _running(settings: Settings, models: Models, prompt: str) -> Iterator[tuple[Context, str]]:
+def _running(settings: Settings, models: Models, prompt: str, control: Control | None = None) -> Iterator[tuple[Context, str]]:
     """A run noted in the database, done at the end and failed or interrupted otherwise."""
     run = new_run_id(COMMAND)
-    with open_context(settings, models, run, budget_images=settings.budget) as context:
+    with open_context(settings, models, run, budget_images=settings.budget, cancel=_Cancel(control or Control())) as context:
         Runs(context.db).start(Run(run, COMMAND, prompt, settings.to_json()))
         try:
             yield context, run

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from limner.graph.context import check_folder, check_objective, check_prompt, open_context, open_models
+from limner.graph.context import NO_EXTRAS, Extras, check_folder, check_objective, check_prompt, open_context, open_models
 from limner.graph.events import Event
 from limner.graph.feedback import learn_from_refine
 from limner.graph.models import Lease, ModelPool
 from limner.graph.nodes import conditioning_of
 from limner.graph.plan import plan_images
 from limner.graph.resume import reopened
-from limner.graph.runner import Control, new_run_id, refine_state, stop_check, stream_refine
+from limner.graph.runner import Control, new_run_id, refine_state, stream_refine
 from limner.graph.settings import Settings
 from limner.graph.solvers import METHOD, OBJECTIVE, DpoOptions, check_method, with_solver
 from limner.graph.state import Context, RefineState
@@ -44,19 +44,22 @@ def refine(
     control: Control | None = None,
     options: DpoOptions | None = None,
     pool: ModelPool | None = None,
+    extras: Extras = NO_EXTRAS,
 ) -> dict[str, Any]:
-    """Refine `prompt`; returns the document of `refine --json`. `options`: of the method dpo-diff. `pool`: where
-    its checkpoint stays open for the next run; by default one that ends with this.
+    """Refine `prompt`; returns the document of `refine --json`. `options`: of the method dpo-diff. `pool`: where its checkpoint stays open
+    for the next run; by default one that ends with this. `extras`: scorers and solvers that are objects already.
 
     Raises BadInput before anything is written, Stopped after `control.request_drain()`.
     """
-    check_method(method, solvers())
-    return _start(COMMAND, settings, prompt, method, options or DpoOptions(), show, control, pool)
+    check_method(method, solvers() | extras.factories)
+    return _start(COMMAND, settings, prompt, method, options or DpoOptions(), show, control, pool, extras)
 
 
-def attack(settings: Settings, prompt: str, search: str, show: Show, control: Control | None = None) -> dict[str, Any]:
+def attack(
+    settings: Settings, prompt: str, search: str, show: Show, control: Control | None = None, extras: Extras = NO_EXTRAS
+) -> dict[str, Any]:
     """Find a prompt of the same meaning that the model draws worse; the document of `attack --json`. Raises as `refine` does."""
-    return _start(ATTACK, settings, prompt, METHOD, DpoOptions("synonym", search, attack=True), show, control)
+    return _start(ATTACK, settings, prompt, METHOD, DpoOptions("synonym", search, attack=True), show, control, extras=extras)
 
 
 def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None, command: str = COMMAND) -> dict[str, Any]:
@@ -78,6 +81,7 @@ def _start(
     show: Show,
     control: Control | None,
     pool: ModelPool | None = None,
+    extras: Extras = NO_EXTRAS,
 ) -> dict[str, Any]:
     if not canonical_text(prompt):
         raise BadInput("the prompt is empty; say what the picture should show")
@@ -86,20 +90,21 @@ def _start(
     plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     kept = {**settings.to_json(), "method": method, "dpo_diff": options.to_json()}
     with (pool or ModelPool()).lease() as lease:
-        return _run(settings, Run(new_run_id(command), command, canonical_text(prompt), kept), show, control or Control(), lease)
+        run = Run(new_run_id(command), command, canonical_text(prompt), kept)
+        return _run(settings, run, show, control or Control(), lease, extras)
 
 
-def _run(settings: Settings, run: Run, show: Show, control: Control, lease: Lease) -> dict[str, Any]:
+def _run(settings: Settings, run: Run, show: Show, control: Control, lease: Lease, extras: Extras = NO_EXTRAS) -> dict[str, Any]:
     method = str(run.settings.get("method", "auto"))
     options = DpoOptions.from_json(run.settings.get("dpo_diff", {}))
     check_folder(settings.folder)
     check_folder(settings.database.parent)
     objective = OBJECTIVE if method == METHOD else ""
-    models = open_models(settings, lease, stop=stop_check(control), objective=objective, attack=options.attack)
+    models = open_models(settings, lease, objective=objective, attack=options.attack, extras=extras)
     check_objective(models.scorers)
     check_prompt(run.prompt, models.sampler, settings.truncate)
     settings.contract.check_prompt(run.prompt)
-    with open_context(settings, models, run.id, "auto", settings.budget) as opened:
+    with open_context(settings, models, run.id, "auto", settings.budget, control) as opened:
         context = with_solver(opened, options)
         check_method(method, context.solvers, context.evaluator)
         show(stream_refine(context, run, control))

@@ -232,7 +232,6 @@ def _path_view(state: RefineState) -> list[dict[str, Any]]:
             "note": row["note"],
             "seconds": f"{row['seconds']:.1f} s" if row["seconds"] >= 0.05 else "",
             "share": round(100 * row["seconds"] / longest, 1),
-            "idle": row["note"].startswith(("skipped", "not asked")),
         }
         for row in state["path"]
     ]

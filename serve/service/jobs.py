@@ -7,15 +7,12 @@ of it.
 
 from __future__ import annotations
 
-import json
 import logging
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from limner.graph.events import Event
@@ -247,11 +244,8 @@ class Jobs:
 
     def _begin(self, settings: Settings, run: Run, show: optimize.Show, control: Control) -> None:
         learning = LearningSettings.from_json(run.settings["learning"])
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / FILE
-            rows = (json.dumps(row, ensure_ascii=False) for row in self._runs.memo(run.id, PROMPTS))
-            file.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-            optimize.optimize(settings, learning, file, None, show, control, str(run.settings["instruction"]), run.id, self._queue.models)
+        prompts = [BatchPrompt(row["prompt"], tuple(row["pins"])) for row in self._runs.memo(run.id, PROMPTS)]
+        optimize.optimize(settings, learning, prompts, None, show, control, str(run.settings["instruction"]), run.id, self._queue.models)
 
     def _tell(self, id: str) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ from limner.graph.events import Event
 def in_words(event: Event) -> str:
     """An event in a line; empty for those that are too many to be told."""
     match event["kind"]:
-        case "node" if event["phase"] == "end" and event["note"] not in ("", "not asked for"):
+        case "node" if event["phase"] == "end" and event["note"]:
             return f"{event['node']}: {event['note']}"
         case "draw" if event["images"]:
             return f"drawing {event['images']} pictures"

@@ -153,10 +153,8 @@ class Service:
         settings, learning = self.settings_for(ask), LearningSettings(**ask.given(LearningSettings))
 
         def work(control: Control) -> Document:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "prompts.jsonl"
-                _write_prompts(path, prompts_of(ask))
-                return optimizing.optimize(settings, learning, path, None, _each(tell), control, ask.instruction, pool=self.learning.models)
+            pool = self.learning.models
+            return optimizing.optimize(settings, learning, prompts_of(ask), None, _each(tell), control, ask.instruction, pool=pool)
 
         return await self.learning.run(client, work)
 
@@ -247,11 +245,11 @@ class Service:
         """The checkpoints in memory, by queue."""
         return {queue.name: queue.models.loaded() for queue in (self.drawing, self.learning)}
 
-    def _open_offered(self, settings: Settings, lease: Lease, stop: Callable[[], None]) -> Models:
+    def _open_offered(self, settings: Settings, lease: Lease) -> Models:
         """What a conversation may switch to: a name from outside never becomes a path or a download."""
         if settings.checkpoint not in self.offer.checkpoints:
             raise BadInput(f"this server offers {', '.join(self.offer.checkpoints)}, not {settings.checkpoint!r}")
-        return open_models(settings, lease, stop=stop)
+        return open_models(settings, lease)
 
     def start_job(self, client: str, ask: OptimizeAsk) -> JobRecord:
         """Raises BadInput, Busy."""
@@ -323,13 +321,6 @@ def check_picture(image: bytes, most_pixels: int) -> None:
 
 def prompts_of(ask: OptimizeAsk) -> list[BatchPrompt]:
     return [BatchPrompt(item) if isinstance(item, str) else BatchPrompt(item.prompt, tuple(item.pins)) for item in ask.prompts]
-
-
-def _write_prompts(path: Path, prompts: Iterable[BatchPrompt]) -> None:
-    import json
-
-    rows = [json.dumps({"prompt": prompt.text, "pins": list(prompt.pins)}, ensure_ascii=False) for prompt in prompts]
-    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def _last(events: Iterable[Event], tell: Tell) -> Document:

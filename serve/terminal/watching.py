@@ -102,7 +102,7 @@ def _line(event: Event) -> str:
         case "started":
             line = f"{event['run']}: {event['method']} on {event['checkpoint']}, chat model {chat_name(event['chat_model'])}"
             return line + (", resumed" if event["resumed"] else "")
-        case "node" if event["phase"] == "end" and event["note"] and event["note"] != "not asked for":
+        case "node" if event["phase"] == "end" and event["note"]:
             return f"  {event['node']:<9} {event['note']}  ({event['seconds']:.1f} s)"
         case "iteration":
             return f"  leading    {event['text']}"

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from limner.graph.context import open_budget
-from limner.graph.runner import Control, Stopped, stop_check, stream_refine
+from limner.graph.runner import Control, Stopped, stream_refine
 from limner.graph.settings import Settings
 from limner.graph.state import Context
 from limner.promptdb.store import PromptDB
@@ -28,11 +28,10 @@ def slow_stage(folder: Path, model: FakeImageModel) -> Context:
 
 def main(folder: Path) -> int:
     control = Control()
-    check = stop_check(control)
 
     def slowly(batch: object) -> None:
         time.sleep(SECONDS)
-        check()
+        control.check()
 
     context = slow_stage(folder, FakeImageModel(likes("sharp"), on_bucket=slowly))
     try:

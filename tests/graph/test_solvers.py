@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from limner.graph.solvers import METHODS, TOOLS, asked_tools, check_method
+from limner.graph.solvers import METHODS, TOOLS, check_method
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
 from limner.tools.evaluator import Evaluator
@@ -34,12 +34,6 @@ class Painter:
         for number in range(self.draws):
             evaluator.evaluate([Conditioning(f"{PROMPT}, try {number}")], task.reference, task.seeds[:1], emit=emit)
         return [Conditioning(text) for text in self.texts]
-
-
-def test_auto_calls_every_solver_and_the_others_only_themselves() -> None:
-    assert asked_tools("auto") == TOOLS
-    assert asked_tools("rewrite") == ()
-    assert asked_tools("dpo-diff") == ("dpo-diff",)
 
 
 def test_a_solver_starts_from_the_rewrites_and_its_candidate_can_win(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from limner.promptdb.records import Drawing, SamplerSettings
+from limner.promptdb.records import SamplerSettings
+from limner.tools.diffusion.base import Hooks
 from limner.tools.diffusion.sampling.conditioning import StepEmbeddings
 from limner.tools.diffusion.sampling.noise import copies, initial_noise, noise_streams
 
@@ -20,23 +20,6 @@ if TYPE_CHECKING:
     import torch
 
     from limner.tools.diffusion.checkpoint import Checkpoint
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """Callbacks with which a method observes or changes the denoising. Rows are those of the last announced batch, without padding.
-
-    `on_step(step, timestep, latents)`: before model call `step`, with x_t (rows, channels, height, width) in fp32. The latents belong to
-    the sampler and were made in inference mode: `clone` what you store, outside inference mode where a gradient will be taken.
-    `embeddings(step, embeddings)`: returns replacements of the same shape for the UNet's text input: (2 rows, tokens, dim), all negatives
-    before all positives; without guidance (rows, tokens, dim). `on_batch(drawings)`: a batch begins; its rows are these drawings, in this
-    order. It begins again, smaller, where memory ran out. With either of the last two every drawing has its own row from the first call on;
-    otherwise drawings share a row until they differ.
-    """
-
-    on_step: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None
-    embeddings: Callable[[int, torch.Tensor], torch.Tensor] | None = None
-    on_batch: Callable[[Sequence[Drawing]], None] | None = None
 
 
 class Denoising:

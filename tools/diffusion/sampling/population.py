@@ -13,9 +13,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from limner.promptdb.records import Drawing
+from limner.tools.diffusion.base import Hooks
 from limner.tools.diffusion.checkpoint import Checkpoint
 from limner.tools.diffusion.sampling.conditioning import StepEmbeddings
-from limner.tools.diffusion.sampling.denoising import Denoising, Hooks
+from limner.tools.diffusion.sampling.denoising import Denoising
 from limner.tools.diffusion.sampling.script import Saying, Script, Scripts
 from limner.tools.diffusion.sampling.timing import Timing
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -21,7 +20,6 @@ from limner.tools.solvers.base import Task
 from limner.tools.solvers.df_prompt.effects import DEFAULT, LATE, WEIGHTS, Effects
 from limner.tools.solvers.df_prompt.phrases import Phrase, movable, with_effects
 from limner.tools.solvers.df_prompt.search import Trials, coordinate_search
-from limner.tools.solvers.df_prompt.sliding import PLACES
 
 BASES = 4
 """Prompts compared before one is chosen, if that takes at most a quarter of the budget."""
@@ -69,21 +67,11 @@ class DfPrompt:
         if not grounds:
             return []
         chosen = _chosen(grounds, task, evaluator, emit)
-        trials = trials_of(chosen, task.reference, task.seeds, evaluator, emit, _Purse(evaluator))
+        search = evaluator.within(evaluator.budget.slice(images=MOST_DRAWINGS))
+        trials = trials_of(chosen, task.reference, task.seeds, search, emit)
         coordinate_search(chosen.phrases, trials)
         default = (DEFAULT,) * len(chosen.phrases)
         return [chosen.at(effects) for effects in trials.ranking() if effects != default][:PROPOSED]
-
-
-class Purse(Protocol):
-    """Limits what a search may draw."""
-
-    def fits(self, drawings: Sequence[Drawing]) -> bool:
-        """Whether the limit allows these drawings, requested together."""
-        ...
-
-    def pay(self, drawings: Sequence[Drawing]) -> None:
-        """Counts these drawings against the limit."""
 
 
 def ground(base: Conditioning, reference: str, evaluator: Evaluator, pins: Sequence[str] = ()) -> Ground:
@@ -93,8 +81,8 @@ def ground(base: Conditioning, reference: str, evaluator: Evaluator, pins: Seque
     return Ground(base, tuple(phrase for phrase in movable(base.text, reference, pins) if _can_weigh(base, phrase, evaluator)))
 
 
-def trials_of(ground: Ground, reference: str, seeds: Sequence[int], evaluator: Evaluator, emit: Emit | None, purse: Purse) -> Trials:
-    """Returns empty trials on one prompt, scored by the objective's mean over the seeds, within the limit `purse`."""
+def trials_of(ground: Ground, reference: str, seeds: Sequence[int], evaluator: Evaluator, emit: Emit | None) -> Trials:
+    """Trials on one prompt, scored by the objective, mean over the seeds, and paid from the Evaluator's budget."""
     name, sign = evaluator.objective.name, 1 if evaluator.objective.higher_is_better else -1
 
     def drawings(candidates: Sequence[Effects]) -> list[Drawing]:
@@ -102,33 +90,13 @@ def trials_of(ground: Ground, reference: str, seeds: Sequence[int], evaluator: E
 
     def score(candidates: Sequence[Effects]) -> list[float]:
         asked = [ground.at(effects) for effects in candidates]
-        purse.pay(drawings(candidates))
         try:
             found = evaluator.evaluate(asked, reference, seeds, [name], emit)
         except BudgetSpent:
             found = evaluator.known(asked, reference, seeds, [name], emit)
         return [sign * float(value) for value in found.mean(name)]
 
-    return Trials(score, lambda candidates: purse.fits(drawings(candidates)))
-
-
-class _Purse:
-    """The Evaluator's remaining budget, less the pictures that the report draws; stored drawings cost nothing."""
-
-    def __init__(self, evaluator: Evaluator) -> None:
-        self._evaluator = evaluator
-        self._drawings = 0
-
-    def fits(self, drawings: Sequence[Drawing]) -> bool:
-        budget, model = self._evaluator.budget, self._evaluator.model
-        missing = self._evaluator.unpaid(drawings)
-        if self._drawings + len(drawings) > MOST_DRAWINGS or budget.left("seconds") == 0:
-            return False
-        return len(missing) <= budget.left("images") - PLACES and model.unet_rows(missing) <= budget.left("unet_rows")
-
-    def pay(self, drawings: Sequence[Drawing]) -> None:
-        """Counts the drawings; the Evaluator charges its budget itself."""
-        self._drawings += len(drawings)
+    return Trials(score, lambda candidates: evaluator.affords(drawings(candidates)))
 
 
 def _chosen(grounds: Sequence[Ground], task: Task, evaluator: Evaluator, emit: Emit) -> Ground:

@@ -6,24 +6,21 @@ image model; those with a gradient need a local checkpoint and a differentiable 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from limner.promptdb.errors import BadInput
-from limner.promptdb.records import Conditioning, Drawing
-from limner.tools.budget import Budget, BudgetSpent
-from limner.tools.diffusion.base import Drawn
-from limner.tools.diffusion.sampling.denoising import Hooks
+from limner.promptdb.records import Conditioning
+from limner.tools.budget import BudgetSpent
+from limner.tools.diffusion.base import Hooks
 from limner.tools.diffusion.sampling.sampler import Sampler
 from limner.tools.evaluator import Evaluator
 from limner.tools.events import Emit
 from limner.tools.lexicon.lexicon import WordSource
 from limner.tools.lexicon.offline import Offline
-from limner.tools.scoring.adversarial import Adversarial
 from limner.tools.scoring.differentiable import differentiable
 from limner.tools.solvers.base import Task
 from limner.tools.solvers.dpo_diff import swap_search
@@ -89,20 +86,19 @@ class DpoDiff:
             )
             self.findings = {"space": self.settings.space, "slots": 0}
             return []
-        with rows_of_images(evaluator.budget, evaluator):
-            latents = KeptLatents([])
-            inner = watched(evaluator, latents)
-            trials = Trials(space, inner, task.reference, task.seeds, self.allowed(evaluator, task.reference), emit)
-            gradient = self._gradient(space, inner, task, latents)
-            if gradient:
-                trials.besides = lambda: gradient.charged
-            try:
-                trials.try_all([space.identity])
-                if trials.done:
-                    self._search(trials, gradient, rng)
-            except BudgetSpent:
-                if not trials.done:
-                    raise
+        latents = KeptLatents([])
+        inner = watched(evaluator.within(evaluator.image_equivalents()), latents)
+        trials = Trials(space, inner, task.reference, task.seeds, self.allowed(evaluator, task.reference), emit)
+        gradient = self._gradient(space, inner, task, latents)
+        if gradient:
+            trials.besides = lambda: gradient.charged
+        try:
+            trials.try_all([space.identity])
+            if trials.done:
+                self._search(trials, gradient, rng)
+        except BudgetSpent:
+            if not trials.done:
+                raise
         if not trials.done:
             emit({"kind": "warning", "text": "the model or the scorer gave nothing for the prompt itself: nothing to compare with"})
             self.findings = {"space": self.settings.space, "slots": len(space.slots)}
@@ -154,70 +150,12 @@ def sample_learned(trials: Trials, learned: Sequence[np.ndarray], settings: DpoS
 
 
 def sampler_of(evaluator: Evaluator) -> Sampler | None:
-    """Returns the local sampler behind an evaluator; None where the image model is a black box."""
-    model = evaluator.model
-    model = model.model if isinstance(model, Watched) else model
-    return model if isinstance(model, Sampler) else None
-
-
-@dataclass(frozen=True)
-class Watched:
-    """An ImageModel that draws as `model` does and records x_t of its drawings in `latents`."""
-
-    model: Sampler
-    latents: KeptLatents
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.model.name
-
-    @property
-    def fingerprint(self) -> str:
-        """The model's fingerprint."""
-        return self.model.fingerprint
-
-    @property
-    def default_settings(self) -> Any:
-        """The model's default settings."""
-        return self.model.default_settings
-
-    def token_count(self, text: str) -> tuple[int, int]:
-        """Returns the number of tokens of `text`, and the limit."""
-        return self.model.token_count(text)
-
-    def unet_rows(self, drawings: Sequence[Drawing]) -> int:
-        """Returns the UNet rows that these drawings cost together."""
-        return self.model.unet_rows(drawings)
-
-    def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None) -> list[Drawn]:
-        """Draws with the model and records x_t; arguments and result as of `ImageModel.draw`."""
-        hooks = Hooks(on_step=self.latents.on_step, on_batch=self.latents.on_batch)
-        return self.model.draw(drawings, on_drawn, hooks)
+    """The local sampler behind an evaluator; None where the image model is a black box."""
+    return evaluator.model if isinstance(evaluator.model, Sampler) else None
 
 
 def watched(evaluator: Evaluator, latents: KeptLatents) -> Evaluator:
-    """Returns an evaluator that also records x_t of its drawings in `latents`; the same evaluator where the model is a black box."""
-    sampler = sampler_of(evaluator)
-    if sampler is None:
+    """The same evaluator, but x_t of what it draws is kept in `latents`; the same where the model is a black box."""
+    if sampler_of(evaluator) is None:
         return evaluator
-    return evaluator.through(Watched(sampler, latents))
-
-
-@contextmanager
-def rows_of_images(budget: Budget, evaluator: Evaluator) -> Iterator[None]:
-    """Inside the context the limit on images is also one on UNet rows, so that gradients and pictures share one budget."""
-    cap = budget.unet_rows
-    if budget.images is not None:
-        # Of the whole run, not of the rest: a resumed run then has the same limit.
-        reach = budget.images * evaluator.model.unet_rows([evaluator.drawing(Conditioning(""), 0)])
-        budget.unet_rows = reach if cap is None else min(cap, reach)
-    try:
-        yield
-    finally:
-        budget.unet_rows = cap
-
-
-def is_attack(evaluator: Evaluator) -> bool:
-    """Whether the objective is adversarial."""
-    return isinstance(evaluator.objective, Adversarial)
+    return evaluator.with_hooks(Hooks(on_step=latents.on_step, on_batch=latents.on_batch))

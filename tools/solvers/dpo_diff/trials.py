@@ -74,13 +74,13 @@ class Trials:
     besides: Callable[[], float] = lambda: 0.0
     """Returns the UNet rows of everything else that the search pays for, such as gradients."""
     kept_back: float = 0.0
-    """UNet rows reserved for the comparison of the finalists."""
+    """UNet rows that the search does not see."""
     confirmed: dict[str, float] = field(default_factory=dict)
     """Cost of the finalists on fresh seeds, by id of the conditioning."""
 
     def __post_init__(self) -> None:
         self._charged, self._drawn_rows = set[str](), 0.0
-        self._purse = self._first_purse()
+        self._allowed = self._left_at_first()
         self._sign = -1.0 if self.evaluator.objective.higher_is_better else 1.0
         self._texts: dict[Choice, Conditioning] = {}
 
@@ -94,8 +94,8 @@ class Trials:
 
     @property
     def rows_left(self) -> float:
-        """The rest of the UNet rows available when the search first began; infinity without a limit."""
-        return max(0.0, self._purse - self.kept_back - self.rows)
+        """Of what the search could spend when it first began; infinity without a cap."""
+        return max(0.0, self._allowed - self.kept_back - self.rows)
 
     @property
     def rows_per_image(self) -> float:
@@ -244,12 +244,12 @@ class Trials:
         self._charged |= fresh.keys()
         self._drawn_rows += self.evaluator.model.unet_rows(list(fresh.values())) if fresh else 0.0
 
-    def _first_purse(self) -> float:
-        """Returns the UNet rows available when the search first began, which a resumed run reads from the database."""
+    def _left_at_first(self) -> float:
+        """Rows that were left when the search first began, which a run that goes on after a kill finds noted."""
         evaluator = self.evaluator
         images = evaluator.budget.left("images") * self.rows_per_image
         left = min(images, evaluator.budget.left("unet_rows"))
-        if not evaluator.run or not evaluator.goes_on or not math.isfinite(left):
+        if not evaluator.run or not evaluator.reuse_cache or not math.isfinite(left):
             return left
         key = content_id(["purse", evaluator.run, self.space.given.to_json(), list(self.seeds), list(self.space.sizes)])
         return max(left, float(Runs(evaluator.db).remember(evaluator.run, key, left)))

@@ -10,9 +10,8 @@ import torch
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, Drawing, SamplerSettings
-from limner.tools.diffusion.base import Drawn, ImageModel, PromptTooLong
+from limner.tools.diffusion.base import Drawn, Hooks, ImageModel, PromptTooLong
 from limner.tools.diffusion.checkpoint import SCHEDULERS, Checkpoint, open_checkpoint
-from limner.tools.diffusion.sampling.denoising import Hooks
 from limner.tools.diffusion.sampling.sampler import Sampler
 from tests.tools.diffusion.inputs import PROMPTS, drawings_of, settings_of
 
