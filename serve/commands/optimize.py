@@ -60,9 +60,7 @@ def optimize(
 
     Raises BadInput before anything is written, Stopped after `control.request_drain()`, ServerAway where the chat server is silent.
     """
-    open_selector(learning.selector)
-    if settings.traits:
-        raise BadInput("traits are judged in pictures of one prompt, by refine and chat; what an instruction must keep is a --pin")
+    _check_names(settings, learning)
     read = read_prompts(source, limit) if isinstance(source, Path) else distinct(source, limit)
     name, file = (source.name, str(source)) if isinstance(source, Path) else (GIVEN, GIVEN)
     facts = {"file": file, "limit": limit, "instruction": instruction.strip() or DEFAULT_INSTRUCTION}
@@ -73,9 +71,16 @@ def optimize(
 
 def check(settings: Settings, learning: LearningSettings, prompts: int) -> None:
     """Raises BadInput for what can be told to be wrong from the numbers alone, before a run is begun."""
-    open_selector(learning.selector)
+    _check_names(settings, learning)
     heldout = max(1, min(learning.heldout_prompts, prompts // 2))
     plan_learning(settings.budget, learning, heldout, settings.search_seeds, settings.heldout_seeds)
+
+
+def _check_names(settings: Settings, learning: LearningSettings) -> None:
+    """Raises BadInput for a selector that does not exist, and for traits."""
+    open_selector(learning.selector)
+    if settings.traits:
+        raise BadInput("traits are judged in pictures of one prompt, by refine and chat; what an instruction must keep is a --pin")
 
 
 def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None, pool: ModelPool | None = None) -> dict[str, Any]:

@@ -105,7 +105,7 @@ DRAWING = ("checkpoint", "steps", "guidance_scale", "seed", "truncate")
 SEARCHING = tuple(item.field for item in options_of(Settings) if item.field not in (*DRAWING, *NOT_SERVED))
 
 _HELP = {"checkpoint": "one of the checkpoints that this server offers"}
-"""Where a request may less than a command line."""
+"""Of fields of which a request may name less than a command line."""
 
 _KINDS: dict[str, Any] = {"checkpoint": Name, "selector": Name, "scorers": Name}
 
