@@ -22,6 +22,7 @@ from limner.serve.service.documents import (
     HitDocument,
     JobDocument,
     JobStream,
+    LoadedDocument,
     RefinedDocument,
     RefineStream,
     RunDocument,
@@ -152,6 +153,12 @@ def run_file(run: str, name: str, service: Serving) -> Response:
         raise HTTPException(404, "there is no such file")
     headers = {"content-security-policy": REPORT_POLICY} if path.suffix == ".html" else dict(SHOWN_ELSEWHERE)
     return FileResponse(path, media_type=KINDS[path.suffix], headers=headers)
+
+
+@router.get("/loaded", response_model=list[LoadedDocument], tags=["server"])
+def loaded(service: Serving) -> Any:
+    """The checkpoints in memory. Each queue keeps the last ones that were asked for, as many as `serve --models` says."""
+    return service.loaded()
 
 
 @router.get("/images/{key}.png", response_class=FileResponse, tags=["runs"])

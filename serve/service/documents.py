@@ -197,6 +197,16 @@ class JobStateDocument(Document):
     error: str
 
 
+class LoadedDocument(Document):
+    """A checkpoint in memory. `queue`: `draw` for what somebody waits for, `learn` for jobs."""
+
+    queue: str
+    checkpoint: str
+    device: str
+    scorers: list[str]
+    leased: bool = Field(description="whether a request is worked on with it just now")
+
+
 class ErrorBody(BaseModel):
     message: str
     type: str

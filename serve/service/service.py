@@ -22,7 +22,7 @@ from limner.graph.chat.context import ChatServices
 from limner.graph.chat.threads import Chats
 from limner.graph.context import Models, open_models
 from limner.graph.events import Event
-from limner.graph.models import Lease, Loaded
+from limner.graph.models import Lease
 from limner.graph.plan import LearningSettings
 from limner.graph.runner import Control
 from limner.graph.settings import RefineSettings, Settings
@@ -241,9 +241,9 @@ class Service:
             thread = ""
         return thread or self.chats.start()
 
-    def loaded(self) -> dict[str, list[Loaded]]:
-        """The checkpoints in memory, by queue."""
-        return {queue.name: queue.models.loaded() for queue in (self.drawing, self.learning)}
+    def loaded(self) -> list[Document]:
+        """The checkpoints in memory, of each queue the least recently used first."""
+        return [{"queue": queue.name, **asdict(row)} for queue in (self.drawing, self.learning) for row in queue.models.loaded()]
 
     def _open_offered(self, settings: Settings, lease: Lease) -> Models:
         """What a conversation may switch to: a name from outside never becomes a path or a download."""

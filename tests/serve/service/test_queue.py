@@ -18,10 +18,11 @@ def test_a_queue_keeps_its_checkpoint_and_shares_it_with_no_other(tiny: Path) ->
         with queue.models.lease() as lease:
             return lease.checkpoint(str(tiny), None, None)
 
-    queue, other = WorkQueue("a", 4, 4), WorkQueue("b", 4, 4)
+    queue, other = WorkQueue("a", 4, 4), WorkQueue("b", 4, 4, models=2)
     first, again, apart = (place.submit("me", partial(opened, place)).result() for place in (queue, queue, other))
     assert first is again and apart is not first
     assert [row.checkpoint for row in queue.models.loaded()] == [str(tiny)]
+    assert (queue.models.bound, other.models.bound) == (1, 2)
     queue.close()
     other.close()
     assert queue.models.loaded() == []
