@@ -21,7 +21,6 @@ from limner.promptdb.records import (
     Candidate,
     Conditioning,
     Drawing,
-    Instruction,
     Run,
     RunStatus,
     SamplerSettings,
@@ -203,14 +202,6 @@ class PromptDB(PromptLibrary):
             path.append(_candidate(*rows[0]))
             ancestor = path[-1].parent
         return path[::-1]
-
-    def add_instruction(self, instruction: Instruction) -> None:
-        row = (instruction.id, instruction.text, instruction.parent, instruction.finding)
-        self._db.write("INSERT OR IGNORE INTO instruction (id, text, parent, finding) VALUES (?, ?, ?, ?)", [row])
-
-    def instruction(self, id: str) -> Instruction | None:
-        rows = self._db.rows("SELECT text, parent, finding FROM instruction WHERE id = ?", [id])
-        return Instruction(*rows[0]) if rows else None
 
     def add_vote(self, vote: Vote) -> None:
         """Keep a choice; a voter has one vote on a pair, the last one counts. Raises BadInput where the winner is neither of the two."""

@@ -6,7 +6,7 @@ Everything above sees only this; who answers (a server over HTTP, or the offline
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -73,15 +73,6 @@ class ChatModel(Protocol):
 
     def ask(self, messages: Sequence[Message], schema: type[Answer], *, temperature: float = 0.0, seed: int | None = None) -> Answer:
         """Raises NoAnswer when no valid answer could be had, BudgetSpent when no further call is allowed."""
-        ...
-
-
-class Consultant(ChatModel, Protocol):
-    """A chat model that can hold a conversation with tools; the offline stand-in is none."""
-
-    def consult(self, messages: Sequence[Any], tools: Sequence[Any], on_text: Callable[[str], None] | None = None) -> Any:
-        """langchain messages and tools in, its AIMessage out: unexecuted and untrusted. `on_text` hears the text so far while it comes.
-        Raises NoAnswer, BudgetSpent, BadInput."""
         ...
 
 
