@@ -119,7 +119,11 @@ def _stream(build: Build, context: Context, run: Run, start: Any, method: str, c
     with kept_graph(build, context.db) as graph:
         config: RunnableConfig = {"configurable": {"thread_id": run.id}, "recursion_limit": MOST_STEPS}
         kept = graph.get_state(config)
-        begun = bool(kept.values)
+        resumed = begun = bool(kept.values)
+        if begun and not kept.tasks and "outcome" not in kept.values:
+            # Stopped by an earlier version before a node that this graph has not: it begins anew, and what was done already costs nothing.
+            graph.checkpointer.delete_thread(run.id)
+            begun = False
         yield {
             "kind": "started",
             "run": run.id,
@@ -127,7 +131,7 @@ def _stream(build: Build, context: Context, run: Run, start: Any, method: str, c
             "method": method,
             "checkpoint": context.evaluator.model.name,
             "chat_model": context.chat.name,
-            "resumed": begun,
+            "resumed": resumed,
         }
         try:
             if not begun or kept.tasks:  # `next` would not do: it is empty too after a kill between a node's writes and their checkpoint

@@ -19,7 +19,6 @@ from limner.promptdb.records import (
     Candidate,
     Conditioning,
     Drawing,
-    Instruction,
     SamplerSettings,
     Score,
     Vote,
@@ -172,14 +171,6 @@ class PromptDB(PromptLibrary):
             path.append(_candidate(*rows[0]))
             ancestor = path[-1].parent
         return path[::-1]
-
-    def add_instruction(self, instruction: Instruction) -> None:
-        row = (instruction.id, instruction.text, instruction.parent, instruction.finding)
-        self._db.write("INSERT OR IGNORE INTO instruction (id, text, parent, finding) VALUES (?, ?, ?, ?)", [row])
-
-    def instruction(self, id: str) -> Instruction | None:
-        rows = self._db.rows("SELECT text, parent, finding FROM instruction WHERE id = ?", [id])
-        return Instruction(*rows[0]) if rows else None
 
     def add_vote(self, vote: Vote) -> None:
         """Keep a choice; a voter has one vote on a pair, the last one counts. Raises BadInput where the winner is neither of the two."""

@@ -98,26 +98,6 @@ def prompts_needed(
     return max(2, math.ceil(((critical + reach) * spread / target) ** 2 + critical**2 / 2))
 
 
-def detectable_effect(
-    differences: ArrayLike,
-    n: int | None = None,
-    power: float = 0.8,
-    alpha: float = 0.05,
-    *,
-    clusters: Sequence[object] | np.ndarray | None = None,
-) -> float:
-    """Returns the smallest mean difference that `n` prompts (default: as many as measured) show with this power; NaN for too few
-    prompts.
-    """
-    means = _cluster_means(differences, clusters)
-    count = len(means) if n is None else n
-    critical, reach = NORMAL.inv_cdf(1 - alpha / 2), NORMAL.inv_cdf(power)
-    usable = count - critical**2 / 2
-    if len(means) < 2 or usable <= 0:
-        return math.nan
-    return (critical + reach) * float(means.std(ddof=1)) / math.sqrt(usable)
-
-
 def t_quantile(probability: float, dof: int) -> float:
     """Returns the quantile of Student's t for integer `dof`, by bisection of the exact CDF (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
     if probability < 0.5:

@@ -6,7 +6,7 @@ The answer comes from a server over HTTP or from the offline stand-in; `server.o
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -78,17 +78,6 @@ class ChatModel(Protocol):
         """Returns an answer that fits `schema`.
 
         Raises NoAnswer where there is no valid one, BudgetSpent where no further call is allowed.
-        """
-        ...
-
-
-class Consultant(ChatModel, Protocol):
-    """A chat model that can hold a conversation with tools, unlike the offline stand-in."""
-
-    def consult(self, messages: Sequence[Any], tools: Sequence[Any], on_text: Callable[[str], None] | None = None) -> Any:
-        """Takes langchain messages and tools and returns its AIMessage, unexecuted and untrusted.
-
-        `on_text` is called with the text so far as it arrives. Raises NoAnswer, BudgetSpent, BadInput.
         """
         ...
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -28,22 +28,48 @@ from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning
 from limner.promptdb.trials import Standing, Trial, Trials
 from limner.tools.budget import BudgetSpent
+from limner.tools.diffusion.base import CancelToken
 from limner.tools.stats import paired_bootstrap
 
 Question = TypeVar("Question")
 Reply = TypeVar("Reply")
 
 
-def all_at_once(ask: Callable[[Question], Reply], questions: Sequence[Question], threads: int) -> list[Reply]:
-    """The replies in the order of the questions. The first error is raised as it is, and no question is begun after it."""
+def all_at_once(
+    ask: Callable[[Question], Reply], questions: Sequence[Question], threads: int, cancel: CancelToken | None = None
+) -> list[Reply]:
+    """The replies in the order of the questions, asked in up to `threads` threads.
+
+    The first error, in time, is raised as it is, `cancel`'s among them, which is checked before each question; no question is begun
+    after it, and those under way are waited for.
+    """
+    errors: list[BaseException] = []
+
+    def answered(question: Question) -> Reply:
+        if cancel:
+            cancel.check()
+        return ask(question)
+
+    def unless_failed(question: Question) -> Reply | None:
+        if errors:
+            return None
+        try:
+            return answered(question)
+        except BaseException as error:
+            errors.append(error)
+            return None
+
     if threads < 2 or len(questions) < 2:
-        return [ask(question) for question in questions]
+        return [answered(question) for question in questions]
     with ThreadPoolExecutor(threads, thread_name_prefix="ask") as pool:
         try:
-            return list(pool.map(ask, questions))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            replies = list(pool.map(unless_failed, questions))
+        except BaseException as error:  # Ctrl-C, while this thread waits
+            errors.append(error)
             raise
+    if errors:
+        raise errors[0]
+    return cast(list[Reply], replies)
 
 
 PROFESSIONALS = 5  # Yang, Wang and Hu 2024: up to five stored prompts for each of the batch
@@ -95,7 +121,7 @@ def write(context: Context, arms: Mapping[str, str], prompts: Sequence[BatchProm
     dropped: dict[str, int] = {}
     contract = context.settings.contract
     cut = silent = 0
-    answers = all_at_once(rewritten, [(prompt, arms[arm]) for prompt, arm in pairs], context.chat.parallel)
+    answers = all_at_once(rewritten, [(prompt, arms[arm]) for prompt, arm in pairs], context.chat.parallel, context.evaluator.cancel)
     for (prompt, arm), answer in zip(pairs, answers, strict=True):
         for kind, count in answer.dropped.items():
             dropped[kind] = dropped.get(kind, 0) + count

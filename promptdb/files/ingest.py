@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.columns import Chunk
@@ -87,10 +86,3 @@ def _fingerprint(path: Path, source: str | None) -> str:
         raise BadInput(f"{path} cannot be read ({error.strerror})") from error
     facts = f"{path.name}\0{source}\0{status.st_size}\0{status.st_mtime_ns}\0"
     return hashlib.sha256(facts.encode("utf-8", "surrogateescape") + start).hexdigest()[:24]
-
-
-def export_rows(db: PromptDB, source: str | None = None) -> Iterator[dict[str, Any]]:
-    """Yields every prompt as a JSON-able row that `import_file` reads back, in the order of addition, without empty fields."""
-    for prompt in db.prompts(source):
-        row = {"text": prompt.text, "subject": prompt.subject, "negative": prompt.negative, "source": prompt.source, "nsfw": prompt.nsfw}
-        yield {key: value for key, value in row.items() if value not in ("", None)}

@@ -18,7 +18,7 @@ from limner.promptdb.runs import Runs
 from limner.promptdb.store import PromptDB
 from tests.doubles import FakeImageModel
 from tests.faults.test_killed_optimize import killed_after
-from tests.graph.chat.chat_stage import studio, talk
+from tests.graph.chat.chat_stage import services, talk
 from tests.graph.earlier_layout import as_before, files_of_before
 from tests.graph.optimize.optimize_stage import taste
 from tests.graph.optimize.slow_optimize import slow_optimize_stage
@@ -70,13 +70,13 @@ def test_a_run_that_was_done_is_told(tmp_path: Path) -> None:
 
 
 def test_a_conversation_goes_on_where_it_was_with_what_it_may_still_draw(tmp_path: Path) -> None:
-    first = Chats(studio(tmp_path))
+    first = Chats(services(tmp_path))
     thread = first.start(cap=20)
     before = talk(first, thread, "a red car on a beach", "pin red car")[-1]
-    first.studio.close()
+    first.services.close()
     as_before(tmp_path)
     (tmp_path / thread / "turn.lock").touch()
-    second = Chats(studio(tmp_path))
+    second = Chats(services(tmp_path))
     view = second.view(thread)
     assert {name: view[name] for name in ("request", "contract", "images", "cap")} == {
         name: before[name] for name in ("request", "contract", "images", "cap")

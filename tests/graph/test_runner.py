@@ -10,20 +10,40 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.graph import END, START, StateGraph
 
-from limner.graph.runner import Control, Stopped, new_run_id, refine_state, resumable, stream_refine
-from limner.graph.state import Context
+from limner.graph.nodes import node
+from limner.graph.refine.graph import build_refine
+from limner.graph.runner import Control, Stopped, kept_graph, new_run_id, refine_state, resumable, stream_refine
+from limner.graph.state import Context, RefineState
 from limner.promptdb.errors import BadInput
 from limner.promptdb.runs import Runs
 from tests.doubles import FakeImageModel
 from tests.graph.slow_run import slow_stage
-from tests.graph.stage import likes, refined, run_of, stage
+from tests.graph.stage import PROMPT, likes, refined, run_of, stage
+from tests.graph.test_solvers import Painter
 
 ROOT = Path(__file__).parents[2]
+OLD_NODES = ("retrieve", "rewrite", "adapter", "df-prompt", "dpo-diff", "gather", "search", "select", "heldout", "finish")
+
+
+def old_graph(method: str) -> StateGraph[RefineState, Context, RefineState, RefineState]:
+    """As earlier versions drew it for every method: nodes that were not asked for answered so."""
+    wanted = build_refine(method).nodes
+    graph = StateGraph(RefineState, context_schema=Context)
+    for name in OLD_NODES:
+        graph.add_node(name, wanted[name].runnable if name in wanted else node(name)(lambda state, runtime: {"note": "not asked for"}))
+    for before, after in pairwise([START, *OLD_NODES, END]):
+        graph.add_edge(before, after)
+    return graph
+
+
 WHOLE = 4 * 2 + 2 * 6  # pictures of an undisturbed run of slow_run.py: the search, then the check
 
 
@@ -127,6 +147,19 @@ def test_a_run_asked_to_stop_between_nodes_goes_on_at_the_next(tmp_path: Path) -
     assert events[0]["resumed"]
     assert "rewrite" not in [event["node"] for event in events if event["kind"] == "node"]
     assert state["outcome"]["improved"]
+
+
+@pytest.mark.parametrize("method", ["rewrite", "df-prompt", "dpo-diff"])
+@pytest.mark.parametrize("place", range(1, len(OLD_NODES)))
+def test_a_run_stopped_by_a_version_whose_graph_had_every_node_ends_as_an_undisturbed_one(tmp_path: Path, method: str, place: int) -> None:
+    solvers = {name: lambda: Painter(["a red apple, painted"]) for name in ("df-prompt", "dpo-diff")}
+    end = refined(stage(tmp_path / "whole", solvers=solvers), method)[0]["outcome"]
+    context = stage(tmp_path / "old", solvers=solvers)
+    start = {"run": "run-1", "prompt": PROMPT, "method": method}
+    with kept_graph(partial(old_graph, method), context.db) as graph:
+        graph.invoke(start, {"configurable": {"thread_id": "run-1"}}, context=context, interrupt_before=[OLD_NODES[place]])
+    state, events = refined(stage(tmp_path / "old", solvers=solvers), method)
+    assert events[0]["resumed"] and state["outcome"] == end
 
 
 def test_a_finished_run_is_told_again_without_work(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
 from limner.tools.evaluator import Evaluator
 from limner.tools.solvers.base import Emit, Task
+from limner.tools.solvers.df_prompt.sliding import PLACES
 from tests.doubles import FakeImageModel
 from tests.graph.stage import PROMPT, likes, refined, stage
 
@@ -71,6 +72,31 @@ def test_a_solver_cannot_spend_what_search_and_check_need(tmp_path: Path) -> Non
     assert any("adapter ended early" in text for text in state["warnings"])
     assert state["outcome"]["scores"]["liking"]["n"] == 4
     assert context.evaluator.budget.spent["images"] <= context.settings.budget
+
+
+@pytest.mark.parametrize(("method", "strip"), [("adapter", 0), ("df-prompt", PLACES), ("dpo-diff", 0)])
+def test_a_solver_alone_has_all_but_what_comes_after_it_in_images_and_in_rows(tmp_path: Path, method: str, strip: int) -> None:
+    found: list[tuple[float, float, float]] = []
+
+    class Spender(Painter):
+        def solve(self, task: Task, evaluator: Evaluator, rng: np.random.Generator, emit: Emit) -> Sequence[Conditioning]:
+            budget = evaluator.budget
+            before = evaluator.budget.left("images")
+            evaluator.charge(2.5 * evaluator.rows_per_image)  # gradients
+            found.append((before, budget.left("images"), budget.left("unet_rows") / evaluator.rows_per_image))
+            return super().solve(task, evaluator, rng, emit)
+
+    context = stage(tmp_path, solvers={method: lambda: Spender([])}, variants=[], images=60, heldout_seeds=4)
+    refined(context, method)
+    left = 60 - 2 * (4 + 2) - strip
+    assert found == [(left, left, left - 2.5)]
+
+
+def test_a_resumed_solver_ends_where_an_undisturbed_one_does_though_it_had_paid_for_gradients(tmp_path: Path) -> None:
+    evaluator = stage(tmp_path, images=60).evaluator
+    evaluator.budget.spend(images=10, unet_rows=15 * evaluator.rows_per_image)
+    part = evaluator.image_equivalents(keep=20)
+    assert part.left("images") == 30 and part.left("unet_rows") == (40 - 15) * evaluator.rows_per_image
 
 
 def test_under_auto_solvers_share_what_is_left(tmp_path: Path) -> None:

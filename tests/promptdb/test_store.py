@@ -16,7 +16,6 @@ from limner.promptdb.records import (
     Conditioning,
     Drawing,
     EffectSpan,
-    Instruction,
     Prompt,
     SamplerSettings,
     Score,
@@ -174,16 +173,6 @@ def test_lineage_ends_where_two_candidates_name_each_other(db: PromptDB) -> None
     db.add_candidate(Candidate("run", one, "x", two.id))
     db.add_candidate(Candidate("run", two, "x", one.id))
     assert [candidate.conditioning for candidate in db.lineage("run", one.id)] == [two, one]
-
-
-def test_an_instruction_is_kept_with_the_finding_it_came_from(db: PromptDB) -> None:
-    first = Instruction("be vivid")
-    second = Instruction("be vivid and brief", parent=first.id, finding="long prompts lose their subject")
-    for instruction in (first, second, second):
-        db.add_instruction(instruction)
-    assert db.instruction(second.id) == second
-    assert db.instruction("f" * 24) is None
-    assert db.stats()["instruction"] == 2
 
 
 def test_a_voter_has_one_vote_on_a_pair_and_the_last_one_counts(db: PromptDB) -> None:

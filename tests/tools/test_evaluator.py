@@ -13,10 +13,10 @@ import pytest
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, Drawing
 from limner.tools.budget import Budget, BudgetSpent
-from limner.tools.diffusion.base import PromptTooLong
+from limner.tools.diffusion.base import Drawn, Hooks, PromptTooLong
 from limner.tools.evaluator import Evaluation, Evaluator
 from tests.checked_events import TOOL_EVENTS
-from tests.doubles import FakeImageModel, FakeScorer, hashed_value, open_store, value_of
+from tests.doubles import FakeClock, FakeImageModel, FakeScorer, hashed_value, open_store, value_of
 
 CANDIDATES = tuple(Conditioning(text) for text in ("a cat", "a cat, sharp", "a cat, blurry"))
 SEEDS = (11, 12)
@@ -83,6 +83,39 @@ def test_only_the_scorers_asked_for_are_used(tmp_path: Path) -> None:
     assert list(evaluation.values) == ["goal"] and scorers[1].judged == 0
     with pytest.raises(BadInput, match="'nope' was not opened, only goal, judge"):
         evaluator_in(tmp_path, scorers=scorers).evaluate(CANDIDATES, "a cat", SEEDS, scorers=["nope"])
+
+
+def test_what_a_budget_affords_is_what_it_will_not_refuse(tmp_path: Path) -> None:
+    evaluator = evaluator_in(tmp_path, budget=Budget(images=4, unet_rows=24))
+    evaluator.draw(CANDIDATES[:1], SEEDS[:1])
+    drawings = [evaluator.drawing(CANDIDATES[0], seed) for seed in (11, 12, 13, 14, 15)]
+    assert evaluator.affords(drawings[:3]) and not evaluator.affords(drawings[:4])  # the first is stored; rows for two are left
+    assert not evaluator.within(Budget(images=2), reuse_cache=False).affords(drawings[:3])
+    clock = FakeClock()
+    timed = evaluator.within(Budget(seconds=1, clock=clock))
+    assert timed.affords(drawings)
+    clock.advance(1)
+    assert not timed.affords(drawings)
+
+
+def test_cancel_and_hooks_are_handed_to_the_model(tmp_path: Path) -> None:
+    class Cancel:
+        def check(self) -> None:
+            raise InterruptedError
+
+    handed: list[object] = []
+
+    class Model(FakeImageModel):
+        def draw(self, drawings: Any, on_drawn: Any = None, *, cancel: Any = None, hooks: Any = None) -> list[Drawn]:
+            handed.append(hooks)
+            return super().draw(drawings, on_drawn, cancel=cancel, hooks=hooks)
+
+    db, images = open_store(tmp_path)
+    hooks = Hooks()
+    evaluator = Evaluator(Model(), [FakeScorer()], db, images, Budget(), run="r", cancel=Cancel())
+    with pytest.raises(InterruptedError):
+        evaluator.with_hooks(hooks).draw(CANDIDATES, SEEDS)
+    assert handed == [hooks]
 
 
 def test_a_held_out_judge_is_refused_as_objective_but_reported(tmp_path: Path) -> None:

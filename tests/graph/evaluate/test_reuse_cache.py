@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
 from limner.tools.budget import Budget, BudgetSpent
 from limner.tools.diffusion.base import Hooks
@@ -28,6 +30,20 @@ def test_a_second_search_pays_as_much_as_the_first_and_draws_nothing(tmp_path: P
         spent.append(dict(search.budget.spent))
     assert spent[0] == spent[1] and values[0] == values[1]
     assert context.evaluator.budget.spent["images"] == 4
+
+
+def test_a_search_with_other_scorers_sees_only_what_it_paid_for_and_what_is_refused_is_given_back_to_both(tmp_path: Path) -> None:
+    context = stage(tmp_path, FakeImageModel(likes("sharp"), limit=3), images=100)
+    outer = context.evaluator
+    outer.draw([CAT], [1, 2])
+    search = outer.within(Budget(images=5), [outer.scorer("likeness")], reuse_cache=False)
+    assert search.objective.name == "likeness" and outer.objective.name == "liking" and not search.reuse_cache and outer.reuse_cache
+    assert np.isnan(search.known([CAT], "a cat", [1, 2]).values["likeness"]).all()
+    assert not np.isnan(search.evaluate([CAT], "a cat", [1]).values["likeness"]).any()
+    with pytest.raises(BadInput):
+        search.draw([CAT, Conditioning("far too many words")], [2])
+    assert search.budget.spent["images"] == 1 and outer.budget.spent["images"] == 2
+    assert len(search.unpaid([search.drawing(CAT, 2)])) == 1
 
 
 def test_a_part_of_its_budget_pays_for_nothing_twice(tmp_path: Path) -> None:
