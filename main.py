@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import typer
 
-from limner.serve.cli import chat, convert, db, doctor, evaluate, exit_codes, generate, miniature, optimize, refine, runs, serve, train
-
-app = typer.Typer(
-    help="Limner: give it a prompt and a diffusion checkpoint, and it returns a prompt that makes better images, with the evidence.",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+from limner.serve.cli import (
+    chat,
+    convert,
+    db,
+    doctor,
+    evaluate,
+    exit_codes,
+    generate,
+    miniature,
+    optimize,
+    refine,
+    runs,
+    serve,
+    train,
+    version,
 )
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.callback()(version.limner)
 for group in (db, miniature, runs, train):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 app.command("refine")(refine.refine_command)

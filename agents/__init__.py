@@ -1,1 +1,1 @@
-"""What decides: rewriting, criticising, choosing. No graph and no GPU; chat models stand behind one `ask`."""
+"""Rewriting, criticising and choosing prompts and instructions. No graph and no GPU; chat models stand behind one method, `ask`."""

@@ -1,9 +1,8 @@
-"""Refuses what must not become a prompt: refusals, preambles, empties, duplicates, over-long texts, lost pins, banned words, markup.
+"""Rejects texts that must not become a prompt or an instruction.
 
-`clean` repairs what is harmless and `check` judges the rest; both are pure and know nothing of chat models or databases. The
-user's own words are the yardstick throughout: a phrase that the original already holds is never held against a rewrite of it.
-
-Refuses what must not become an instruction: empties, refusals, preambles, over-long texts, near duplicates, talk of one subject.
+Prompts: refusals, preambles, empty texts, duplicates, over-long texts, lost pins, banned words, markup. `clean` repairs harmless wrapping
+and `check` judges the rest; both are pure. A phrase that the user's original prompt contains is never a fault in a rewrite of it.
+Instructions: empty texts, refusals, preambles, over-long texts, near duplicates, texts about one subject.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from limner.promptdb.records import canonical_text
 
 Kind = Literal["refusal", "preamble", "empty", "duplicate", "over-long", "lost pin", "banned word", "markup", "one subject"]
 TokenLimit = Callable[[str], tuple[int, int]]
-"""Tokens of a text and the encoder's limit: `ImageModel.token_count`."""
+"""Returns the tokens of a text and the encoder's limit: `ImageModel.token_count`."""
 
-OVER_LONG = 10  # times the original's length: no rewrite of a prompt needs more
-ROOM = 600  # characters that any rewrite may take, however short the original: about two encoder windows of 77 tokens
+OVER_LONG = 10  # most lengths of the original that a rewrite may have
+ROOM = 600  # characters that any rewrite may have, however short the original: about two encoder windows of 77 tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a text may become a prompt; if not, `kind` for counting and `reason` in one line for people."""
+    """Whether a text may become a prompt; if not, `kind` is for counting and `reason` is one line for people."""
 
     ok: bool
     kind: Kind | None = None
@@ -87,10 +86,10 @@ _INVISIBLE = re.compile("[\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069\ud800-\ud
 
 
 def clean(text: str, label: Literal["positive", "negative"] = "positive") -> str:
-    """`text` without the wrapping that chat models put around an answer: a code fence, quotes, a leading "Prompt:" or
-    "Positive:" (as `label` says), a closed `<think>` block, control and invisible characters. Inner words and line breaks stay.
+    """Returns `text` without the wrapping of chat answers: code fences, quotes, a leading "Prompt:" or "Positive:" (by `label`), a closed
+    `<think>` block, control and invisible characters. Inner words and line breaks stay.
 
-    Idempotent: cleaning a clean text changes nothing.
+    Idempotent.
     """
     kept = (char for char in _INVISIBLE.sub("", text) if char in "\n\r\t" or unicodedata.category(char) != "Cc")
     text = canonical_text("".join(kept))
@@ -120,11 +119,11 @@ def check(
     negative: str = "",
     bans: Iterable[str] = (),
 ) -> Verdict:
-    """Whether `text` may stand as a rewrite of `original`.
+    """Returns whether `text` may be a rewrite of `original`.
 
-    `pins`: words that must not get lost; `bans`: words that must not come in. `token_limit`: the encoder's count; without it only the
-    length in characters is judged.
-    `seen`: `key`s of what is already there; with `negative` two prompts are duplicates only where the negatives agree too.
+    `pins`: words that it must contain; `bans`: words that it must not contain. `token_limit`: the encoder's token count and limit; without
+    it only the length in characters is checked. `seen`: `key`s of existing prompts; with `negative`, prompts are duplicates only where the
+    negative prompts agree too.
     """
     if not any(unicodedata.category(char)[0] in "LNS" for char in text):
         return _no("empty", "the text has no words")
@@ -155,14 +154,14 @@ def check(
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a chat model declines here instead of answering."""
+    """Whether `text` is a chat model's refusal to answer."""
     return bool(_REFUSAL.search(_flat(text).lstrip("\"'`*_ ")))
 
 
 def holds(text: str, pin: str) -> bool:
-    """Whether `text` contains the words of `pin`, whole and in order, whatever their case and the blanks between them.
+    """Whether `text` contains the words of `pin`, whole and in order, ignoring case and the kind of blanks between them.
 
-    In scripts written without blanks (Chinese, Japanese, Thai...) a word has no visible edge, so any occurrence counts there.
+    In scripts written without blanks (Chinese, Japanese, Thai...) word boundaries are not visible, so any occurrence counts.
     """
     words = _folded(pin).split()
     if not words:
@@ -173,12 +172,12 @@ def holds(text: str, pin: str) -> bool:
 
 
 def key(text: str, negative: str = "") -> str:
-    """What makes two prompts the same: their words in order, apart from case, blanks and sentence marks."""
+    """Returns a key that is equal for prompts with the same words in order, ignoring case, blanks and punctuation."""
     return "|".join(re.sub(r"[\s,.;:!?\"'`|]+", " ", _folded(part)).strip() for part in (text, negative))
 
 
 def shown(text: str, length: int = 60) -> str:
-    """`text` quoted on one line, cut to about `length` characters, for a message."""
+    """Returns `text` quoted on one line, cut to about `length` characters, for a message."""
     line = " ".join(text.split())
     return repr(line if len(line) <= length else line[: length - 3] + "...")
 
@@ -205,15 +204,15 @@ def _has_edge(char: str) -> bool:
 
 
 MOST_WORDS = 200
-MOST_CHARACTERS = 2000  # for scripts without blanks; the guard's own limit is one for prompts, and would vary with the parent's length
-ALIKE = 0.9  # share of words in common from which two instructions are one
-LONGEST_COMMON = 3  # words of a subject in a row, fewer for shorter subjects, that make an instruction be about it
+MOST_CHARACTERS = 2000  # for scripts without blanks; the limit for prompts would depend on the parent's length
+ALIKE = 0.9  # share of common words above which two instructions are duplicates
+LONGEST_COMMON = 3  # words of a subject in a row, fewer for shorter subjects, that make an instruction specific to it
 
 _OPENING = re.compile(
     r"^\s*(?:as an? (?:\w+ ){0,2}prompt engineer|to (?:refine|improve|enhance|optimi[sz]e) (?:\w+ ){0,4}(?:prompt|text|image))\b[\s,:]*",
     re.IGNORECASE,
 )
-"""Gives a chat answer away where a prompt was asked for, but is how instructions begin."""
+"""Openings that would be a preamble in a prompt but are normal in an instruction."""
 
 _ANY_PICTURE = (
     "a an the this that some of in on at by with without and or to for from into onto over under near next as like is are be being",
@@ -225,10 +224,10 @@ _NO_SUBJECT = frozenset(word for line in _ANY_PICTURE for word in line.split())
 
 
 def check_instruction(text: str, parent: str, seen: Iterable[str] = (), subjects: Sequence[str] = ()) -> Verdict:
-    """Whether `text` may stand as an instruction made from `parent`.
+    """Returns whether `text` may be an instruction made from `parent`.
 
-    `seen`: instructions of the run, dropped ones included. `subjects`: prompts of the rows that it was made from; what the parent
-    already says of them is not held against it.
+    `seen`: instructions of the run, rejected ones included. `subjects`: prompts of the rows that it was made from; it must not name them
+    unless the parent does.
     """
     verdict = check(_OPENING.sub("", text), parent)
     if not verdict.ok and verdict.kind != "over-long":
@@ -246,7 +245,7 @@ def check_instruction(text: str, parent: str, seen: Iterable[str] = (), subjects
 
 
 def _likeness(text: str, other: str) -> float:
-    """Words in common over words in either (Jaccard); 0 where they demand different words, however few those are."""
+    """Returns the Jaccard similarity of the words; 0 where the directives differ, however few words those are."""
     if _demands(text) != _demands(other):
         return 0.0
     one, two = (set(re.findall(r"\w+", item.casefold())) for item in (text, other))
@@ -254,14 +253,14 @@ def _likeness(text: str, other: str) -> float:
 
 
 def _demands(text: str) -> tuple[frozenset[str], ...]:
-    told = read(text)
-    return tuple(frozenset(word.casefold() for word in words) for words in (told.add, told.leave, told.negate))
+    directives = read(text)
+    return tuple(frozenset(word.casefold() for word in words) for words in (directives.add, directives.leave, directives.negate))
 
 
 def _names(text: str, subject: str) -> bool:
-    """Whether `text` says a phrase of `subject`, or all that it is about.
+    """Whether `text` contains a phrase of `subject`, or all of its content words.
 
-    Only what stands before the first comma counts, since tags of style follow it; words that any picture may need are no subject.
+    Only the part before the first comma counts, since style tags follow it; words that fit any picture are ignored.
     """
     said = _stems(text)
     runs = _content(re.split(r"[,;:.!?\n]", subject.strip(), maxsplit=1)[0])
@@ -270,13 +269,13 @@ def _names(text: str, subject: str) -> bool:
 
 
 def _phrases(run: list[str]) -> list[str]:
-    """Every few words in a row; a single word is no phrase."""
+    """Returns every few words in a row; a single word is not a phrase."""
     length = min(LONGEST_COMMON, len(run))
     return [f" {' '.join(run[start : start + length])} " for start in range(len(run) - length + 1 if length > 1 else 0)]
 
 
 def _content(text: str) -> list[list[str]]:
-    """Words that carry meaning, in runs without another word between them."""
+    """Returns the content words, in runs uninterrupted by other words."""
     runs: list[list[str]] = [[]]
     for word in re.findall(r"\w+", text.casefold()):
         if word in _NO_SUBJECT or _stem(word) in _NO_SUBJECT:
@@ -291,5 +290,5 @@ def _stems(text: str) -> list[str]:
 
 
 def _stem(word: str) -> str:
-    """Without the s of a plural."""
+    """Returns the word without a plural s."""
     return word[:-1] if len(word) > 3 and word[-1] == "s" and word[-2] != "s" else word

@@ -1,8 +1,8 @@
-"""Directives in an instruction that can be followed without understanding the rest of it: words to add, to leave out, to negate.
+"""Directives in an instruction that rules can follow: words to add, to leave out, to put into the negative prompt.
 
     Add "sharp focus" and "warm light". Leave out "8k". Put "blurry" into the negative list.
 
-People may write them too. Pure text; the offline stand-in lives by them, a language model reads the instruction as a whole.
+People may write them too. The offline stand-in follows only these; a language model reads the instruction as a whole.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NEGATE = re.compile(rf"\bput\s+{_LIST}\s+into the negative (?:list|prompt)\s*\.
 
 @dataclass(frozen=True, slots=True)
 class Directives:
-    """Words in the order in which they were given, each once."""
+    """Words to add, to leave out and to negate, in the order given, each once."""
 
     add: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Directives:
         return bool(self.add or self.leave or self.negate)
 
     def merged(self, later: Directives) -> Directives:
-        """Both, the later ones winning where they contradict."""
+        """Returns both combined; where they contradict, `later` wins."""
         return Directives(
             _without([*self.add, *later.add], later.leave),
             _without([*self.leave, *later.leave], later.add),
@@ -41,7 +41,7 @@ class Directives:
         )
 
     def text(self) -> str:
-        """The sentences that `read` reads back."""
+        """Returns sentences that `read` parses back."""
         parts = [
             f"Add {_quoted(self.add)}." if self.add else "",
             f"Leave out {_quoted(self.leave)}." if self.leave else "",
@@ -51,12 +51,12 @@ class Directives:
 
 
 def read(text: str) -> Directives:
-    """Every directive in `text`."""
+    """Returns every directive in `text`."""
     return Directives(*(_without(_words(pattern, text), ()) for pattern in (_ADD, _LEAVE, _NEGATE)))
 
 
 def rest(text: str) -> str:
-    """`text` without its directives."""
+    """Returns `text` without its directives."""
     for pattern in (_NEGATE, _LEAVE, _ADD):
         text = pattern.sub("", text)
     return " ".join(text.split())

@@ -1,7 +1,4 @@
-"""Prompts as lists of keywords: splitting them, and taking out the weighting marks that other tools write into them.
-
-Pure text; knows nothing of chat models.
-"""
+"""Prompts as keyword lists: splits them, and removes the weighting syntax of other tools."""
 
 from __future__ import annotations
 
@@ -16,10 +13,10 @@ _ESCAPED = {r"\(": "\ue000", r"\)": "\ue001", r"\[": "\ue002", r"\]": "\ue003"}
 
 
 def plain(text: str) -> str:
-    """`text` without A1111's marks: `(tag:1.2)`, `((tag))`, `[tag]`, `{tag}`, `[from:to:0.5]`, `<lora:...>`, `BREAK`.
+    """Returns `text` without A1111's syntax: `(tag:1.2)`, `((tag))`, `[tag]`, `{tag}`, `[from:to:0.5]`, `<lora:...>`, `BREAK`.
 
-    Of `[from:to:0.5]` the later wording stays. So do brackets inside a phrase, as in "saturn (planet)"; escaped ones lose their
-    backslash. Idempotent.
+    Of `[from:to:0.5]` the later wording stays. Brackets inside a phrase stay, as in "saturn (planet)"; escaped ones lose their backslash.
+    Idempotent.
     """
     while (bare := _without_marks(text)) != text:
         text = bare
@@ -27,12 +24,12 @@ def plain(text: str) -> str:
 
 
 def has_marks(text: str) -> bool:
-    """Whether `plain` takes anything out of `text` but blanks and idle commas."""
+    """Whether `plain` removes anything from `text` other than blanks and superfluous commas."""
     return re.sub(r"[\s,]+", "", plain(text)) != re.sub(r"[\s,]+", "", text)
 
 
 def keywords(text: str) -> list[str]:
-    """The phrases of `text` between commas and line ends, in order, without bullets, final full stops and repetitions in any case."""
+    """Returns the phrases between commas and line ends, in order, without bullets, final full stops and repetitions in any case."""
     found: dict[str, str] = {}
     for part in re.split(r"[,\n]", text):
         if phrase := _bare(" ".join(part.split())):
@@ -57,7 +54,7 @@ def _without_marks(text: str) -> str:
     text = re.sub(r"\s*\bBREAK\b\s*", ", ", text)
     text = _SCHEDULE.sub(lambda match: match[2].strip() or match[1].strip(), text)
     while (bare := _WEIGHT.sub(r"\1", text)) != text:
-        text = bare  # all nested weights first: emphasis would take the brackets off and leave the number
+        text = bare  # nested weights first: removing emphasis would strip their brackets and leave the numbers
     text = _EMPHASIS.sub(lambda match: match[1] + (match[2] or match[3] or match[4] or ""), text)
     for escaped, stand_in in _ESCAPED.items():
         text = text.replace(stand_in, escaped[1])

@@ -1,7 +1,4 @@
-"""Which keywords speak against a description. A small table of families, deliberately cautious: a doubtful keyword is left out.
-
-Used where no language model is at hand; knows nothing of prompts' scores or origin.
-"""
+"""Finds keywords that contradict a description, by a small, cautious table of families; used where there is no language model."""
 
 from __future__ import annotations
 
@@ -74,7 +71,7 @@ _CONTENT_WORDS = frozenset(word for line in _CONTENT for word in line.split())
 
 
 def contradicts(keyword: str, text: str) -> bool:
-    """Whether `text` says no to `keyword`, or asks for another of its kind ("pixel art" in "a photo of a cat")."""
+    """Whether `text` negates `keyword`, or names another of its kind ("pixel art" against "a photo of a cat")."""
     if any(holds(text, f"{no} {word}") for word in _words(keyword) for no in ("no", "not", "without")):
         return True
     for group in _GROUPS:
@@ -85,12 +82,12 @@ def contradicts(keyword: str, text: str) -> bool:
 
 
 def agrees(keyword: str, text: str) -> bool:
-    """Whether `text` asks for `keyword` or its like: then it has no place in a negative prompt."""
+    """Whether `text` names `keyword` or one of its family, so that it must not go into the negative prompt."""
     return holds(text, keyword) or any(_families(keyword, group) & _families(text, group) for group in _GROUPS)
 
 
 def adds_content(keyword: str, text: str) -> bool:
-    """Whether `keyword` names a colour, size, number, person, place or time of day that `text` does not: that changes the subject."""
+    """Whether `keyword` names a colour, size, number, person, place or time of day that `text` does not, which would change the subject."""
     return any(word in _CONTENT_WORDS and not holds(text, word) for word in _words(keyword))
 
 

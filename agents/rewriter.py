@@ -1,8 +1,8 @@
-"""In-context rewriting: a description and a few professional prompts in, keyword prompts out.
+"""In-context rewriting: turns a description and a few professional prompts into keyword prompts.
 
 AP-Adapter's first stage (Fu et al., NeurIPS 2024): its template, the most similar exemplars, positive and negative keywords. The
-instruction is a parameter, since a later step learns it; what keeps the user's intent (constraint, pins, guard) is not, so that no
-learned instruction can lose it. Knows nothing of how exemplars are found or how prompts are scored.
+instruction is a parameter, since it can be learned; what preserves the user's intent (constraint, pins, guard) is fixed, so that no learned
+instruction can lose it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Rewrites(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """A professional prompt and what it depicts. `description` may be empty where nobody wrote one."""
+    """A professional prompt and a description of what it depicts, which may be empty."""
 
     description: str
     positive: str
@@ -60,7 +60,7 @@ class Exemplar:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """One rewritten prompt. `fallback`: it is the user's own, because no usable rewrite was had. `notes`: why, and repairs, a line each."""
+    """One rewritten prompt. `fallback`: it is the user's own, for want of a usable rewrite. `notes`: reasons and repairs, a line each."""
 
     conditioning: Conditioning
     fallback: bool = False
@@ -69,14 +69,18 @@ class Rewrite:
 
 @dataclass(frozen=True)
 class Rewritten:
-    """The rewrites of one prompt, in the model's order; never empty. `dropped` counts what was thrown away, by the guard's kind of
-    verdict; besides these "negative" (a negative list was unusable, the variant stayed) and "no answer"."""
+    """The rewrites of one prompt, in the model's order; never empty.
+
+    `dropped`: counts of rejected rewrites by the guard's kinds, and of "negative" (an unusable negative list; the rewrite stays) and "no
+    answer".
+    """
 
     rewrites: tuple[Rewrite, ...]
     dropped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def fallback(self) -> bool:
+        """Whether the only rewrite is the user's own prompt."""
         return self.rewrites[0].fallback
 
     def __iter__(self) -> Iterator[Rewrite]:
@@ -102,13 +106,11 @@ def rewrite(
     seed: int | None = None,
     bans: Sequence[str] = (),
 ) -> Rewritten:
-    """Up to `n` distinct rewrites of `prompt`, each through the guard; the prompt itself, marked as fallback, where none is left.
+    """Returns up to `n` distinct rewrites of `prompt` that pass the guard; the prompt itself, marked as fallback, where none does.
 
-    `exemplars`: most similar first, as retrieval gives them. `pins`: words that every rewrite must hold; `bans`: words that
-    none may hold. `token_limit`: the text
-    encoder's count and limit; keywords beyond it are left out from the end, and the rewrite's notes say how many.
-
-    Raises BudgetSpent, and BadInput where the chat server refuses the key or model.
+    `exemplars`: most similar first. `pins`: words that every rewrite must contain; `bans`: words that none may contain. `token_limit`: the
+    text encoder's token count and limit; keywords over it are cut from the end, and the rewrite's notes give their number. `seed`: another
+    value asks again instead of using a stored answer. Raises BudgetSpent, and BadInput where the chat server refuses the key or model.
     """
     try:
         answer = chat.ask(messages(prompt, exemplars, n, instruction, pins, bans), Rewrites, temperature=temperature, seed=seed)
@@ -137,7 +139,7 @@ def rewrite(
 def messages(
     prompt: str, exemplars: Sequence[Exemplar], n: int, instruction: str, pins: Sequence[str], bans: Sequence[str] = ()
 ) -> list[Message]:
-    """What the chat model is sent. The most similar exemplar stands last, nearest to the description."""
+    """Returns the messages to the chat model. The most similar exemplar is the last, next to the description."""
     shown = [Exemplar(*(_one_line(plain(text)) for text in (item.description, item.positive, item.negative))) for item in exemplars]
     parts = [instruction.strip() or DEFAULT_INSTRUCTION, KEEP_CONTENT]
     if pins:
@@ -169,7 +171,7 @@ def _example(item: Exemplar) -> str:
 
 
 def _one_line(text: str) -> str:
-    """One line without our own tags: what a stored prompt says must not end its example."""
+    """Returns the text on one line without this module's own tags, which must not end an example early."""
     return " ".join(_OUR_TAGS.sub(" ", text).split())
 
 
@@ -189,7 +191,7 @@ def _candidate(
 
 
 def _negative(answer: str, prompt: str, pins: Sequence[str], token_limit: TokenLimit | None, notes: list[str]) -> str:
-    """A usable negative list, or none: a bad one is no reason to lose a good prompt."""
+    """Returns a usable negative list, or '': an unusable one does not invalidate the prompt."""
     listed = _listed(guard.clean(answer, "negative"), prompt)
     verdict = guard.check(", ".join(listed), prompt)
     if verdict.kind == "empty":
@@ -205,12 +207,12 @@ def _negative(answer: str, prompt: str, pins: Sequence[str], token_limit: TokenL
 
 
 def _listed(answer: str, prompt: str) -> list[str]:
-    """Keywords of an answer, without weighting marks unless the user writes them too."""
+    """Returns the keywords of an answer, without weighting syntax unless the user writes it too."""
     return keywords(answer if has_marks(prompt) else plain(answer))
 
 
 def _fitted(listed: list[str], pins: Sequence[str], token_limit: TokenLimit | None, what: str, notes: list[str]) -> str:
-    """The list as text, cut at the encoder's limit from the end by whole keywords; those that hold a pin stay."""
+    """Returns the list as text, cut from the end by whole keywords to the encoder's limit; keywords with a pin stay."""
     left = list(listed)
     while token_limit is not None and len(left) > 1:
         tokens, limit = token_limit(", ".join(left))

@@ -20,6 +20,7 @@ from typing import Any
 
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
 from limner.graph.context import open_context, open_models
+from limner.graph.models import ModelPool
 from limner.graph.optimize import arms
 from limner.graph.optimize.graph import first_state
 from limner.graph.plan import LearningSettings, plan_learning, split_prompts
@@ -64,13 +65,13 @@ def main() -> None:
         split = split_prompts(read_prompts(FOLDER / "naive.jsonl").prompts, 0, learning.heldout_prompts)
         plan = plan_learning(settings.budget, learning, len(split.heldout), settings.search_seeds, settings.heldout_seeds)
         run = Run("benchmark", "optimize", "naive.jsonl", settings.to_json())
-        with open_context(settings, open_models(settings), run.id, budget_images=settings.budget) as opened:
+        with open_context(settings, open_models(settings, ModelPool().lease()), run.id, budget_images=settings.budget) as opened:
             context = replace(opened, learning=learning, plan=plan)
             start = first_state(run.id, list(split.development), list(split.heldout), False, DEFAULT_INSTRUCTION)
             started, sizes = time.process_time(), []
             for event in stream_optimize(context, run, start):
                 if event["kind"] == "node" and event["node"] == "sample" and event["phase"] == "start":
-                    with closing(sqlite3.connect(Path(folder) / "limner.threads.db")) as threads:
+                    with closing(sqlite3.connect(Path(folder) / "limner.db")) as threads:
                         row = threads.execute("SELECT length(checkpoint) FROM checkpoints ORDER BY checkpoint_id DESC LIMIT 1").fetchone()
                     sizes.append(row[0] if row else 0)
             whole = time.process_time() - started

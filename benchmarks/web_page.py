@@ -29,6 +29,7 @@ from limner.serve.service.service import Offer, Service
 CHROMIUM = "/usr/bin/chromium"
 LOOKS = ("red", "blue", "small", "big", "old", "white")
 PROMPTS = [f"a {look} {thing}" for look in LOOKS for thing in ("cat", "dog", "car")]
+JOB = {"prompts": PROMPTS, "budget": 2000, "iterations": 100, "batch_size": 4}
 SETTLED = 5.0  # seconds that a page is left alone first: it still asks for its last pieces
 REST = 10.0  # seconds over which an open page without news is measured
 
@@ -70,7 +71,7 @@ def main() -> None:
         service.job_view = views.counted(service.job_view)  # type: ignore[method-assign]
         time.sleep(SETTLED)
         resting = _cpu_over(REST) / REST
-        job = service.start_job("bench", OptimizeAsk(prompts=[*PROMPTS], budget=2000, iterations=100, batch_size=4))
+        job = service.start_job("bench", OptimizeAsk.model_validate(JOB))
         page.reload(wait_until="domcontentloaded")  # it looks at the newest job
         page.get_by_role("tab", name="Optimize").click()
         page.locator("#grid img").first.wait_for(timeout=300_000)

@@ -1,100 +1,90 @@
 """Builds what a run works with, in the order in which things go wrong: options, folder, checkpoint, prompts, scorers, database.
 
-Nothing is written before all of it is known to be usable. Knows nothing of what the run will do.
-
-Opens the prompt database of a run or a command. Apart from context.py, which needs LangGraph and the diffusion tools.
-
-What a run has spent so far, in a small file beside its report, so that a killed run goes on with the same purse.
-
-A budget is paid before the work is done, so a kill leaves work that was paid for and lost; it is done again for nothing. What
-the chat model used is noted with it; of a killed process the tokens of answers on their way are missing.
+Nothing is written before all of it is known to be usable. Knows nothing of what the run will do. What a run has spent is stored with it,
+so that a killed run goes on with the same budget: work is paid for before it is done, and what a kill lost is done again for nothing.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from limner.agents.llm.base import Usage
 from limner.agents.llm.server import ChatSettings, open_chat
-from limner.graph.models import opened_checkpoint, opened_scorer
+from limner.graph.models import Lease
 from limner.graph.settings import Settings
-from limner.graph.solvers import check_method, solvers
+from limner.graph.solvers import check_method
 from limner.graph.state import Context
+from limner.promptdb.earlier import read_spent, remove_spent
 from limner.promptdb.errors import BadInput
 from limner.promptdb.images import ImageStore
-from limner.promptdb.records import Conditioning, Drawing, SamplerSettings, canonical_text
+from limner.promptdb.records import Conditioning, SamplerSettings, canonical_text
+from limner.promptdb.runs import Runs, Spent
 from limner.promptdb.seed import open_database
+from limner.promptdb.store import PromptDB
 from limner.tools.budget import UNITS, Budget
-from limner.tools.diffusion.base import Drawn, ImageModel, PromptTooLong
+from limner.tools.diffusion.base import CancelToken, ImageModel, PromptTooLong
 from limner.tools.diffusion.card import Card
 from limner.tools.diffusion.checkpoint import Checkpoint
 from limner.tools.diffusion.remote.openai import PREFIX, RemoteImages, RemoteSettings
-from limner.tools.diffusion.sampling.denoising import Hooks
 from limner.tools.diffusion.sampling.sampler import Sampler
 from limner.tools.evaluator import Evaluator
 from limner.tools.scoring.adversarial import Adversarial
 from limner.tools.scoring.base import Scorer
 from limner.tools.scoring.registry import unavailable
-
-if TYPE_CHECKING:
-    import torch
+from limner.tools.solvers.base import Solver
+from limner.tools.solvers.registry import solvers
 
 
 @dataclass
 class JournaledBudget(Budget):
-    """A Budget that writes `journal` after every change, before the next one may begin: the file is always the latest state, and whole.
-    `usage`: the chat model's, written down beside it."""
+    """A Budget that stores what the run has spent after every change, before the next one may begin: what is stored is always the latest.
+    `runs`: None stores nothing. `usage`: the chat model's, stored with it."""
 
-    journal: Path | None = None
+    runs: Runs | None = None
+    run: str = ""
     usage: Usage = field(default_factory=Usage)
 
     def _record(self) -> None:
-        if self.journal is None:
-            return
-        document = {"spent": self.spent, "repeated": self.repeated, "seconds": round(self.elapsed, 3), "usage": self.usage.counts()}
-        self.journal.parent.mkdir(parents=True, exist_ok=True)
-        # The lock is this purse's alone: another process, or another purse of this run in another thread, writes a half of its own.
-        half = self.journal.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-        try:
-            half.write_text(json.dumps(document), encoding="utf-8")
-            half.replace(self.journal)
-        except BaseException:
-            half.unlink(missing_ok=True)
-            raise
+        if self.runs is not None:
+            self.runs.record_spent(self.run, Spent(self.spent, self.repeated, round(self.elapsed, 3), self.usage.counts()))
 
 
-def read_journal(path: Path) -> dict[str, Any]:
-    """`spent`, `repeated`, `seconds` and chat `usage` of an earlier process of the run; zeros where it left nothing readable."""
-    document: Mapping[str, Any] = {}
-    with suppress(FileNotFoundError, ValueError):
-        document = json.loads(path.read_text(encoding="utf-8"))
-    spent = document.get("spent", {})
-    return {
-        "spent": {unit: spent.get(unit, 0) for unit in UNITS},
-        "repeated": int(document.get("repeated", 0)),
-        "seconds_before": float(document.get("seconds", 0.0)),
-        "usage": Usage(**document.get("usage", {})),
-    }
+@dataclass(frozen=True)
+class Extras:
+    """Scorers and solvers that a Python program brings as objects, by their names."""
+
+    scorers: Mapping[str, Scorer] = field(default_factory=dict)
+    solvers: Mapping[str, Solver] = field(default_factory=dict)
+
+    @property
+    def factories(self) -> dict[str, Callable[[], Solver]]:
+        """The solvers as a Context holds them."""
+        return {name: partial(_given, solver) for name, solver in self.solvers.items()}
 
 
-JOURNAL = "spent.json"
+def _given(solver: Solver) -> Solver:
+    return solver
+
+
+NO_EXTRAS = Extras()
 
 
 @dataclass(frozen=True)
 class Models:
-    """What draws, and the scorers beside it: the objective first. `checkpoint`: None for a black box behind a server."""
+    """What draws, and the scorers beside it, the objective first. `checkpoint`: None for a black box behind a server. `extras`: objects
+    that a Python program brought."""
 
     checkpoint: Checkpoint | None
     sampler: Sampler | RemoteImages
     scorers: tuple[Scorer, ...]
     sampling: SamplerSettings
+    extras: Extras = NO_EXTRAS
 
     @property
     def card(self) -> Card:
@@ -102,48 +92,38 @@ class Models:
         return self.checkpoint.card if self.checkpoint else Card()
 
 
-class StoppableSampler(Sampler):
-    """A Sampler that asks `check` before every denoising step, so that a run ends within one step of being asked to."""
-
-    def __init__(self, checkpoint: Checkpoint, truncate: bool, check: Callable[[], None]) -> None:
-        super().__init__(checkpoint, truncate)
-        self._check_stop = check
-
-    def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None, hooks: Hooks | None = None) -> list[Drawn]:
-        own = hooks or Hooks()
-
-        def on_step(step: int, timestep: torch.Tensor, latents: torch.Tensor) -> None:
-            self._check_stop()
-            if own.on_step:
-                own.on_step(step, timestep, latents)
-
-        return super().draw(drawings, on_drawn, replace(own, on_step=on_step))
-
-
 def open_models(
-    settings: Settings, with_scorers: bool = True, stop: Callable[[], None] = lambda: None, objective: str = "", attack: bool = False
+    settings: Settings,
+    lease: Lease,
+    with_scorers: bool = True,
+    objective: str = "",
+    attack: bool = False,
+    extras: Extras = NO_EXTRAS,
 ) -> Models:
-    """Load the checkpoint and its scorers. `stop` is called before every denoising step and may raise. `objective`: what leads where the
-    settings name no scorer and this one is there. `attack`: it is to get worse. Raises BadInput."""
+    """Open the checkpoint and its scorers, which are the lease's until it ends.
+
+    `objective`: the scorer that leads where the settings name none, if it can be opened. `attack`: the objective is to get worse. `extras`:
+    scorers and solvers that are objects already. Raises BadInput.
+    """
     if settings.checkpoint.startswith(PREFIX):
-        return _open_remote(settings, with_scorers, stop, objective, attack)
-    checkpoint = opened_checkpoint(settings.checkpoint, settings.device, settings.dtype)
-    sampler = StoppableSampler(checkpoint, settings.truncate, stop)
-    scorers = open_scorers(settings, checkpoint, objective) if with_scorers else ()
+        return _open_remote(settings, lease, with_scorers, objective, attack, extras)
+    checkpoint = lease.checkpoint(settings.checkpoint, settings.device, settings.dtype)
+    sampler = Sampler(checkpoint, settings.truncate)
+    scorers = open_scorers(settings, lease, checkpoint, objective, extras) if with_scorers else ()
     scorers = _turned(scorers) if attack else scorers
     changes: dict[str, Any] = {"steps": settings.steps, "guidance_scale": settings.guidance_scale}
     sampling = replace(sampler.default_settings, **{name: value for name, value in changes.items() if value is not None})
     checkpoint.scheduler(sampling.scheduler, sampling.steps)  # refuses what it cannot serve, before anything is written
-    return Models(checkpoint, sampler, scorers, sampling)
+    return Models(checkpoint, sampler, scorers, sampling, extras)
 
 
-def _open_remote(settings: Settings, with_scorers: bool, stop: Callable[[], None], objective: str, attack: bool) -> Models:
+def _open_remote(settings: Settings, lease: Lease, with_scorers: bool, objective: str, attack: bool, extras: Extras) -> Models:
     """A black box: the published scorers alone, and the server's own way of sampling."""
     if settings.steps is not None or settings.guidance_scale is not None:
         raise BadInput(f"{settings.checkpoint} samples as its server has it; leave out --steps and --guidance-scale")
-    model = RemoteImages(RemoteSettings.from_env(settings.checkpoint.removeprefix(PREFIX), os.environ), stop)
-    scorers = open_scorers(settings, None, objective) if with_scorers else ()
-    return Models(None, model, _turned(scorers) if attack else scorers, model.default_settings)
+    model = RemoteImages(RemoteSettings.from_env(settings.checkpoint.removeprefix(PREFIX), os.environ))
+    scorers = open_scorers(settings, lease, None, objective, extras) if with_scorers else ()
+    return Models(None, model, _turned(scorers) if attack else scorers, model.default_settings, extras)
 
 
 def _turned(scorers: tuple[Scorer, ...]) -> tuple[Scorer, ...]:
@@ -151,7 +131,9 @@ def _turned(scorers: tuple[Scorer, ...]) -> tuple[Scorer, ...]:
     return (Adversarial(scorers[0]), *scorers[1:]) if scorers else scorers
 
 
-def open_scorers(settings: Settings, checkpoint: Checkpoint | None, objective: str = "") -> tuple[Scorer, ...]:
+def open_scorers(
+    settings: Settings, lease: Lease, checkpoint: Checkpoint | None, objective: str = "", extras: Extras = NO_EXTRAS
+) -> tuple[Scorer, ...]:
     """Those asked for, then the card's others, the judge last, so that something beside the objective is always reported.
 
     Raises BadInput where nothing could be an objective.
@@ -163,7 +145,8 @@ def open_scorers(settings: Settings, checkpoint: Checkpoint | None, objective: s
     if not names:
         raise BadInput(f"{settings.checkpoint} comes without scorers; name one with --scorer (clip, hpsv2.1, aesthetic)")
     device = checkpoint.device if checkpoint else settings.device or "cpu"
-    return tuple(opened_scorer(name, checkpoint, device) for name in names)
+    own_objects = extras.scorers
+    return tuple(own_objects[name] if name in own_objects else lease.scorer(name, checkpoint, device) for name in names)
 
 
 def check_objective(scorers: Sequence[Scorer]) -> None:
@@ -201,27 +184,46 @@ def open_context(
     run: str = "",
     method: str = "rewrite",
     budget_images: int | None = None,
+    cancel: CancelToken | None = None,
 ) -> Iterator[Context]:
-    """The live objects of a run. What an earlier process of the same run spent counts; what a kill lost is drawn again for nothing."""
+    """The live objects of a run. What an earlier process of the same run spent counts; what a kill lost is drawn again for nothing.
+    `cancel` is asked while pictures are drawn.
+
+    Raises Busy where another process or thread works on the run.
+    """
     chat_settings = ChatSettings.from_env(os.environ)
-    db = open_database(settings.database)
-    try:
+    with ExitStack() as opened:
+        db = opened.enter_context(open_database(settings.database))
+        if run:
+            opened.enter_context(Runs(db).hold(run))
         images = ImageStore(settings.database.parent / "images")
-        budget = open_budget(settings, run, budget_images)
-        evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, run)
+        budget = open_budget(settings, db, run, budget_images)
+        evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, run, cancel)
         chat = open_chat(chat_settings, budget, db)
         chat.usage.add(budget.usage)
         budget.usage = chat.usage
-        context = Context(chat, evaluator, db, images, settings, solvers(), models.card)
+        context = Context(chat, evaluator, db, images, settings, solvers() | models.extras.factories, models.card)
         check_method(method, context.solvers, evaluator)
         yield context
-    finally:
-        db.close()
 
 
-def open_budget(settings: Settings, run: str, cap: int | None) -> JournaledBudget:
-    """The run's purse. What a kill lost stays paid for: the Evaluator knows it by its note and draws it again for nothing."""
+def open_budget(settings: Settings, db: PromptDB, run: str, cap: int | None) -> JournaledBudget:
+    """The run's Budget of `cap` images, with what earlier processes of the run spent. What a kill lost stays paid for: the Evaluator
+    knows it by its note and draws it again for nothing.
+
+    Raises BadInput where an earlier version left a file of what was spent that cannot be read.
+    """
     if not run:
         return JournaledBudget(images=cap)
-    journal = settings.folder / run / JOURNAL
-    return JournaledBudget(images=cap, journal=journal, **read_journal(journal))
+    runs = Runs(db)
+    before, folder = runs.spent(run), settings.folder / run
+    if before is None and (left := read_spent(folder)):
+        before = Spent(**left)
+        runs.record_spent(run, before)
+        remove_spent(folder)
+    before = before or Spent()
+    spent = {unit: before.amounts.get(unit, 0) for unit in UNITS}
+    usage = Usage(**cast(dict[str, Any], before.usage))
+    return JournaledBudget(
+        images=cap, spent=spent, repeated=before.repeated, seconds_before=before.seconds, runs=runs, run=run, usage=usage
+    )

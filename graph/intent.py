@@ -1,19 +1,12 @@
-"""Whether a candidate's pictures still show what the user asked for: the guard that an objective alone is not.
+"""Whether a candidate keeps the user's intent: in its words, in its pictures, and in what the checkpoint can draw at all.
 
 Words that make a picture prettier crowd out words that say what it shows, and a preference scorer forgives that. So one scorer that
-compares pictures with the user's own prompt is a witness: a candidate that it ranks below the user's prompt on the search seeds
-cannot win. The witness is never the objective, and the judge never is the witness.
+compares pictures with the user's own prompt is a witness: a candidate that it ranks below the user's prompt on the search seeds cannot win.
+The witness is never the objective, and the judge never is the witness.
 
-The intent contract over candidates: whoever proposed them, those that break it are refused, counted and told.
-
-On the string here; what can only be seen is judged in traits.py, once the pictures are there.
-
-Whether a trait can still be seen: the visual half of the intent contract, by the checkpoint's alignment scorer.
-
-A trait is judged against the person's own prompt on the same seeds: a candidate whose pictures are much less like the trait than those of
-the plain prompt has lost it. Draws nothing.
-
-Whether a prompt lies in a checkpoint's world: what its maker's vocabulary knows of the prompt's words.
+The contract (pins, triggers, bans) is checked on the string; a trait is checked in the pictures, by the alignment scorer: a candidate whose
+pictures are much less like the trait than those of the plain prompt on the same seeds has lost it. `outside_world` says which words of a
+prompt the checkpoint's vocabulary does not know.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ client sends can only be JSON.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Any, TypedDict
 
@@ -16,13 +15,17 @@ from langgraph.runtime import Runtime
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
 from limner.graph.chat.graph import build_chat
 from limner.graph.context import check_objective, open_context, open_models
+from limner.graph.models import ModelPool
+from limner.graph.nodes import tell
 from limner.graph.optimize.graph import first_state
 from limner.graph.plan import DEFAULT_BUDGET, LearningSettings, plan_learning, split_prompts
 from limner.graph.runner import new_run_id, stream_optimize
-from limner.graph.settings import settings_from
+from limner.graph.settings import Settings
+from limner.graph.sources import settings_from
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Run, canonical_text
+from limner.promptdb.runs import Runs
 
 MOST_PROMPTS = 1000
 
@@ -56,19 +59,20 @@ def learn(state: LearnAsk, runtime: Runtime[None]) -> LearnAsk:
     prompts = [BatchPrompt(text) for text in dict.fromkeys(map(canonical_text, state.get("prompts", []))) if text]
     if not 1 <= len(prompts) <= MOST_PROMPTS:
         raise BadInput(f"give 1 to {MOST_PROMPTS} prompts, not {len(prompts)}")
-    settings = settings_from(os.environ, budget=state.get("budget") or DEFAULT_BUDGET)
-    learning = LearningSettings()
+    asked = {"budget": budget} if (budget := state.get("budget")) else {}
+    settings = settings_from(Settings, {"budget": DEFAULT_BUDGET}, **asked)
+    learning = settings_from(LearningSettings)
     split = split_prompts(prompts, settings.seed, learning.heldout_prompts)
     plan = plan_learning(settings.budget, learning, len(split.heldout), settings.search_seeds, settings.heldout_seeds)
-    models = open_models(settings)
+    models = open_models(settings, ModelPool().lease())  # of this run alone: others may work at the same time
     check_objective(models.scorers)
     run = Run(new_run_id("optimize"), "optimize", "langgraph", {**settings.to_json(), "learning": learning.to_json()})
     start = first_state(run.id, list(split.development), list(split.heldout), split.shared, state.get("instruction") or DEFAULT_INSTRUCTION)
-    outcome: dict[str, Any] = {}
+    outcome: Any = {}
     with open_context(settings, models, run.id, "rewrite", settings.budget) as opened:
         context = replace(opened, learning=learning, plan=plan)
         for event in stream_optimize(context, run, start):
-            runtime.stream_writer(event)
+            tell(runtime, event)
             outcome = event["outcome"] if event["kind"] == "finished" else outcome
-        context.db.finish_run(run.id, "done", {"outcome": outcome, "used": context.evaluator.budget.used()})
+        Runs(context.db).finish(run.id, "done", {"outcome": outcome, "used": context.evaluator.budget.used()})
     return {"run": run.id, "outcome": outcome}

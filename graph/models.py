@@ -1,15 +1,17 @@
-"""Checkpoints and scorers that stay open from one run to the next, in a thread that does many runs, one after the other.
+"""Checkpoints that stay open from one run to the next, with their scorers: a bounded number, the least recently used unloaded first.
 
-A command opens what it needs and ends; a server would read the same weights for every request. What is kept belongs to one thread and is
-never shared, so two runs cannot disturb each other's weights.
+A run borrows a checkpoint by a lease and has it to itself until the lease ends, so that no two runs disturb each other's weights. A server
+has a pool for each of its queues; a command has one of its own, which ends with it.
 """
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from limner.tools.diffusion.checkpoint import Checkpoint, open_checkpoint
 from limner.tools.scoring.base import Scorer
@@ -18,58 +20,141 @@ from limner.tools.scoring.registry import open_scorer
 if TYPE_CHECKING:
     import torch
 
-Asked = tuple[str, str | None, str | None]  # checkpoint, device, dtype
+Asked = tuple[str, str | None, str | None]
+"""Name, device and dtype of a checkpoint, None where the default is asked for."""
 
 
-class KeptModels:
-    """The checkpoint asked for last and its scorers: one set, so that a server needs no more memory than a command."""
+@dataclass
+class _Slot:
+    """A place of the pool. `checkpoint`: None while it is being opened."""
 
-    def __init__(self) -> None:
+    checkpoint: Checkpoint | None = None
+    scorers: dict[tuple[str, str], Scorer] = field(default_factory=dict)
+    leased: bool = True
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint in memory. `scorers`: those opened with it. `leased`: whether a run works with it just now."""
+
+    checkpoint: str
+    device: str
+    scorers: tuple[str, ...]
+    leased: bool
+
+
+class ModelPool:
+    """At most `bound` checkpoints at once, in use or not. Thread-safe; one is opened at a time, scorers included."""
+
+    def __init__(self, bound: int = 1) -> None:
+        if bound < 1:
+            raise ValueError(f"a pool of {bound} checkpoints can open none")
+        self.bound = bound
+        self._slots: dict[Asked, _Slot] = {}  # the least recently used first
+        self._changed = threading.Condition()
+        self._opening = threading.Lock()
+
+    def lease(self) -> Lease:
+        """A lease that holds nothing yet; use it as a context manager, or close it."""
+        return Lease(self)
+
+    def loaded(self) -> list[Loaded]:
+        """What is in memory now, the least recently used first."""
+        with self._changed:
+            there = [(slot.checkpoint, slot) for slot in self._slots.values() if slot.checkpoint is not None]
+            return [Loaded(c.name, c.device_name, tuple(name for name, _ in slot.scorers), slot.leased) for c, slot in there]
+
+    def unload(self) -> None:
+        """Give back the memory of every checkpoint that no lease holds."""
+        with self._changed:
+            for asked in [asked for asked, slot in self._slots.items() if not slot.leased]:
+                del self._slots[asked]
+        _free_memory()
+
+    def _acquire(self, asked: Asked) -> _Slot:
+        """The slot of that checkpoint, opened where it was not. Waits while another lease holds it, and for a place in a full pool while
+        every other checkpoint is held. Raises BadInput."""
+        unloaded = False
+        with self._changed:
+            while True:
+                slot = self._slots.get(asked)
+                if slot is not None and not slot.leased:
+                    self._slots[asked] = self._slots.pop(asked)
+                    slot.leased = True
+                    return slot
+                if slot is None and len(self._slots) < self.bound:
+                    break
+                idle = [key for key, other in self._slots.items() if not other.leased]
+                if slot is None and idle:
+                    del self._slots[idle[0]]
+                    unloaded = True
+                    continue
+                self._changed.wait()
+            slot = self._slots[asked] = _Slot()
+        try:
+            with self._opening:
+                if unloaded:  # before the next is read, so that both need not fit
+                    _free_memory()
+                slot.checkpoint = open_checkpoint(*asked)
+        except BaseException:
+            with self._changed:
+                del self._slots[asked]
+                self._changed.notify_all()
+            raise
+        return slot
+
+    def _release(self, asked: Asked) -> None:
+        with self._changed:
+            self._slots[asked].leased = False
+            self._changed.notify_all()
+
+
+class Lease:
+    """What one run has borrowed of a pool: one checkpoint at a time with its scorers; asking for another gives back the one before. Not
+    thread-safe; a thread that holds one lease of a full pool and waits for another waits for itself."""
+
+    def __init__(self, pool: ModelPool) -> None:
+        self._pool = pool
         self._asked: Asked | None = None
-        self._checkpoint: Checkpoint | None = None
-        self._scorers: dict[tuple[str, str], Scorer] = {}
+        self._slot: _Slot | None = None
 
-    def checkpoint(self, asked: Asked) -> Checkpoint:
-        if self._checkpoint is None or self._asked != asked:
-            self._checkpoint, self._asked, self._scorers = None, None, {}  # before the next is read, so that both need not fit
-            self._checkpoint, self._asked = open_checkpoint(*asked), asked
-        return self._checkpoint
+    def checkpoint(self, name: str, device: str | None, dtype: str | None) -> Checkpoint:
+        """The checkpoint, which is nobody else's until this lease ends or asks for another. Takes what `open_checkpoint` takes; raises
+        BadInput as it does."""
+        asked = (name, device, dtype)
+        if asked != self._asked:
+            self.close()
+            self._slot, self._asked = self._pool._acquire(asked), asked
+        assert self._slot is not None and self._slot.checkpoint is not None
+        return self._slot.checkpoint
 
     def scorer(self, name: str, checkpoint: Checkpoint | None, device: torch.device | str) -> Scorer:
-        if checkpoint is None or checkpoint is not self._checkpoint:
+        """The scorer of that name on `device`. That of the leased checkpoint stays open as long as it does; one of no checkpoint is opened
+        anew. Raises BadInput."""
+        if self._slot is None or checkpoint is not self._slot.checkpoint:
             return open_scorer(name, checkpoint, device)
         key = (name, str(device))
-        if key not in self._scorers:
-            self._scorers[key] = open_scorer(name, checkpoint, device)
-        return self._scorers[key]
+        if key not in self._slot.scorers:
+            with self._pool._opening:
+                self._slot.scorers[key] = open_scorer(name, checkpoint, device)
+        return self._slot.scorers[key]
+
+    def close(self) -> None:
+        """Give the checkpoint back; it stays open in the pool until its place is needed."""
+        if self._asked is not None:
+            self._pool._release(self._asked)
+        self._asked = self._slot = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
 
-_of_thread = threading.local()
-
-
-def keep_models(kept: KeptModels) -> None:
-    """From here on, this thread keeps open in `kept` what its runs open."""
-    _of_thread.kept = kept
-
-
-@contextmanager
-def kept_by(kept: KeptModels) -> Iterator[None]:
-    """For a thread that works on behalf of the one whose models these are, while that one waits for it."""
-    before = getattr(_of_thread, "kept", None)
-    _of_thread.kept = kept
-    try:
-        yield
-    finally:
-        _of_thread.kept = before
-
-
-def opened_checkpoint(name: str, device: str | None, dtype: str | None) -> Checkpoint:
-    """As `open_checkpoint`, but of a thread that keeps its models the one that is open."""
-    kept: KeptModels | None = getattr(_of_thread, "kept", None)
-    return kept.checkpoint((name, device, dtype)) if kept else open_checkpoint(name, device, dtype)
-
-
-def opened_scorer(name: str, checkpoint: Checkpoint | None, device: torch.device | str) -> Scorer:
-    """As `open_scorer`, but of a thread that keeps its models the one that is open."""
-    kept: KeptModels | None = getattr(_of_thread, "kept", None)
-    return kept.scorer(name, checkpoint, device) if kept else open_scorer(name, checkpoint, device)
+def _free_memory() -> None:
+    """Return the memory of what is no longer referred to, a GPU's cached blocks included."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -8,18 +8,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, cast
+from typing import Any
 
 from langgraph.errors import GraphDrained
+from langgraph.prebuilt import ToolRuntime
 from langgraph.runtime import Runtime
 
-from limner.graph.state import CandidateRow, Event
+from limner.graph.events import Event
+from limner.graph.state import CandidateRow
 from limner.promptdb.records import Conditioning
 from limner.tools.evaluator import Evaluator
 
 Update = dict[str, Any]
 Node = Callable[[Any, Runtime[Any]], Update]
-Emit = Callable[[dict[str, Any]], None]
+Emit = Callable[[Event], None]
+"""Called with each event as it happens. May be given to the Evaluator and the solvers, whose events are among these."""
 
 
 def node(name: str) -> Callable[[Node], Node]:
@@ -44,7 +47,8 @@ def node(name: str) -> Callable[[Node], Node]:
     return decorate
 
 
-def tell(runtime: Runtime[Any], event: Event) -> None:
+def tell(runtime: Runtime[Any] | ToolRuntime[Any, Any], event: Event) -> None:
+    """Send `event` to whoever follows the run: front ends, and the file of a job."""
     runtime.stream_writer(event)
 
 
@@ -52,9 +56,9 @@ def emitter(runtime: Runtime[Any]) -> Emit:
     """For the Evaluator and the solvers: passes their events on. Where the run was asked to stop, the next score ends the node
     (pictures do not: the rest of their batch is drawn already, and would be lost)."""
 
-    def emit(event: dict[str, Any]) -> None:
-        tell(runtime, cast(Event, event))
-        if event.get("kind") != "drawn":
+    def emit(event: Event) -> None:
+        tell(runtime, event)
+        if event["kind"] != "drawn":
             stop_if_asked(runtime)
 
     return emit

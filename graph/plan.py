@@ -10,13 +10,13 @@ Pure arithmetic on settings and texts; knows nothing of pictures or chat models.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import text_id
+from limner.tools.options import Declared, option
 
 COMPARED = 2
 """Conditionings in the held-out check: the user's prompt and the best candidate."""
@@ -57,33 +57,22 @@ DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS = 1400, 2
 
 
 @dataclass(frozen=True)
-class LearningSettings:
-    """`batch_size`: prompts an iteration. `arms`: instructions that survive it. `children`: new instructions an iteration at most.
-    `heldout_prompts`: at most so many are kept from learning. `professional`: whether the prompt database takes part. `compat`: "maai" is
-    the reference's own order, pool sizes and UCB numbers."""
+class LearningSettings(Declared):
+    """How an instruction is learned. `compat`: the way of the released code of the reference instead of `selector`."""
 
-    iterations: int = 6
-    batch_size: int = 3
-    arms: int = 3
-    selector: str = "ucb"
-    children: int = 3
-    heldout_prompts: int = 60
-    professional: bool = True
-    compat: Literal["", "maai"] = ""
+    iterations: int = option(6, "rounds of learning", ge=1)
+    batch_size: int = option(3, "prompts a round", ge=1)
+    arms: int = option(3, "instructions that survive a round", ge=1)
+    selector: str = option("ucb", "who survives: ucb, ucb-e, greedy, epsilon, ...")
+    children: int = option(3, "new instructions of a round at most", ge=1)
+    heldout_prompts: int = option(60, "prompts kept from learning at most, to measure on", ge=1)
+    professional: bool = option(True, "whether the prompt database takes part")
+    compat: str = option("", "maai: the reference's own order and UCB numbers", choices=lambda: ("", "maai"))
 
-    def __post_init__(self) -> None:
-        for name in ("iterations", "batch_size", "arms", "children", "heldout_prompts"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
-        if self.compat not in ("", "maai"):
-            raise BadInput(f"--compat knows 'maai' alone, not {self.compat!r}")
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> LearningSettings:
-        return cls(**{name: value for name, value in document.items() if name in cls.__dataclass_fields__})
+    @property
+    def reference_ucb(self) -> bool:
+        """Whether order, pool sizes and UCB numbers are those of the reference's released code."""
+        return self.compat == "maai"
 
 
 @dataclass(frozen=True, slots=True)

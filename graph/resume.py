@@ -9,6 +9,7 @@ from limner.graph.runner import resumable
 from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run
+from limner.promptdb.runs import Runs
 from limner.promptdb.seed import open_database
 
 
@@ -21,5 +22,5 @@ def reopened(settings: Settings, run_id: str, command: str) -> tuple[Run, Settin
         raise BadInput(f"there is no database {settings.database} with runs; name it with --db, or its folder with --out")
     with open_database(settings.database) as db:
         run, before = resumable(db, run_id, command)
-        done = db.run_result(run_id) if run.status == "done" else None
+        done = Runs(db).result(run_id) if run.status == "done" else None
     return run, replace(before, out=settings.out, db=settings.db), done

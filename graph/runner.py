@@ -9,6 +9,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
@@ -19,13 +20,15 @@ from langgraph.errors import GraphDrained
 from langgraph.graph import StateGraph
 from langgraph.runtime import RunControl
 
+from limner.graph.events import Event
 from limner.graph.optimize.graph import build_optimize
 from limner.graph.optimize.state import OptimizeState
 from limner.graph.refine.auto import graph_of
 from limner.graph.settings import Settings
-from limner.graph.state import Context, Event, RefineState
-from limner.promptdb.errors import BadInput, Stopped
-from limner.promptdb.records import Run
+from limner.graph.state import Context, RefineState
+from limner.promptdb.errors import BadInput, ServerAway, Stopped
+from limner.promptdb.records import Run, RunStatus
+from limner.promptdb.runs import Runs
 from limner.promptdb.store import PromptDB
 
 __all__ = [
@@ -37,30 +40,26 @@ __all__ = [
     "optimize_state",
     "refine_state",
     "resumable",
-    "stop_check",
     "stream_optimize",
     "stream_refine",
 ]
 
+BUSY_SECONDS = 30.0  # how long a checkpoint waits for another process's write
 MOST_STEPS = 100_000  # nodes of one run: LangGraph's own limit of 25 is for agents that may never end
 
 
 class Control(RunControl):
-    """Asks a run to stop. `last_words`: what to do, from any thread, where the process must end before the run has."""
+    """Asks a run to stop; as a CancelToken it ends a drawing within one step. `last_words`: what to do, from any thread, where the process
+    must end before the run has."""
 
     def __init__(self) -> None:
         super().__init__()
         self.last_words: Callable[[], None] = lambda: None
 
-
-def stop_check(control: Control) -> Callable[[], None]:
-    """For the sampler, which asks before every step: ends the node where the run was asked to stop."""
-
-    def check() -> None:
-        if control.drain_requested:
-            raise GraphDrained(control.drain_reason or "stopped")
-
-    return check
+    def check(self) -> None:
+        """Raises GraphDrained where the run was asked to stop, which ends the node."""
+        if self.drain_requested:
+            raise GraphDrained(self.drain_reason or "stopped")
 
 
 def new_run_id(command: str) -> str:
@@ -70,7 +69,7 @@ def new_run_id(command: str) -> str:
 
 def resumable(db: PromptDB, run_id: str, command: str) -> tuple[Run, Settings]:
     """A run of this command that was started before, and the settings it had. Raises BadInput where there is none."""
-    run = db.run(run_id)
+    run = Runs(db).get(run_id)
     if run is None:
         raise BadInput(f"there is no run {run_id!r} in {db.path}; see `runs list`")
     if run.command != command:
@@ -91,7 +90,7 @@ def stream_refine(context: Context, run: Run, control: Control | None = None) ->
 
 def refine_state(context: Context, run_id: str) -> RefineState:
     """What the run knows so far, for its report."""
-    run = context.db.run(run_id)
+    run = Runs(context.db).get(run_id)
     method = str(run.settings.get("method", "auto")) if run else "auto"
     return cast(RefineState, _state(partial(graph_of, method), context, run_id))
 
@@ -114,12 +113,17 @@ Build = Callable[[], StateGraph[Any, Any, Any, Any]]
 
 
 def _stream(build: Build, context: Context, run: Run, start: Any, method: str, control: Control) -> Iterator[Event]:
-    control.last_words = lambda: context.db.finish_run(run.id, "interrupted", {"used": context.evaluator.budget.used()})
-    context.db.start_run(Run(run.id, run.command, run.prompt, run.settings, "running", run.started))
+    runs = Runs(context.db)
+    control.last_words = lambda: runs.finish(run.id, "interrupted", {"used": context.evaluator.budget.used()})
+    runs.start(replace(run, status="running"))
     with kept_graph(build, context.db) as graph:
         config: RunnableConfig = {"configurable": {"thread_id": run.id}, "recursion_limit": MOST_STEPS}
         kept = graph.get_state(config)
-        begun = bool(kept.values)
+        resumed = begun = bool(kept.values)
+        if begun and not kept.tasks and "outcome" not in kept.values:
+            # Stopped by an earlier version before a node that this graph has not: it begins anew, and what was done already costs nothing.
+            graph.checkpointer.delete_thread(run.id)
+            begun = False
         yield {
             "kind": "started",
             "run": run.id,
@@ -127,7 +131,7 @@ def _stream(build: Build, context: Context, run: Run, start: Any, method: str, c
             "method": method,
             "checkpoint": context.evaluator.model.name,
             "chat_model": context.chat.name,
-            "resumed": begun,
+            "resumed": resumed,
         }
         try:
             if not begun or kept.tasks:  # `next` would not do: it is empty too after a kill between a node's writes and their checkpoint
@@ -142,12 +146,13 @@ def _stream(build: Build, context: Context, run: Run, start: Any, method: str, c
                 )
                 with ending(parts, control):
                     for part in parts:
-                        yield cast(Event, part["data"])
+                        yield part["data"]
         except GraphDrained as error:
             control.last_words()
             raise Stopped(run.id, run.command) from error
-        except Exception:
-            context.db.finish_run(run.id, "failed", {"used": context.evaluator.budget.used()})
+        except Exception as error:
+            status: RunStatus = "paused" if isinstance(error, ServerAway) else "failed"
+            runs.finish(run.id, status, {"used": context.evaluator.budget.used()})
             raise
         except BaseException:  # Ctrl-C where nothing caught it, or nobody listens any more
             control.last_words()
@@ -174,7 +179,10 @@ def ending(parts: Any, control: Control) -> Iterator[None]:
 
 @contextmanager
 def kept_graph(build: Build, db: PromptDB) -> Iterator[Any]:
-    """The graph with its state kept in a file beside the database. A file of its own: LangGraph owns its tables."""
-    path = db.path.with_suffix(".threads.db")
-    with closing(sqlite3.connect(path, timeout=30, check_same_thread=False)) as connection:
+    """The graph, with its state in LangGraph's own tables of the database, written on a connection of its own.
+
+    In the same file as the run's records, so that no power cut leaves a state that is ahead of what it speaks of.
+    """
+    with closing(sqlite3.connect(db.path, timeout=BUSY_SECONDS, check_same_thread=False)) as connection:
+        connection.execute("PRAGMA synchronous = NORMAL")  # as promptdb/connection.py has it
         yield build().compile(checkpointer=SqliteSaver(connection))

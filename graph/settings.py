@@ -1,69 +1,63 @@
-"""What a person may set for a run, checked once. Knows nothing of where the values came from (flags, environment, file)."""
+"""What a person may set for a run, declared once and checked once. Knows nothing of where the values came from (see sources.py)."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from limner.agents.contract import Contract
 from limner.promptdb.errors import BadInput
+from limner.tools.options import Declared, option
+from limner.tools.solvers import registry
+
+if TYPE_CHECKING:
+    from limner.agents.contract import Contract
 
 HELDOUT_FROM = 2**31
 """Held-out seeds start here and search seeds end below, so that no seed is ever both, in any run."""
 
+MOST_SEEDS = 10_000
+
 
 @dataclass(frozen=True)
-class Settings:
-    """The common options of the command line.
+class Settings(Declared):
+    """What commands have in common. `steps`, `guidance_scale`: None means what the checkpoint's card recommends. `scorers`: empty means
+    the card's. `budget`: search and held-out check together. `pins`, `triggers`, `bans`, `traits`: the intent contract."""
 
-    `steps`, `guidance_scale`: None means what the checkpoint's card recommends. `scorers`: the first is the objective; empty means
-    the card's. `budget`: images drawn, search and held-out check together. `search_seeds`, `heldout_seeds`: how many.
-    `variants`: rewritten prompts asked for, fewer where the budget is small. `pins`, `triggers`,
-    `bans`, `traits`: the intent contract. `db`: None means a file beside the runs.
-    """
-
-    checkpoint: str = "miniature"
-    device: str | None = None
-    dtype: str | None = None
-    steps: int | None = None
-    guidance_scale: float | None = None
-    scorers: tuple[str, ...] = ()
-    budget: int = 64
-    seed: int = 0
-    search_seeds: int = 2
-    heldout_seeds: int = 8
-    variants: int = 12
-    pins: tuple[str, ...] = ()
-    triggers: tuple[str, ...] = ()
-    bans: tuple[str, ...] = ()
-    traits: tuple[str, ...] = ()
-    truncate: bool = False
-    out: str = "runs"
-    db: str | None = None
+    checkpoint: str = option("miniature", "miniature, a folder in diffusers' format, a hub id, or openai:NAME")
+    device: str | None = option(None, "cpu, cuda, cuda:1...; by default the first GPU, else the CPU")
+    dtype: str | None = option(None, "float32, float16 or bfloat16")
+    steps: int | None = option(None, "denoising steps; by default what the checkpoint recommends", ge=1)
+    guidance_scale: float | None = option(None, "classifier-free guidance; by default what the checkpoint recommends", ge=0)
+    scorers: tuple[str, ...] = option((), "repeatable; the first is the objective, the others are reported beside it", each="scorer")
+    budget: int = option(64, "images to draw at most", ge=1)
+    seed: int = option(0, "first of the search seeds", ge=0, le=HELDOUT_FROM - 1)
+    search_seeds: int = option(2, "seeds on which candidates are compared", ge=1, le=MOST_SEEDS)
+    heldout_seeds: int = option(8, "seeds, never searched, on which the result is measured", ge=2, le=MOST_SEEDS)  # an interval needs two
+    variants: int = option(12, "rewritten prompts to ask for", ge=1)
+    pins: tuple[str, ...] = option((), "words that no candidate may lose; repeatable", each="pin")
+    triggers: tuple[str, ...] = option(
+        (), "trigger token of a LoRA or embedding, kept letter by letter; repeatable", each="trigger"
+    )
+    bans: tuple[str, ...] = option((), "words that no candidate may bring in; repeatable", each="ban")
+    traits: tuple[str, ...] = option((), "what must still be seen in the pictures, by the alignment scorer; repeatable", each="trait")
+    truncate: bool = option(False, "cut prompts over the text encoder's limit instead of refusing them")
+    out: str = option("runs", "folder for runs, reports and pictures")
+    db: str | None = option(None, "prompt database; by default limner.db in the folder given by --out")
 
     def __post_init__(self) -> None:
-        for name, least in _AT_LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= least:  # so that NaN does not pass
-                raise BadInput(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
-        if self.guidance_scale == math.inf:
-            raise BadInput("--guidance-scale must be finite")
-        for name, bound in (("seed", HELDOUT_FROM), ("search_seeds", MOST_SEEDS), ("heldout_seeds", MOST_SEEDS)):
-            if getattr(self, name) > bound:
-                raise BadInput(f"--{name.replace('_', '-')} must be at most {bound}, not {getattr(self, name)}")
-        # Beyond 2 x HELDOUT_FROM torch's generator begins anew, and a held-out picture would be one of a search.
+        super().__post_init__()
+        # From 2 x HELDOUT_FROM on torch's generator repeats itself, and a held-out picture would be one of some search.
         most = HELDOUT_FROM - max(self.search_seeds, self.heldout_seeds)
         if self.seed > most:
             raise BadInput(f"--seed must be at most {most}, not {self.seed}")
-
         self.contract.check()
 
     @property
     def contract(self) -> Contract:
         """What no candidate may lose or bring in."""
+        from limner.agents.contract import Contract  # its word lists are compiled, which --help need not wait for
+
         return Contract(self.pins, self.triggers, self.bans, self.traits)
 
     @property
@@ -73,6 +67,7 @@ class Settings:
 
     @property
     def database(self) -> Path:
+        """The file of the prompt database."""
         return Path(self.db).expanduser() if self.db else self.folder / "limner.db"
 
     @property
@@ -86,43 +81,9 @@ class Settings:
         first = HELDOUT_FROM + self.seed
         return list(range(first, first + self.heldout_seeds))
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Settings:
-        known = {name: value for name, value in document.items() if name in cls.__dataclass_fields__}
-        return cls(**{**known, **{name: tuple(known.get(name, ())) for name in _TUPLES}})
+@dataclass(frozen=True)
+class RefineSettings(Declared):
+    """How one prompt is refined."""
 
-
-MOST_SEEDS = 10_000
-
-_TUPLES = ("scorers", "pins", "triggers", "bans", "traits")
-
-_AT_LEAST: dict[str, float] = {
-    "steps": 1,
-    "guidance_scale": 0,
-    "budget": 1,
-    "seed": 0,
-    "search_seeds": 1,
-    "heldout_seeds": 2,  # an interval needs two
-    "variants": 1,
-}
-
-_NUMBERS = ("steps", "budget", "seed", "search_seeds", "heldout_seeds", "variants")
-_TEXTS = ("checkpoint", "out", "db", "device")
-
-
-def settings_from(environment: Mapping[str, str], **given: Any) -> Settings:
-    """Settings from LIMNER_CHECKPOINT, LIMNER_OUT, LIMNER_DB, LIMNER_DEVICE and the numbers. Raises BadInput."""
-    texts = {name: text for name in _TEXTS if (text := environment.get(f"LIMNER_{name.upper()}", ""))}
-    numbers: dict[str, int] = {}
-    for name in _NUMBERS:
-        value = environment.get(f"LIMNER_{name.upper()}", "").strip()
-        if value:
-            try:
-                numbers[name] = int(value)
-            except ValueError:
-                raise BadInput(f"LIMNER_{name.upper()} must be a whole number, not {value!r}") from None
-    values: dict[str, Any] = {**texts, **numbers, **given}
-    return Settings(**values)
+    method: str = option("auto", registry.HELP, choices=registry.methods)

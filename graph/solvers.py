@@ -1,7 +1,7 @@
-"""The solvers as nodes: one for each method, in a fixed order; what is not asked for or not there is passed by, with a reason.
+"""The solvers as nodes, each with its part of the budget.
 
-Each starts from the candidates found so far and adds its own. A later method joins by one line in SOLVERS. Knows nothing of
-how a solver works.
+Each starts from the candidates found so far and adds its own. A later method joins by one line of
+tools/solvers/registry.py. Knows nothing of how a solver works.
 
 The DPO-Diff solver with what a run brings: words asked of its chat model, and for an attack the meaning filter.
 
@@ -10,11 +10,9 @@ Knows nothing of how the search works.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -30,49 +28,41 @@ from limner.graph.settings import Settings
 from limner.graph.state import CandidateRow, Context, DroppedRow, RefineState
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
-from limner.tools.budget import Budget, BudgetSpent
+from limner.tools.budget import BudgetSpent
 from limner.tools.evaluator import Evaluator
 from limner.tools.lexicon.asked import ask_lexicon
 from limner.tools.lexicon.lexicon import WordSource
 from limner.tools.lexicon.offline import offline
 from limner.tools.solvers.base import Solver, Task
-from limner.tools.solvers.dpo_diff.build import PARTS
+from limner.tools.solvers.df_prompt.sliding import PLACES
 from limner.tools.solvers.dpo_diff.meaning import meaning_kept
-from limner.tools.solvers.dpo_diff.settings import SEARCHES, DpoSettings, SearchName
+from limner.tools.solvers.dpo_diff.settings import DpoSettings
 from limner.tools.solvers.dpo_diff.solver import DpoDiff, anything
+from limner.tools.solvers.registry import methods, searching
 
-METHODS = ("auto", "rewrite", "adapter", "df-prompt", "dpo-diff")
-TOOLS = METHODS[2:]
+METHODS, TOOLS = methods(), searching()
 
-SOLVERS: Mapping[str, str] = {
-    "df-prompt": "limner.tools.solvers.df_prompt.solver:DfPrompt",
-    "dpo-diff": "limner.tools.solvers.dpo_diff.solver:DpoDiff",
-}
-"""Method name -> "module:factory" of its solver."""
+AS_TYPED = ("dpo-diff",)
+"""Methods that search the words of the prompt as it was typed: nothing is rewritten before them."""
+
+TIMED = ("df-prompt",)
+"""Methods whose candidates have words that come and go, which the report shows at work."""
 
 Factories = Mapping[str, Callable[[], Solver]]
 
 
-def solvers() -> Factories:
-    """Factories of the solvers that this version has; nothing is imported before one is called."""
-
-    def factory(place: str) -> Callable[[], Solver]:
-        module, name = place.split(":")
-        return lambda: cast(Solver, getattr(import_module(module), name)())
-
-    return {method: factory(place) for method, place in SOLVERS.items()}
 
 
-def asked_tools(method: str) -> tuple[str, ...]:
-    """The solvers that a method calls upon: none for `rewrite`, all for `auto`, else the one of that name."""
-    return TOOLS if method == "auto" else tuple(name for name in TOOLS if name == method)
+def is_solver(method: str) -> bool:
+    """Whether a method is a solver, of this version or brought by a program, with a node of its own behind the rewriter's."""
+    return method in TOOLS or method not in METHODS
 
 
 def check_method(method: str, available: Factories, evaluator: Evaluator | None = None) -> None:
     """Raises BadInput for an unknown method, and for one asked for by name that cannot run (here, where an evaluator is given)."""
-    if method not in METHODS:
+    if method not in METHODS and method not in available:
         raise BadInput(f"there is no method {method!r}; choose one of {', '.join(METHODS)}")
-    if method in TOOLS and (reason := missing(method, available, evaluator)):
+    if is_solver(method) and (reason := missing(method, available, evaluator)):
         raise BadInput(f"the method {method} cannot run: {reason}; choose auto or rewrite")
 
 
@@ -80,32 +70,29 @@ def missing(method: str, available: Factories, evaluator: Evaluator | None) -> s
     """Why a solver cannot run, in one line; empty when it can."""
     if method not in available:
         return "this version has no solver for it"
-    return available[method]().missing(evaluator) if evaluator else ""
+    try:
+        return available[method]().missing(evaluator) if evaluator else ""
+    except BadInput as error:  # a package that cannot be imported is no reason to refuse the other methods
+        return str(error)
 
 
 def tool_node(method: str) -> Node:
-    """The node that runs the solver of `method`."""
+    """The node that runs the solver of `method` on the budget of the context's Evaluator."""
 
     @node(method)
     def run(state: RefineState, runtime: Runtime[Context]) -> Update:
         context = runtime.context
-        if method not in asked_tools(state["method"]):
-            return {"note": "not asked for"}
-        if reason := missing(method, context.solvers, context.evaluator):
-            tell(runtime, {"kind": "skipped", "method": method, "reason": reason})
-            return {"skipped": [{"method": method, "reason": reason}], "note": f"skipped: {reason}"}
         settings = context.settings
         warnings: list[str] = []
         proposals: list[Conditioning] = []
         solver = context.solvers[method]()
-        with kept_back(context.evaluator.budget, reserve(settings)):
-            try:
-                task = Task(state["prompt"], _start(state, context, emitter(runtime)), tuple(settings.search), settings.contract.kept)
-                pulls = sum(row["strategy"] == method for row in state.get("slices", []))  # under `auto` a solver may be asked again
-                rng = np.random.default_rng([settings.seed, crc32(method.encode()), *([pulls] if pulls else [])])
-                proposals = list(solver.solve(task, context.evaluator, rng, emitter(runtime)))
-            except BudgetSpent as error:
-                warnings.append(f"{method} ended early: {error}")
+        try:
+            task = Task(state["prompt"], _start(state, context, emitter(runtime)), tuple(settings.search), settings.contract.kept)
+            pulls = sum(row["strategy"] == method for row in state.get("slices", []))  # under `auto` a solver may be asked again
+            rng = np.random.default_rng([settings.seed, crc32(method.encode()), *([pulls] if pulls else [])])
+            proposals = list(solver.solve(task, context.evaluator, rng, emitter(runtime)))
+        except BudgetSpent as error:
+            warnings.append(f"{method} ended early: {error}")
         found, dropped = _accept(method, proposals, state, settings.contract)
         for row in found:
             tell(runtime, {"kind": "candidate", "text": row["conditioning"]["text"], "origin": method})
@@ -115,6 +102,18 @@ def tool_node(method: str) -> Node:
         if findings := getattr(solver, "findings", None):
             update["findings"] = {method: findings}
         return update
+
+    return run
+
+
+def sole_solver(method: str) -> Node:
+    """The node of a run that has this solver alone: it may spend all but what comes after it."""
+    inner = tool_node(method)
+
+    def run(state: RefineState, runtime: Runtime[Context]) -> Update:
+        evaluator = runtime.context.evaluator
+        part = evaluator.image_equivalents(keep=reserve(runtime.context.settings) + (PLACES if method in TIMED else 0))
+        return inner(state, runtime.override(context=replace(runtime.context, evaluator=evaluator.within(part))))
 
     return run
 
@@ -133,18 +132,6 @@ def _start(state: RefineState, context: Context, emit: Emit) -> tuple[Conditioni
     every = list(dict.fromkeys([Conditioning(state["prompt"]), *found]))
     drawn = evaluator.evaluate(every, state["prompt"], context.settings.search, [name], emit)
     return tuple(every[index] for index in drawn.ranking(name))
-
-
-@contextmanager
-def kept_back(budget: Budget, images: int) -> Iterator[None]:
-    """Lower the cap on images by `images` for a while, so that whoever spends inside cannot touch them."""
-    cap = budget.images
-    if cap is not None:
-        budget.images = max(1, cap - images)
-    try:
-        yield
-    finally:
-        budget.images = cap
 
 
 def _accept(
@@ -174,11 +161,7 @@ class DpoOptions:
     attack: bool = False
 
     def __post_init__(self) -> None:
-        parts = self.space.split("+")
-        if not set(parts) <= set(PARTS) or len(set(parts)) != len(parts):
-            raise BadInput(f"there is no search space {self.space!r}: join some of {', '.join(PARTS)} with +, as in antonym+library")
-        if self.search not in SEARCHES:
-            raise BadInput(f"there is no search {self.search!r}; choose one of {', '.join(SEARCHES)}")
+        object.__setattr__(self, "search", DpoSettings(self.space, self.search).search)
 
     def to_json(self) -> dict[str, Any]:
         return {"space": self.space, "search": self.search, "attack": self.attack}
@@ -195,7 +178,7 @@ def with_solver(context: Context, options: DpoOptions) -> Context:
     taught = not options.attack and options.space == DpoSettings().space
 
     def solver() -> DpoDiff:
-        settings = DpoSettings(options.space, cast(SearchName, options.search))
+        settings = DpoSettings(options.space, options.search)
         return DpoDiff(settings, word_source(context, taught), meaning_kept if options.attack else anything)
 
     return replace(context, solvers={**context.solvers, METHOD: solver})

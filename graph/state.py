@@ -1,4 +1,4 @@
-"""What flows through the graphs: the state (ids, text and numbers only), the live objects beside it, and the events that front ends show.
+"""What flows through the graphs: the state (ids, text and numbers only) and the live objects beside it. Events are in events.py.
 
 State is written to disk after every node, so nothing large and nothing of our own classes may be in it; pictures and scores are in
 promptdb, under the ids kept here. Live objects are in the Context, which is never written.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired
+
+from typing_extensions import TypedDict
 
 from limner.agents.llm.base import ChatModel
 from limner.graph.plan import LearningPlan, LearningSettings
@@ -150,57 +152,3 @@ class RefineState(TypedDict, total=False):
     slices: Annotated[list[SliceRow], operator.add]
     slice: dict[str, Any]
     path: Annotated[list[PathRow], operator.add]
-
-
-class Event(TypedDict, total=False):
-    """What a run tells while it works; terminal, web page and MCP server read these and nothing else. `kind` decides what else is there.
-
-    started: run, prompt, method, checkpoint, chat_model, resumed. node: node, phase, and at its end seconds and note.
-    draw: images (about to be asked for, cached ones included). drawn, scored: as the Evaluator tells them, one for each new picture
-    and score. candidate: text, negative, origin. dropped: origin, reason, count. skipped: method, reason. warning: text.
-    iteration: iteration, the leading instruction as text, count of arms. best: a search has a new best candidate: text, negative, its value
-    on the search seeds, count of candidates and UNet rows by then. learned: iteration of a gradient search, its loss as value, rows.
-    finished: outcome.
-    """
-
-    kind: Literal[
-        "started",
-        "node",
-        "draw",
-        "drawn",
-        "scored",
-        "candidate",
-        "dropped",
-        "skipped",
-        "warning",
-        "iteration",
-        "best",
-        "learned",
-        "finished",
-    ]  # fmt: skip
-    run: str
-    prompt: str
-    method: str
-    checkpoint: str
-    chat_model: str
-    resumed: bool
-    node: str
-    phase: Literal["start", "end"]
-    seconds: float
-    note: str
-    images: int
-    drawing: str
-    conditioning: str
-    seed: int
-    image: str | None
-    reference: str
-    scorer: str
-    value: float
-    text: str
-    negative: str
-    origin: str
-    reason: str
-    count: int
-    iteration: int
-    rows: float
-    outcome: Any

@@ -17,6 +17,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from limner.promptdb import schema
+from limner.promptdb.earlier import remove_files_beside
 from limner.promptdb.errors import BadInput
 
 MEMORY = ":memory:"
@@ -106,13 +107,18 @@ class Connection:
 
     def _prepare(self) -> None:
         with self._in_words():
-            current = schema.version(self.db, str(self.path)) == schema.SCHEMA_VERSION
+            found = schema.version(self.db, str(self.path))
             self._use_wal()
             # With WAL a killed process loses nothing committed, and a power cut the last commits at worst; FULL costs a disk flush each.
             self.db.conn.execute("PRAGMA synchronous = NORMAL")
-        if not current:
-            with self.transaction(), self._in_words():
-                schema.migrate(self.db, str(self.path))
+        if found == schema.SCHEMA_VERSION:
+            return
+        with self.transaction(), self._in_words():
+            schema.migrate(self.db, str(self.path))
+        if found:
+            with self._in_words():
+                self.db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # flushed to the disk before the files that it comes from go
+            remove_files_beside(self.path)
 
     def _use_wal(self) -> None:
         """Switch to WAL; stays with a rollback journal where the file system cannot do it (that is slower, not wrong)."""

@@ -1,15 +1,14 @@
-"""The one error that a person, not a programmer, can mend.
-
-The one exception that says: asked to stop, and did. Apart from sessions.py, so that the command line can know it without LangGraph.
-
-The one exception of a remote image model that the command line knows. Apart, so that naming it imports nothing heavy.
-"""
+"""Exceptions that the command line knows by name, in a module that imports nothing."""
 
 from __future__ import annotations
 
 
 class BadInput(ValueError):
     """What was given cannot be used. The message is one line: what was wrong, where, and what to do. The command line exits with 2."""
+
+
+class Busy(BadInput):
+    """Another process or thread works on the run, or on another turn of the conversation."""
 
 
 class Stopped(Exception):

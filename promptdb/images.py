@@ -1,7 +1,4 @@
-"""Pictures on disk: a store by content hash, and the PNG that says how it was made.
-
-Knows nothing of the database: a hash is all that the two share.
-"""
+"""Pictures on disk: a store by content hash, and PNGs that record how they were made."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ _HASH = re.compile(f"[0-9a-f]{{{ID_LENGTH}}}")
 
 
 def image_hash(image: Image.Image) -> str:
-    """First 24 hex digits of the SHA-256 of the size and the RGB bytes: equal for equal pixels, however they are compressed."""
+    """Returns the first 24 hex digits of the SHA-256 of the size and the RGB bytes: equal for equal pixels, whatever the compression."""
     rgb = image.convert("RGB")
     digest = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
     digest.update(rgb.tobytes())
@@ -34,20 +31,20 @@ def image_hash(image: Image.Image) -> str:
 
 
 class ImageStore:
-    """Images under their hashes in `folder`. Any number of threads and processes may share it: files appear whole or not at all."""
+    """Images under their hashes in `folder`. Any number of threads and processes may share it: files appear complete or not at all."""
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder).expanduser()
 
     def put(self, image: Image.Image) -> str:
-        """Keep the image as RGB; returns its hash. Writes nothing where it is already there and sound."""
+        """Stores the image as RGB and returns its hash; writes nothing where an intact copy exists."""
         key = image_hash(image)
         if key not in self:
             _write_whole(image.convert("RGB"), self.path(key), PngInfo())
         return key
 
     def get(self, key: str) -> Image.Image:
-        """The RGB image. Raises BadInput where the file is gone or damaged."""
+        """Returns the RGB image. Raises BadInput where the file is missing or damaged."""
         path = self.path(key)
         try:
             with Image.open(path, formats=["PNG"]) as file:
@@ -61,7 +58,7 @@ class ImageStore:
         return image
 
     def __contains__(self, key: str) -> bool:
-        """Whether `get` would give the image."""
+        """Whether `get` would return the image."""
         try:
             self.get(key)
         except BadInput:
@@ -69,14 +66,17 @@ class ImageStore:
         return True
 
     def path(self, key: str) -> Path:
-        """Where the image of that hash is, or would be. Raises BadInput for what is no hash, so that no key leads out of the folder."""
+        """Returns the path of the image with that hash.
+
+        Raises BadInput for anything that is not a hash, so that no key leads out of the folder.
+        """
         if not _HASH.fullmatch(key):
             raise BadInput(f"{key[:40]!r} is not an image hash ({ID_LENGTH} hex digits)")
         return self.folder / key[:2] / f"{key}.png"
 
 
 def provenance(stored: StoredDrawing, scores: Mapping[str, float], run: str = "") -> dict[str, Any]:
-    """What an image file says about itself, for `write_png`; `scores` by scorer name."""
+    """Returns the record of how an image was made, for `write_png`; `scores` by scorer name."""
     drawing = stored.drawing
     return {
         "prompt": drawing.conditioning.text,
@@ -93,7 +93,7 @@ def provenance(stored: StoredDrawing, scores: Mapping[str, float], run: str = ""
 
 
 def drawing_of(provenance: Mapping[str, Any]) -> Drawing:
-    """The drawing that an image file's provenance describes. Raises BadInput where something is missing or out of range."""
+    """Returns the drawing that an image's provenance describes. Raises BadInput where something is missing or out of range."""
     try:
         conditioning = Conditioning.from_json(provenance["conditioning"])
         settings = SamplerSettings(**provenance["settings"])
@@ -102,7 +102,7 @@ def drawing_of(provenance: Mapping[str, Any]) -> Drawing:
             if type(value) is not expected:
                 raise TypeError(f"{name} should be {expected.__name__}, not {value!r}")
         drawing = Drawing(conditioning, int(provenance["seed"]), settings, str(provenance["checkpoint"]))
-        _ = drawing.id  # a wrong type somewhere inside shows here at the latest
+        _ = drawing.id  # fails where a nested value has a wrong type
     except KeyError as error:
         raise BadInput(f"the image's provenance lacks {error}; it cannot be redrawn") from error
     except (TypeError, ValueError, AttributeError, IndexError) as error:
@@ -111,7 +111,7 @@ def drawing_of(provenance: Mapping[str, Any]) -> Drawing:
 
 
 def write_png(image: Image.Image, path: Path | str, provenance: Mapping[str, Any]) -> None:
-    """Write a PNG that carries `provenance` (JSON-able) for `read_provenance`, and its gist in the words that other tools show.
+    """Writes a PNG with `provenance` (JSON-able) for `read_provenance`, and with the generation parameters that other tools show.
 
     Raises BadInput where the file cannot be written.
     """
@@ -122,9 +122,9 @@ def write_png(image: Image.Image, path: Path | str, provenance: Mapping[str, Any
 
 
 def read_provenance(path: Path | str) -> dict[str, Any]:
-    """What `write_png` put into the file. Reads the headers only: no pixel is decoded, whatever size the file claims.
+    """Returns what `write_png` recorded in the file. Reads headers only; no pixel is decoded, whatever size the file claims.
 
-    Raises BadInput where the file is no PNG or carries no readable provenance.
+    Raises BadInput where the file is no PNG or has no readable provenance.
     """
     try:
         with Image.open(path, formats=["PNG"]) as file:
@@ -144,12 +144,12 @@ def read_provenance(path: Path | str) -> dict[str, Any]:
     return document
 
 
-# What Pillow raises for a broken file, besides OSError: SyntaxError for a bad header, ValueError for oversized text, and the bomb guard.
+# Pillow's errors for broken files besides OSError: SyntaxError for a bad header, ValueError for oversized text, decompression bombs.
 _DAMAGE = (SyntaxError, ValueError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def _parameters(provenance: Mapping[str, Any]) -> str:
-    """The generation-parameters text of stable-diffusion-webui: prompt, negative prompt, then one line of `Key: value` pairs."""
+    """Returns stable-diffusion-webui's generation parameters: prompt, negative prompt, then one line of `Key: value` pairs."""
     settings: Mapping[str, Any] = provenance.get("settings") or {}
     pairs = {
         "Steps": settings.get("steps"),
@@ -168,7 +168,7 @@ def _parameters(provenance: Mapping[str, Any]) -> str:
 
 
 def _write_whole(image: Image.Image, path: Path, chunks: PngInfo) -> None:
-    """Write beside the target and rename, so that no reader ever sees half a file."""
+    """Writes a temporary file and renames it, so that no reader sees an incomplete file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)

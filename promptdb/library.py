@@ -1,10 +1,6 @@
-"""The prompts of the database: added once each, paged through, and queried by what stands beside this file.
+"""The prompts of the database: added once each, read page by page, and queried by the other modules of this package.
 
-Whoever adds prompts puts them into the full-text index in the same transaction. Knows nothing of drawings, scores and runs.
-
-Canonical texts and ids of many prompts at once, equal to what records.py gives for each alone.
-
-Nearly all prompts are plain ASCII with single blanks; those go through arrow's loops, the others one by one.
+Adding prompts updates the full-text index in the same transaction. Ids of many prompts are computed at once, equal to those of `records`.
 """
 
 from __future__ import annotations
@@ -27,41 +23,45 @@ BATCH = 1000  # rows a transaction: what a kill in the middle of adding prompts 
 
 
 class PromptLibrary:
-    """The part of PromptDB that knows prompts; any thread may use it, and any number of processes the same file."""
+    """The part of PromptDB that stores prompts. Any thread may use it, and any number of processes the same file."""
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
 
     @property
     def path(self) -> Path:
+        """The path of the database file."""
         return self._db.path
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Group what is added inside into one commit, all or none. Keep it short: every other writer waits."""
+        """Groups all writes inside the context into one commit, all or none. Keep it short: every other writer waits."""
         return self._db.transaction()
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Rows of a SELECT, for the searches and records beside this file."""
+        """Returns the rows of a SELECT."""
         return self._db.rows(sql, parameters)
 
     def query_for(self, sql: str, values: Iterable[Any], parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """Rows of a SELECT that ends in `IN`, for any number of values; `parameters` come before them."""
+        """Yields the rows of a SELECT that ends in `IN`, for any number of values; `parameters` come before them."""
         return self._db.rows_for(sql, values, parameters)
 
     def alone(self) -> AbstractContextManager[Any]:
-        """Several queries without another thread in between."""
+        """Keeps other threads from the connection inside the context."""
         return self._db.alone()
 
     def write(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
-        """An INSERT or UPDATE for each of `rows`, for the records beside this file; how many rows it changed."""
+        """Runs an INSERT or UPDATE for each of `rows`; returns the number of changed rows."""
         return self._db.write(sql, rows)
 
     def bulk(self) -> AbstractContextManager[None]:
-        """For an import: faster writing at the price of memory."""
+        """Writes faster inside the context, using more memory; for imports."""
         return self._db.bulk()
 
     def add_prompts(self, prompts: Iterable[Prompt]) -> tuple[int, int]:
-        """(added, duplicates). A prompt already there, apart from case and blanks, stays as it is. Commits every 1000 prompts."""
+        """Adds prompts, committing every 1000; returns (added, duplicates).
+
+        An existing prompt, ignoring case and blanks, stays unchanged.
+        """
         added = seen = 0
         iterator = iter(prompts)
         while batch := list(islice(iterator, BATCH)):
@@ -75,7 +75,7 @@ class PromptLibrary:
 
     @contextmanager
     def indexing(self) -> Iterator[int]:
-        """A transaction at whose end the prompts that were added in it are put into the full-text index; yields the last number before."""
+        """A transaction that adds new prompts to the full-text index at its end; yields the last prompt number before."""
         with self._db.transaction():
             last = self.last_prompt()
             yield last
@@ -83,19 +83,22 @@ class PromptLibrary:
             self._db.write(sql, [(last,)])
 
     def last_prompt(self) -> int:
-        """The number of the prompt that was added last; 0 where there is none."""
+        """Returns the number of the prompt added last; 0 where there is none."""
         return int(self._db.rows("SELECT coalesce(max(number), 0) FROM prompt")[0][0])
 
     def edition(self) -> str:
-        """Another one whenever prompts were taken away: what is kept beside the database by their numbers holds for its edition alone."""
+        """Returns the database's edition id, which changes when prompts are deleted: files that refer to prompt numbers are valid for one
+        edition.
+        """
         return str(self._db.rows("SELECT id FROM edition")[0][0])
 
     def prompt(self, id: str) -> Prompt | None:
+        """Returns the prompt with that id, or None."""
         rows = self._db.rows("SELECT text, source, subject, negative, nsfw FROM prompt WHERE id = ?", [id])
         return Prompt(*rows[0]) if rows else None
 
     def prompts(self, source: str | None = None) -> Iterator[Prompt]:
-        """In the order in which they were added. Reads page by page, so that a long export holds up no writer and needs no memory."""
+        """Yields prompts in the order of addition, page by page, so that a long export blocks no writer and needs little memory."""
         where, parameters = ("", []) if source is None else ("source = ? AND ", [source])
         last = 0
         while rows := self._db.rows(
@@ -107,17 +110,18 @@ class PromptLibrary:
             last = rows[-1][0]
 
     def count_prompts(self) -> int:
+        """Returns the number of prompts."""
         return self._count("prompt")
 
     def _count(self, table: str) -> int:
         return int(self._db.rows(f"SELECT count(*) FROM {table}")[0][0])
 
 
-_ODD = r'[\x00-\x1f"\\\x7f]|  |^ | $'  # what canonical_text, the joining of blanks or JSON's escapes would change
+_ODD = r'[\x00-\x1f"\\\x7f]|  |^ | $'  # characters that canonical_text, the joining of blanks or JSON's escapes would change
 
 
 def canonical(texts: pa.Array) -> tuple[list[str], list[str]]:
-    """(canonical texts, ids) of an array of strings without nulls."""
+    """Returns (canonical texts, ids) of an array of strings without nulls."""
     import pyarrow.compute as pc
 
     canonical = texts.to_pylist()

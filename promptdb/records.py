@@ -1,8 +1,7 @@
-"""The values that every method reads and writes: frozen, hashable, identified by their content.
+"""The records that every method reads and writes: frozen, hashable, identified by their content.
 
-A `Conditioning` is what an image model is asked for, a `Drawing` is one image of it, a `Score` is one scorer's opinion of one
-drawing. Equal content gives an equal `id` in any process on any machine, so an id is also the cache key. Nothing here knows how
-to store, draw or score.
+A `Conditioning` is the input of an image model, a `Drawing` is one image of it, a `Score` is one scorer's value for one drawing. Equal
+content gives an equal `id` in any process on any machine, so an id is also the cache key.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from typing import Any, Literal
 
 WeightMode = Literal["mean_restore", "none", "norm_restore", "lerp_from_empty"]
 RangeUnit = Literal["step", "sigma"]
-RunStatus = Literal["running", "done", "interrupted", "failed"]
+RunStatus = Literal["waiting", "running", "paused", "interrupted", "done", "failed"]
 
 ID_LENGTH = 24  # hex digits: 96 bits, so a collision among a billion records has odds below 1e-10
 
 
 def content_id(content: object) -> str:
-    """First 24 hex digits of the SHA-256 of `content` as canonical JSON (sorted keys, no blanks, UTF-8)."""
+    """Returns the first 24 hex digits of the SHA-256 of `content` as canonical JSON (sorted keys, no blanks, UTF-8)."""
     document = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(document.encode("utf-8", "surrogatepass")).hexdigest()[:ID_LENGTH]
 
 
 def as_fraction(value: Fraction | float | int | str) -> Fraction:
-    """Exact rational of a number *as written*: 0.29 becomes 29/100, so that 0.29 of 100 steps is 29 steps and not 28."""
+    """Returns the exact rational of a number *as written*: 0.29 becomes 29/100, so that 0.29 of 100 steps is 29 steps and not 28."""
     return value if isinstance(value, Fraction) else Fraction(str(value))
 
 
@@ -39,8 +38,8 @@ def as_fraction(value: Fraction | float | int | str) -> Fraction:
 class EffectSpan:
     """One stretch of a prompt that acts during part of the denoising, with its own weight (DF-Prompt).
 
-    `start`, `end`: character offsets into the text, half open. `lo`, `hi`: the acting part as fractions of the *elapsed*
-    denoising, half open, 0 = pure noise, 1 = finished image. `weight`: emphasis, 1 = none. Numbers are held exactly.
+    `start`, `end`: character offsets into the text, half open. `lo`, `hi`: the acting part as fractions of the *elapsed* denoising, half
+    open, 0 = pure noise, 1 = finished image. `weight`: emphasis, 1 = none. Numbers are exact. Raises ValueError for values out of range.
     """
 
     start: int
@@ -66,39 +65,41 @@ class EffectSpan:
 
     @property
     def effect(self) -> tuple[Fraction, Fraction, Fraction]:
-        """How it acts, wherever it stands: `lo`, `hi`, `weight`."""
+        """The effect without the place: `lo`, `hi`, `weight`."""
         return self.lo, self.hi, self.weight
 
     def to_json(self) -> list[int | str]:
+        """Returns the span as a JSON-able list."""
         return [self.start, self.end, str(self.lo), str(self.hi), str(self.weight)]
 
     @classmethod
     def from_json(cls, row: list[Any]) -> EffectSpan:
+        """Returns the span of a list made by `to_json`."""
         start, end, lo, hi, weight = row
         return cls(int(start), int(end), as_fraction(lo), as_fraction(hi), as_fraction(weight))
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterSetting:
-    """AP-Adapter stage 2 as applied to a prompt: which weights, `eta` (one weight per prototype; None = read from the text), `scale`."""
+    """An adapter of AP-Adapter's second stage: its weights, `eta` (one weight per prototype; None = read from the text), `scale`."""
 
     weights: str
     eta: tuple[float, ...] | None = None
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        # 1, 1.0 and -0.0 against 0.0 are equal numbers that JSON, and so an id, tells apart.
+        # Equal numbers such as 1 and 1.0, or 0.0 and -0.0, have different JSON and so would have different ids.
         object.__setattr__(self, "scale", float(self.scale) + 0.0)
         object.__setattr__(self, "eta", tuple(float(weight) + 0.0 for weight in self.eta) if self.eta else None)
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What an image model is asked for.
+    """The input of an image model: prompt, negative prompt, effect spans and adapter.
 
-    Canonical on construction, so that two ways of saying the same thing are equal and share an `id`: texts are NFC with unix
-    line ends; spans are sorted, those that change nothing dropped, and neighbours that act alike made one; `weight_mode` falls back
-    to the default where no weight differs from 1; an adapter at scale 0 is no adapter. Offsets count characters of the canonical text.
+    Canonical on construction, so that equivalent inputs are equal and share an `id`: texts are NFC with unix line ends; spans are sorted,
+    those without effect dropped, and neighbours with equal effect merged; `weight_mode` falls back to the default where no weight differs
+    from 1; an adapter at scale 0 becomes None. Offsets count characters of the canonical text.
 
     Raises ValueError for spans that overlap or lie outside their text.
     """
@@ -127,6 +128,7 @@ class Conditioning:
 
     @cached_property
     def id(self) -> str:
+        """The content id."""
         return content_id(["conditioning", self.to_json()])
 
     @property
@@ -135,7 +137,7 @@ class Conditioning:
         return not self.spans and not self.negative_spans and self.adapter is None
 
     def to_json(self) -> dict[str, Any]:
-        """Canonical JSON; keys at their default are left out, so that old ids outlive new fields."""
+        """Returns canonical JSON without keys at their default, so that ids stay equal when fields are added."""
         document: dict[str, Any] = {"text": self.text}
         if self.negative:
             document["negative"] = self.negative
@@ -153,6 +155,7 @@ class Conditioning:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Conditioning:
+        """Returns the conditioning of a document made by `to_json`."""
         adapter = document.get("adapter")
         return cls(
             text=document["text"],
@@ -167,7 +170,10 @@ class Conditioning:
 
 @dataclass(frozen=True, slots=True)
 class SamplerSettings:
-    """How a drawing is made. `scheduler` is a diffusers class name; width and height are pixels; `dtype` is torch's name."""
+    """How a drawing is made. `scheduler`: a diffusers class name; `width`, `height`: pixels; `dtype`: torch's name.
+
+    Raises ValueError for fewer than 1 step or a negative guidance scale.
+    """
 
     scheduler: str = "DDIMScheduler"
     steps: int = 20
@@ -189,15 +195,16 @@ class SamplerSettings:
         return self.steps * (2 if self.guidance_scale > 1 else 1)
 
     def to_json(self) -> dict[str, Any]:
+        """Returns all fields as a JSON-able dict."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One image: what was asked, from which noise (`seed`), how, by which checkpoint (`checkpoint` is a hash of its weights).
+    """One image: its conditioning, its noise (`seed`), its settings, and the checkpoint (a hash of its weights).
 
-    The batch shape (bucket) and the device are recorded beside a stored drawing but are no part of its identity: they move a
-    pixel by at most 1/255.
+    The batch shape (bucket) and the device are recorded beside a stored drawing but do not belong to its identity: they change a pixel by
+    at most 1/255.
     """
 
     conditioning: Conditioning
@@ -207,12 +214,16 @@ class Drawing:
 
     @cached_property
     def id(self) -> str:
+        """The content id."""
         return content_id(["drawing", self.conditioning.id, self.seed, self.settings.to_json(), self.checkpoint])
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One scorer's value for one drawing. `reference` is the id of the *user's* prompt, never of the optimized one: so intent is kept."""
+    """One scorer's value for one drawing.
+
+    `reference` is the id of the *user's* prompt, never of the optimized one, so that intent is preserved.
+    """
 
     drawing: str
     reference: str
@@ -223,7 +234,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt somebody wrote. `subject` is the naive prompt it is a professional form of, where that is known."""
+    """A prompt that somebody wrote. `subject`: the naive prompt of which it is a professional form, where known."""
 
     text: str
     source: str = "user"
@@ -236,19 +247,20 @@ class Prompt:
 
     @classmethod
     def stored(cls, id: str, text: str, source: str, subject: str, negative: str, nsfw: float | None) -> Prompt:
-        """One whose id is known: a search looks at hundreds, and hashing every text would take longer than finding them."""
-        prompt = cls.__new__(cls)  # its texts were made canonical when they were stored
+        """Returns a prompt with a known id: hashing the texts of hundreds of hits would take longer than finding them."""
+        prompt = cls.__new__(cls)  # stored texts are canonical
         prompt.__dict__.update(text=text, source=source, subject=subject, negative=negative, nsfw=nsfw, id=id)
         return prompt
 
     @cached_property
     def id(self) -> str:
+        """The id of the text, which ignores case and runs of blanks."""
         return text_id(self.text)
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """What the rewriter is told to do. `parent` is the instruction it was modified from, `finding` the text gradient that did it."""
+    """An instruction for the rewriter. `parent`: the instruction from which it was made, `finding`: the text gradient that led to it."""
 
     text: str
     parent: str | None = None
@@ -256,6 +268,7 @@ class Instruction:
 
     @cached_property
     def id(self) -> str:
+        """The content id of the canonical text."""
         return content_id(["instruction", canonical_text(self.text)])
 
 
@@ -272,7 +285,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One command a person started. `settings` is JSON-able; times are ISO 8601 in UTC."""
+    """One command a person started. `settings` is JSON-able; times are ISO 8601 in UTC. `error`: why a job failed or is paused."""
 
     id: str
     command: str
@@ -280,11 +293,12 @@ class Run:
     settings: Mapping[str, Any] = field(default_factory=dict)
     status: RunStatus = "running"
     started: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """A person's blind choice between two drawings shown for one prompt; `winner` is one of the two, or None for a tie."""
+    """A person's blind choice between two drawings for one prompt; `winner` is one of the two, or None for a tie."""
 
     reference: str
     left: str
@@ -294,12 +308,12 @@ class Vote:
 
 
 def canonical_text(text: str) -> str:
-    """NFC, unix line ends, no blanks at either end. Inner blanks stay: they are the user's."""
+    """Returns `text` in NFC with unix line ends and without outer blanks. Inner blanks stay as the user wrote them."""
     return unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def text_id(text: str) -> str:
-    """Id of a prompt's text, apart from case and runs of blanks: what the database means by 'the same prompt'."""
+    """Returns the id of a prompt's text, ignoring case and runs of blanks; prompts with equal ids are the same prompt."""
     return content_id(["text", " ".join(canonical_text(text).lower().split())])
 
 

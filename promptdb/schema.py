@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from sqlite_utils import Database
 
+from limner.promptdb.earlier import read_files_beside
 from limner.promptdb.errors import BadInput
 
 APPLICATION_ID = 0x4C4D4E52  # "LMNR", in the file's header: tells our files from other programs' databases
@@ -128,7 +129,44 @@ def _conversation_tables(db: Database) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first_tables, _learning_tables, _professional_tables, _conversation_tables)
+def _run_tables(db: Database) -> None:
+    # All that is known of a run (promptdb/runs.py), and what files beside the database held of it before. `checkpoints` and `writes` are
+    # LangGraph's own tables, as its SqliteSaver makes them.
+    db.executescript(
+        """
+        ALTER TABLE run ADD COLUMN error TEXT NOT NULL DEFAULT '';
+        CREATE TABLE spent (
+            run TEXT PRIMARY KEY, amounts TEXT NOT NULL, repeated INTEGER NOT NULL, seconds REAL NOT NULL, usage TEXT NOT NULL
+        ) WITHOUT ROWID;
+        CREATE TABLE in_flight (run TEXT NOT NULL, drawing TEXT NOT NULL, PRIMARY KEY (run, drawing)) WITHOUT ROWID;
+        CREATE TABLE event (run TEXT NOT NULL, number INTEGER NOT NULL, document TEXT NOT NULL, PRIMARY KEY (run, number)) WITHOUT ROWID;
+        CREATE TABLE memo (run TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run, key)) WITHOUT ROWID;
+
+        CREATE TABLE checkpoints (
+            thread_id TEXT NOT NULL, checkpoint_ns TEXT NOT NULL DEFAULT '', checkpoint_id TEXT NOT NULL, parent_checkpoint_id TEXT,
+            type TEXT, checkpoint BLOB, metadata BLOB, PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id)
+        );
+        CREATE TABLE writes (
+            thread_id TEXT NOT NULL, checkpoint_ns TEXT NOT NULL DEFAULT '', checkpoint_id TEXT NOT NULL, task_id TEXT NOT NULL,
+            task_path TEXT NOT NULL DEFAULT '', idx INTEGER NOT NULL, channel TEXT NOT NULL, type TEXT, value BLOB,
+            PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
+        );
+
+        INSERT INTO memo (run, key, value) SELECT '', key, answer FROM answer
+            WHERE model = 'purse' OR (model = 'gradient' AND answer NOT LIKE '{%');
+        DELETE FROM answer WHERE key IN (SELECT key FROM memo);
+        """
+    )
+    read_files_beside(db)
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (
+    _first_tables,
+    _learning_tables,
+    _professional_tables,
+    _conversation_tables,
+    _run_tables,
+)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 TABLES = (

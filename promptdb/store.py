@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from limner.promptdb.connection import Connection
 from limner.promptdb.errors import BadInput
@@ -21,9 +19,6 @@ from limner.promptdb.records import (
     Candidate,
     Conditioning,
     Drawing,
-    Instruction,
-    Run,
-    RunStatus,
     SamplerSettings,
     Score,
     Vote,
@@ -150,33 +145,6 @@ class PromptDB(PromptLibrary):
         )
         return [(_drawing(*columns), value) for value, *columns in rows]
 
-    def start_run(self, run: Run) -> None:
-        """Note a run; `started` is now where it is empty. A run noted before (a resumed one) keeps all but its status."""
-        row = (run.id, run.command, run.prompt, json.dumps(dict(run.settings)), run.status, run.started or _now())
-        self._db.write(
-            "INSERT INTO run (id, command, prompt, settings, status, started) VALUES (?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (id) DO UPDATE SET status = excluded.status",
-            [row],
-        )
-
-    def finish_run(self, id: str, status: RunStatus, result: Mapping[str, Any]) -> None:
-        """Raises BadInput for a run that was never started."""
-        if not self._db.write("UPDATE run SET status = ?, result = ? WHERE id = ?", [(status, json.dumps(dict(result)), id)]):
-            raise BadInput(f"there is no run {id!r} in {self.path}; see `runs list`")
-
-    def run(self, id: str) -> Run | None:
-        rows = self._db.rows(f"SELECT {_RUN} FROM run WHERE id = ?", [id])
-        return _run(*rows[0]) if rows else None
-
-    def run_result(self, id: str) -> dict[str, Any] | None:
-        """What finish_run was given; None while the run is under way or unknown."""
-        rows = self._db.rows("SELECT result FROM run WHERE id = ?", [id])
-        return json.loads(rows[0][0]) if rows and rows[0][0] is not None else None
-
-    def runs(self, limit: int = 50) -> list[Run]:
-        """Newest first."""
-        return [_run(*row) for row in self._db.rows(f"SELECT {_RUN} FROM run ORDER BY started DESC, number DESC LIMIT ?", [limit])]
-
     def add_candidate(self, candidate: Candidate) -> None:
         """Keep a proposal. A conditioning proposed twice in a run keeps its first origin and parent."""
         with self.transaction():
@@ -203,14 +171,6 @@ class PromptDB(PromptLibrary):
             path.append(_candidate(*rows[0]))
             ancestor = path[-1].parent
         return path[::-1]
-
-    def add_instruction(self, instruction: Instruction) -> None:
-        row = (instruction.id, instruction.text, instruction.parent, instruction.finding)
-        self._db.write("INSERT OR IGNORE INTO instruction (id, text, parent, finding) VALUES (?, ?, ?, ?)", [row])
-
-    def instruction(self, id: str) -> Instruction | None:
-        rows = self._db.rows("SELECT text, parent, finding FROM instruction WHERE id = ?", [id])
-        return Instruction(*rows[0]) if rows else None
 
     def add_vote(self, vote: Vote) -> None:
         """Keep a choice; a voter has one vote on a pair, the last one counts. Raises BadInput where the winner is neither of the two."""
@@ -253,7 +213,6 @@ class PromptDB(PromptLibrary):
 _DRAWING = "k.document, d.seed, d.settings, d.checkpoint"
 _DRAWINGS = "drawing d JOIN conditioning k ON k.id = d.conditioning"
 _CANDIDATE = "c.run, k.document, c.origin, c.parent, c.note FROM candidate c JOIN conditioning k ON k.id = c.conditioning"
-_RUN = "id, command, prompt, settings, status, started"
 
 
 def _drawing(conditioning: str, seed: int, settings: str, checkpoint: str) -> Drawing:
@@ -262,11 +221,3 @@ def _drawing(conditioning: str, seed: int, settings: str, checkpoint: str) -> Dr
 
 def _candidate(run: str, conditioning: str, origin: str, parent: str | None, note: str) -> Candidate:
     return Candidate(run, Conditioning.from_json(json.loads(conditioning)), origin, parent, note)
-
-
-def _run(id: str, command: str, prompt: str, settings: str, status: RunStatus, started: str) -> Run:
-    return Run(id, command, prompt, json.loads(settings), status, started)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,7 +1,7 @@
-"""What a conversation said and showed, turn by turn: text, pictures with their scores, cost, and what it was about afterwards.
+"""The turns of conversations: texts, pictures with their scores, costs, and the state of the conversation after each.
 
-A turn goes on from an earlier one, mostly the one before; after an undo from one further back, so that a thread is a tree and nothing in
-it is ever lost. Adding the same turn twice changes nothing, so a node that runs again after a kill does no harm.
+A turn continues an earlier one, usually the one before, after an undo one further back: a thread is a tree and nothing in it is lost.
+Adding the same turn twice changes nothing, so a node that runs again after a kill does no harm.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from limner.promptdb.store import PromptDB
 
 @dataclass(frozen=True, slots=True)
 class TurnPicture:
-    """A picture that was shown under `number`, counted from 1, with its scores by scorer name."""
+    """A picture shown under `number`, from 1, with its scores by scorer name."""
 
     number: int
     drawing: str
@@ -26,8 +26,10 @@ class TurnPicture:
 
 @dataclass(frozen=True)
 class Turn:
-    """`place`: counted from 1 within the thread. `parent`: the place it went on from, 0 for none. `actions`: what the person's words were
-    taken for. `cost`: what this turn spent. `document`: what the conversation was about afterwards, JSON-able. `made`: ISO 8601, UTC."""
+    """One turn. `place`: its number in the thread, from 1. `parent`: the place that it continues, 0 for none. `said`, `reply`: what the
+    person and the agent wrote. `actions`: how the person's words were understood. `cost`: what this turn spent. `document`: the state of
+    the conversation afterwards, JSON-able. `made`: ISO 8601, UTC.
+    """
 
     thread: str
     place: int
@@ -48,7 +50,7 @@ class Turns:
         self._db, self.thread = db, thread
 
     def add(self, turn: Turn) -> None:
-        """Keep a turn; the same place again takes the place of what was there."""
+        """Stores a turn, replacing one at the same place."""
         now = turn.made or datetime.now(UTC).isoformat(timespec="milliseconds")
         row = (turn.thread, turn.place, turn.parent, turn.said, turn.reply, *map(_text, (turn.actions, turn.cost, turn.document)), now)
         with self._db.transaction():
@@ -65,15 +67,16 @@ class Turns:
             )
 
     def get(self, place: int) -> Turn | None:
+        """Returns the turn at `place`, or None."""
         found = self._turns("AND place = ?", [place])
         return found[0] if found else None
 
     def all(self) -> list[Turn]:
-        """In the order in which they were said, those that were undone too."""
+        """Returns all turns in order, undone ones included."""
         return self._turns("", [])
 
     def line(self, place: int) -> list[Turn]:
-        """From the first turn down to the one at `place`, without what was undone; empty where there is none."""
+        """Returns the turns from the first to the one at `place`, without undone ones; empty where there is none."""
         turns, found = {turn.place: turn for turn in self.all()}, list[Turn]()
         while place in turns and len(found) < len(turns):
             found.append(turns[place])
@@ -81,7 +84,7 @@ class Turns:
         return found[::-1]
 
     def last(self) -> int:
-        """The highest place; 0 in an empty thread."""
+        """Returns the highest place; 0 in an empty thread."""
         return int(self._db.query("SELECT coalesce(max(place), 0) FROM turn WHERE thread = ?", [self.thread])[0][0])
 
     def _turns(self, where: str, parameters: list[Any]) -> list[Turn]:
@@ -98,7 +101,7 @@ class Turns:
 
 
 def threads(db: PromptDB, limit: int = 50) -> list[dict[str, Any]]:
-    """Conversations, the latest first: {thread, turns, said (the first thing), started, last}."""
+    """Returns the conversations, the latest first: {thread, turns, said (the person's first text), started, last}."""
     rows = db.query(
         "SELECT t.thread, count(*), min(t.made), max(t.made), "
         "(SELECT f.said FROM turn f WHERE f.thread = t.thread ORDER BY f.place LIMIT 1) "

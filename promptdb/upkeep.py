@@ -1,4 +1,4 @@
-"""Keeps the database in order: finds what is broken, merges prompts that say the same, gives space back."""
+"""Maintenance of the database: finds damage, merges duplicate prompts, frees space."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from limner.promptdb.search.tfidf import words_of
 from limner.promptdb.store import PromptDB
 
 PAGE = 20_000
-LISTED = 20  # rows of each problem that are named
+LISTED = 20  # most rows of each problem that are named
 AT_ONCE = 1000  # prompts merged in a transaction
 
 Progress = Callable[[int, int], None]
@@ -32,7 +32,7 @@ _ORPHANS = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, how many times, and the first few it is wrong with."""
+    """What is wrong, how often, and the first few places."""
 
     what: str
     count: int
@@ -40,11 +40,11 @@ class Problem:
 
 
 def check(db: PromptDB) -> list[Problem]:
-    """Everything that is wrong with the database; nothing is changed. Empty for a sound one."""
+    """Returns everything that is wrong with the database, without changing it; empty for a sound one."""
     found = [row[0] for row in db.query("PRAGMA integrity_check(100)") if row[0] != "ok"]
     problems = [Problem("damage in the file", len(found), tuple(found[:LISTED]))] if found else []
     try:
-        # With rank 1 the index is compared with the texts, too.
+        # Rank 1 also compares the index with the texts.
         db.write("INSERT INTO prompt_fts (prompt_fts, rank) VALUES ('integrity-check', 1)", [()])
     except BadInput as error:
         problems.append(Problem("the full-text index does not fit the prompts; `db vacuum` builds it anew", 1, (str(error),)))
@@ -56,7 +56,7 @@ def check(db: PromptDB) -> list[Problem]:
 
 
 def vacuum(db: PromptDB) -> tuple[int, int]:
-    """Build the full-text index anew, merged into one, and give unused space back; bytes before and after."""
+    """Rebuilds the full-text index and frees unused space; returns the size in bytes before and after."""
     before = db.stats()["bytes"]
     db.write("INSERT INTO prompt_fts (prompt_fts) VALUES ('rebuild')", [()])
     db.write("INSERT INTO prompt_fts (prompt_fts) VALUES ('optimize')", [()])
@@ -66,7 +66,9 @@ def vacuum(db: PromptDB) -> tuple[int, int]:
 
 
 def duplicates(db: PromptDB, progress: Progress = lambda done, total: None) -> list[tuple[int, int]]:
-    """(kept, superfluous) prompt numbers: prompts of the same words in the same order, whatever their marks; the first is kept."""
+    """Returns (kept, duplicate) prompt numbers: prompts with the same words in the same order, whatever the punctuation; the first
+    is kept.
+    """
     keys, numbers = [], []
     last = db.last_prompt()
     for number, text in _texts(db):
@@ -89,7 +91,9 @@ def duplicates(db: PromptDB, progress: Progress = lambda done, total: None) -> l
 
 
 def dedupe(db: PromptDB, progress: Progress = lambda done, total: None) -> int:
-    """Merge prompts that differ in marks alone into the first of them, with their pictures and merits; how many were taken away."""
+    """Merges prompts that differ in punctuation alone into the first, with their pictures and merits; returns the number of deleted
+    prompts.
+    """
     pairs = duplicates(db, progress)
     for start in range(0, len(pairs), AT_ONCE):
         part = pairs[start : start + AT_ONCE]

@@ -118,6 +118,11 @@ def page(html: str = "<html><body>Bad gateway</body></html>") -> Reply:
     return Reply(body=html.encode(), headers={"Content-Type": "text/html"})
 
 
+def moved(url: str) -> Reply:
+    """A redirect."""
+    return Reply(status=302, headers={"Location": url})
+
+
 def reset() -> Reply:
     """The connection is torn down before anything is sent."""
     return Reply(fault="reset")
@@ -215,6 +220,8 @@ class _Handler(BaseHTTPRequestHandler):
         )
         with self.server_of_tests.under_way():
             self._answer(request)
+
+    do_GET = do_POST
 
     def _answer(self, request: Request) -> None:
         reply = self.server_of_tests.next_reply(request)

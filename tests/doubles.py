@@ -15,7 +15,7 @@ from PIL import Image
 from limner.promptdb.images import ImageStore
 from limner.promptdb.records import Drawing, SamplerSettings
 from limner.promptdb.store import PromptDB
-from limner.tools.diffusion.base import Drawn, PromptTooLong
+from limner.tools.diffusion.base import CancelToken, Drawn, Hooks, PromptTooLong
 
 
 def open_store(folder: Path) -> tuple[PromptDB, ImageStore]:
@@ -91,7 +91,14 @@ class FakeImageModel:
     def unet_rows(self, drawings: Sequence[Drawing]) -> int:
         return sum(drawing.settings.unet_rows for drawing in {drawing.id: drawing for drawing in drawings}.values())
 
-    def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None) -> list[Drawn]:
+    def draw(
+        self,
+        drawings: Sequence[Drawing],
+        on_drawn: Callable[[Drawn], None] | None = None,
+        *,
+        cancel: CancelToken | None = None,
+        hooks: Hooks | None = None,
+    ) -> list[Drawn]:
         self.calls += 1
         for drawing in drawings:
             for text in (drawing.conditioning.text, drawing.conditioning.negative):
@@ -101,6 +108,8 @@ class FakeImageModel:
         results: list[Drawn] = []
         for start in range(0, len(drawings), self.bucket):
             batch = list(drawings[start : start + self.bucket])
+            if cancel:
+                cancel.check()
             if self.on_bucket:
                 self.on_bucket(batch)
             self.rows += self.unet_rows(batch)

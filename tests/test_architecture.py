@@ -27,6 +27,17 @@ ROOMS = {
 }
 """The folders in a folder, from the bottom up, by the same rule. Files beside them may be imported by any of them and import any."""
 
+DOCUMENTED = (
+    "promptdb/search", "promptdb/files", "promptdb/records", "promptdb/library", "promptdb/images", "promptdb/turns", "promptdb/trials",
+    "promptdb/upkeep", "tools/miniature", "tools/lexicon", "tools/prompt_language", "tools/scoring", "tools/solvers",
+    "tools/diffusion/families", "tools/diffusion/gradients", "tools/diffusion/card", "tools/diffusion/checkpoint", "tools/diffusion/hub",
+    "tools/diffusion/lora", "tools/diffusion/weights", "tools/stats", "tools/bradley_terry", "tools/evaluation", "agents/contract",
+    "agents/guard", "agents/instruction_directives", "agents/keywords", "agents/opposites", "agents/rewriter", "agents/chat", "agents/llm",
+    "agents/instructions/modifier", "agents/instructions/text_gradient", "serve/reports", "serve/terminal/half_blocks",
+    *(f"tools/diffusion/sampling/{name}" for name in ("conditioning", "denoising", "noise", "population", "script", "timing", "weighting")),
+)  # fmt: skip
+"""Folders and modules in which everything public has a docstring."""
+
 LONGEST = 500
 LONGEST_FUNCTION = 60
 TABS = "serve/web"
@@ -140,6 +151,22 @@ def test_no_function_is_too_long_to_read() -> None:
                 if lines > LONGEST_FUNCTION:
                     long[f"{path.relative_to(ROOT)}:{node.name}"] = lines
     assert long == {}
+
+
+def undocumented(node: ast.AST, within: str = "") -> Iterator[str]:
+    """Names of public classes, functions and methods without a docstring; not those inside functions and private classes."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not child.name.startswith("_"):
+            if not ast.get_docstring(child):
+                yield f"{within}{child.name}"
+            if isinstance(child, ast.ClassDef):
+                yield from undocumented(child, f"{within}{child.name}.")
+
+
+@pytest.mark.parametrize("part", DOCUMENTED)
+def test_everything_public_has_a_docstring(part: str) -> None:
+    missing = {str(path.relative_to(ROOT)): sorted(undocumented(tree(path))) for path in sources(part)}
+    assert {path: names for path, names in missing.items() if names} == {}
 
 
 def test_every_module_says_what_it_does() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from limner.graph.sources import OPTIONS, OTHER_VARIABLES
 from limner.serve.cli import exit_codes
-from limner.serve.cli.options import OPTIONS
+from limner.serve.cli.options import SEARCHING
 from tests.commands import ROOT, command, process
+from tests.test_architecture import LAYERS, sources
 from tests.tiny_card import STEPS
 
 HEAVY = ("torch", "diffusers", "transformers", "langgraph", "langchain_core", "numpy", "pydantic", "jinja2", "pyarrow")
@@ -58,7 +61,7 @@ def test_every_command_has_help(capfd: pytest.CaptureFixture[str], path: str) ->
 
 def test_the_searching_commands_take_all_common_options(capfd: pytest.CaptureFixture[str]) -> None:
     text = command(capfd, "refine", "--help").out
-    for name in (*OPTIONS, "json", "method", "resume"):
+    for name in (*SEARCHING, "json", "method", "resume"):
         assert f"--{name.replace('_', '-')} " in text
 
 
@@ -71,7 +74,11 @@ def test_the_searching_commands_take_all_common_options(capfd: pytest.CaptureFix
         (["score", "a.png"], "prompt"),
         (["refine", "x", "--heldout-seeds", "1"], "--heldout-seeds must be at least 2"),
         (["refine", "x", "--seed", "-1"], "--seed must be at least 0"),
-        (["refine", "x", "--resume", "run"], "--resume"),
+        (["refine", "x", "--resume", "run"], "either a prompt or --resume"),
+        (["refine", "--resume", "run", "--budget", "9", "--pin", "a"], "as it was started: leave out --budget, --pin"),
+        (["attack", "--resume", "run", "--search", "random"], "leave out --search"),
+        (["optimize", "a.txt", "--resume", "run", "--arms", "2"], "either a FILE of prompts or --resume"),
+        (["optimize", "--resume", "run", "--arms", "2"], "leave out --arms"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(capfd: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
@@ -146,6 +153,39 @@ def test_doctor_says_what_is_here_and_what_is_missing(capfd: pytest.CaptureFixtu
     assert broken.code == 0 and not broken.document["checkpoint"]["usable"] and broken.document["problems"]
 
 
+def test_doctor_says_where_each_setting_came_from(
+    capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "limner.toml").write_text('db = "mine.db"\nbudget = 100\n', encoding="utf-8")
+    monkeypatch.setenv("LIMNER_DB", "other.db")
+    document = command(capfd, "doctor", "--checkpoint", tiny, "--json").document
+    assert document["settings"] == {
+        "checkpoint": {"value": str(tiny), "from": "--checkpoint"},
+        "budget": {"value": 100, "from": "limner.toml"},
+        "db": {"value": "other.db", "from": "LIMNER_DB", "over": ["limner.toml"]},
+    }
+    assert document["database"] == "other.db"
+    assert "LIMNER_DB" in command(capfd, "doctor", "--checkpoint", tiny).out
+
+
+def test_a_variable_that_nothing_reads_is_named_with_the_nearest(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMNER_BUGDET", "3")
+    monkeypatch.setenv("LIMNER_CHAT_MODEL", "known")
+    monkeypatch.setenv("LIMNER_EMPTY", "")
+    result = command(capfd, "runs", "list", "--out", tmp_path, "--json")
+    assert result.code == 0 and result.document == []
+    assert result.err.strip() == "limner: no setting reads the variable LIMNER_BUGDET; did you mean LIMNER_BUDGET?"
+
+
+def test_every_variable_that_the_code_names_is_known() -> None:
+    named = {name for path in sources(*LAYERS) for name in re.findall(r"\bLIMNER_[A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8"))}
+    known = {item.variable for item in OPTIONS.values()}
+    assert named - known == set(OTHER_VARIABLES)
+
+
 def test_prompts_are_imported_found_and_counted(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("a zebra on a bicycle\n\na zebra on a bicycle\n", encoding="utf-8")
     options = ("--out", tmp_path, "--json")
@@ -179,7 +219,9 @@ def test_settings_come_from_flags_then_variables_then_the_file(
     assert "a budget of 5 images" in refused()
     assert "a budget of 6 images" in refused("--budget", "6")
     (tmp_path / "limner.toml").write_text("bugdet = 3\n", encoding="utf-8")
-    assert "no option 'bugdet'" in refused()
+    assert "no option 'bugdet'; did you mean budget?" in refused()
+    (tmp_path / "limner.toml").write_text("heldout-seeds = 2\nheldout_seeds = 3\n", encoding="utf-8")
+    assert "sets heldout_seeds twice, as heldout_seeds and as heldout-seeds" in refused()
     (tmp_path / "limner.toml").write_text("budget = \n", encoding="utf-8")
     assert "limner.toml" in refused()
 
@@ -228,3 +270,10 @@ def test_main_works_from_any_folder(tmp_path: Path) -> None:
 
 def test_names_of_exit_codes() -> None:
     assert (exit_codes.DONE, exit_codes.FAILED, exit_codes.BAD_INPUT, exit_codes.INTERRUPTED) == (0, 1, 2, 130)
+
+
+def test_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str]) -> None:
+    from importlib.metadata import version
+
+    result = command(capfd, "--version")
+    assert (result.code, result.out) == (0, f"limner {version('limner')}\n")

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from limner.promptdb.runs import Runs
+from limner.promptdb.store import PromptDB
 from limner.tools.lexicon.sense_check import keeps_sense
 from limner.tools.lexicon.wordnet import load
 from tests.chat_server import ChatServer, Reply, answer, page, status
@@ -245,7 +247,7 @@ def test_a_search_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(
         program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     deadline = time.monotonic() + 240
-    while time.monotonic() < deadline and not any(_drawn(file) > 0 for file in (tmp_path / "killed").glob("*/spent.json")):
+    while time.monotonic() < deadline and not _drawn(tmp_path / "killed" / "limner.db"):
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -259,8 +261,9 @@ def test_a_search_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(
     assert resumed.document["used"]["images"] <= whole.document["used"]["images"] + resumed.document["used"]["repeated"]
 
 
-def _drawn(journal: Path) -> float:
-    try:
-        return float(json.loads(journal.read_text())["spent"]["images"])
-    except (OSError, ValueError):
+def _drawn(database: Path) -> float:
+    """Pictures that the run in it has paid for."""
+    if not database.exists():
         return 0
+    with PromptDB.open(database) as db:
+        return sum(spent.amounts["images"] for run in Runs(db).latest() if (spent := Runs(db).spent(run.id)))

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from limner.agents.llm.settings import DEFAULT_PARALLEL
+from limner.promptdb.runs import Runs
+from limner.promptdb.store import PromptDB
 from tests.chat_server import ChatServer, Reply
 from tests.commands import ROOT, process
 from tests.hidden_rule import reply
@@ -50,11 +52,10 @@ def test_questions_at_once_are_all_counted_and_none_is_asked_again(prompts: Path
         assert document["chat_model"] == "stub"
         assert document["used"]["llm_calls"] == asked
         assert server.most_at_once == DEFAULT_PARALLEL
-        folder = out / document["run"]
-        journal = json.loads((folder / "spent.json").read_text())
-        assert journal["spent"]["llm_calls"] == journal["usage"]["calls"] == asked
-        assert (journal["usage"]["prompt_tokens"], journal["usage"]["completion_tokens"]) == (11 * asked, 7 * asked)
-        assert [path.name for path in folder.glob("spent*")] == ["spent.json"]
+        with PromptDB.open(out / "limner.db") as db:
+            spent = Runs(db).spent(document["run"])
+        assert spent and spent.amounts["llm_calls"] == spent.usage["calls"] == asked
+        assert (spent.usage["prompt_tokens"], spent.usage["completion_tokens"]) == (11 * asked, 7 * asked)
         again = process("optimize", "--resume", document["run"], "--out", out, "--json", env=environment(server))
         assert again.code == 0 and again.document == document
         assert len(server.requests) == asked
@@ -73,8 +74,9 @@ def test_a_run_killed_while_it_waits_asks_again_only_what_was_on_its_way(prompts
         killed.communicate()
         assert killed.returncode == -signal.SIGKILL
         before = len(server.requests)
-        [run] = [path.parent.name for path in out.glob("*/spent.json")]
-        resumed = process("optimize", "--resume", run, "--out", out, "--json", env=environment(server))
+        with PromptDB.open(out / "limner.db") as db:
+            [run] = Runs(db).latest()
+        resumed = process("optimize", "--resume", run.id, "--out", out, "--json", env=environment(server))
         assert resumed.code == 0, resumed.err
         again = Counter(json.dumps(request.body, sort_keys=True) for request in server.requests)
         on_their_way = sum(count - 1 for count in again.values())

@@ -1,9 +1,8 @@
-"""Strengths from pairwise votes (Bradley and Terry 1952), with intervals that are honest about few of them.
+"""Strengths from pairwise votes (Bradley and Terry 1952), with intervals that stay valid for few votes.
 
-P(i beats j) = 1 / (1 + exp(s_j - s_i)); a tie counts as half a win for each (Davidson's parameter for ties needs more votes than a
-person gives).
-Strengths are penalised by a normal prior of standard deviation PRIOR about 0, so that one who never lost stays finite; intervals are those
-of the Laplace approximation at the maximum (normal, from the curvature). Pure numbers; knows nothing of pictures.
+P(i beats j) = 1 / (1 + exp(s_j - s_i)); a tie counts as half a win for each (Davidson's parameter for ties needs more votes than one
+person casts). Strengths have a normal prior of standard deviation PRIOR about 0, so that an item that never lost has a finite one;
+intervals are those of the Laplace approximation at the maximum.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ import numpy as np
 
 from limner.tools.stats import NORMAL
 
-PRIOR = 2.0  # of a log strength: two who are one prior apart meet at 88 to 12
-STEPS = 100  # Newton's; the function is concave, so that it converges in a handful
+PRIOR = 2.0  # standard deviation of a log strength: of two items that far apart the stronger wins 88 to 12
+STEPS = 100  # most Newton steps; the function is concave, so a few suffice
 CLOSE = 1e-10
 
 Item = TypeVar("Item", bound=Hashable)
@@ -25,7 +24,10 @@ Item = TypeVar("Item", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Strength(Generic[Item]):
-    """`strength`: log strength about the mean of all items, 0 = average. `lo`, `hi`: its 95 % interval. `votes`: that it took part in."""
+    """`strength`: log strength relative to the mean of all items (0 = average).
+
+    `lo`, `hi`: its interval. `votes`: number of votes on the item.
+    """
 
     id: Item
     strength: float
@@ -35,7 +37,10 @@ class Strength(Generic[Item]):
 
 
 def strengths(votes: Sequence[tuple[Item, Item, Item | None]], confidence: float = 0.95) -> list[Strength[Item]]:
-    """From (one, other, winner) votes, None being a tie; the strongest first, ties in the order of appearance. Empty without votes."""
+    """Returns the items' strengths from (one, other, winner) votes, with winner None for a tie.
+
+    The strongest comes first, equal ones in order of appearance. `confidence`: of the intervals. Empty without votes.
+    """
     names = list(dict.fromkeys(name for left, right, _ in votes for name in (left, right)))
     place = {name: number for number, name in enumerate(names)}
     wins = np.zeros((len(names), len(names)))
@@ -59,7 +64,7 @@ def strengths(votes: Sequence[tuple[Item, Item, Item | None]], confidence: float
 
 
 def _fit(wins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mode and covariance of the log strengths: (n,), (n, n)."""
+    """Returns mode (n,) and covariance (n, n) of the log strengths."""
     count = len(wins)
     games, scores = wins + wins.T, np.zeros(count)
     precision = np.eye(count)

@@ -1,10 +1,9 @@
-"""One budget for a whole run: images, UNet rows, LLM calls and seconds, held to the unit.
+"""One budget for a whole run: images, UNet rows, LLM calls, money and seconds, held to the unit.
 
-Whoever is about to spend calls `spend` *before* the work is done; a spend that would cross a cap raises `BudgetSpent` and
-counts nothing. Cached drawings cost nothing and are not spent at all. Thread-safe: nodes may run in parallel. What is spent and a
-subclass's record of it change under one lock, so that records are made in the order of the spends.
-
-A part of a purse: whoever is given one cannot spend more, and what is spent of it is spent of the purse.
+`spend` is called *before* the work is done; a spend that would cross a cap raises BudgetSpent and counts nothing. Drawings that are stored
+already cost nothing and are not spent at all. A part of a budget is carved out by `slice`: what is spent of the slice is spent of all
+budgets above it, all or none. A budget and its slices share one lock, so that threads are refused only what does not fit, and a record of
+the whole budget is made in the order of the spends.
 """
 
 from __future__ import annotations
@@ -12,10 +11,13 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-UNITS = ("images", "unet_rows", "llm_calls")
+UNITS = ("images", "unet_rows", "llm_calls", "usd")
+
+TOLERANCE = 1e-9
+"""By which rounding may cross a cap: fractions of rows and of money are added up."""
 
 
 class BudgetSpent(Exception):
@@ -29,20 +31,22 @@ class BudgetSpent(Exception):
 
 @dataclass
 class Budget:
-    """Caps (None = no cap) and what was spent against them.
+    """Caps (None = no cap) and what was spent against them. Thread-safe.
 
     `images`: pictures drawn. `unet_rows`: latents through the UNet, the unit in which methods are compared (a gradient-carrying
-    row counts at its measured ratio, so fractions may be spent). `llm_calls`: requests answered by a chat model. `seconds`: wall time
-    since construction, plus `seconds_before` when a run is resumed. `repeated`: drawings made again because a kill lost them;
-    information, not a cap.
+    row counts at its measured ratio, so fractions may be spent). `llm_calls`: requests answered by a chat model. `usd`: what chat models
+    and hosted image models charged, 0 where their prices are not known. `seconds`: wall time since construction, plus `seconds_before`
+    when a run is resumed. `repeated`: drawings made again because a kill lost them; information, not a cap.
+    Raises ValueError for a cap that is not a positive number.
     """
 
     images: int | None = None
     unet_rows: float | None = None
     llm_calls: int | None = None
+    usd: float | None = None
     seconds: float | None = None
     clock: Callable[[], float] = time.monotonic
-    spent: dict[str, float] = field(default_factory=lambda: dict.fromkeys(UNITS, 0))
+    spent: dict[str, float] = field(default_factory=dict)
     repeated: int = 0
     seconds_before: float = 0.0
 
@@ -51,8 +55,38 @@ class Budget:
             cap = getattr(self, unit)
             if cap is not None and (not math.isfinite(cap) or cap <= 0):
                 raise ValueError(f"a budget must be a positive number of {unit.replace('_', ' ')}, not {cap:g}")
+        self.spent = {**dict.fromkeys(UNITS, 0), **self.spent}
         self._started = self.clock()
         self._lock = threading.Lock()
+        self._parent: Budget | None = None
+        self._keep: Mapping[str, float] = {}
+
+    def slice(
+        self,
+        *,
+        images: float | None = None,
+        unet_rows: float | None = None,
+        llm_calls: float | None = None,
+        usd: float | None = None,
+        seconds: float | None = None,
+        keep: Mapping[str, float] | None = None,
+    ) -> Budget:
+        """Carve out a part of this budget.
+
+        The caps are the slice's own, counted from now on; 0 allows nothing. `keep`: by unit, how much of this budget stays out of the
+        slice's reach, where there is a cap. Returns a Budget: what is spent of it is counted there and here. Raises ValueError for a
+        negative amount and for a unit that does not exist.
+        """
+        caps = {"images": images, "unet_rows": unet_rows, "llm_calls": llm_calls, "usd": usd, "seconds": seconds}
+        kept = dict(keep or {})
+        for unit, amount in (*caps.items(), *kept.items()):
+            if unit not in caps or not (amount is None or amount >= 0):
+                raise ValueError(f"a slice of a budget cannot have {amount} of {unit}")
+        part = Budget(clock=self.clock)
+        for unit, cap in caps.items():
+            setattr(part, unit, cap)
+        part._parent, part._keep, part._lock = self, kept, self._lock
+        return part
 
     @property
     def elapsed(self) -> float:
@@ -60,17 +94,21 @@ class Budget:
         return self.seconds_before + self.clock() - self._started
 
     def spend(self, **amounts: float) -> None:
-        """Count `amounts` (by unit), all or none.
+        """Count `amounts` (by unit) here and in every budget above, all or none.
 
-        Raises BudgetSpent where one would cross its cap or the time is up; nothing is counted then.
+        Raises BudgetSpent where one would cross a cap, where the time is up, and for work of unknown price (`usd=0`) with no money left;
+        nothing is counted then.
         """
         with self._lock:
-            if self.seconds is not None and self.elapsed >= self.seconds:
-                raise BudgetSpent("seconds", self.seconds)
-            for unit, amount in amounts.items():
-                cap = getattr(self, unit)
-                if cap is not None and self.spent[unit] + amount > cap + 1e-9:
-                    raise BudgetSpent(unit, cap)
+            for unit, amount in {"seconds": 0.0, **amounts}.items():
+                for cap, used in self._limits(unit):
+                    if used + amount > cap + TOLERANCE or (unit in ("seconds", "usd") and used >= cap):
+                        raise BudgetSpent(unit, cap)
+            self._count(amounts)
+
+    def charge(self, **amounts: float) -> None:
+        """Count `amounts` that were used already, such as the price of an answer, even where they cross a cap."""
+        with self._lock:
             self._count(amounts)
 
     def give_back(self, **amounts: float) -> None:
@@ -81,74 +119,54 @@ class Budget:
     def repeat(self, drawings: int) -> None:
         """Count drawings that were made again because a kill lost them."""
         with self._lock:
-            self.repeated += drawings
-            self._record()
+            for budget in self._upward():
+                budget.repeated += drawings
+            budget._record()
 
     def note(self) -> None:
         """Record anew, because something changed that is recorded beside the spends."""
         with self._lock:
-            self._record()
-
-    def _record(self) -> None:
-        """Called after every change, with the lock held: a subclass that keeps a record makes it here."""
-
-    def _count(self, amounts: Mapping[str, float]) -> None:
-        """With the lock held. Nothing is counted where no record could be made."""
-        before = dict(self.spent)
-        for unit, amount in amounts.items():
-            self.spent[unit] += amount
-        try:
-            self._record()
-        except BaseException:
-            self.spent.update(before)
-            raise
+            *_, whole = self._upward()
+            whole._record()
 
     def left(self, unit: str) -> float:
-        """What remains of `unit`; infinity where there is no cap."""
-        cap = getattr(self, unit)
-        used = self.elapsed if unit == "seconds" else self.spent[unit]
-        return math.inf if cap is None else max(0.0, cap - used)
-
-    def affordable_images(self, rows_per_image: float) -> float:
-        """How many images of `rows_per_image` UNet rows still fit; infinity without a cap."""
-        if self.left("seconds") == 0:
-            return 0
-        return min(self.left("images"), self.left("unet_rows") // rows_per_image)
+        """What may still be spent of `unit` (or `seconds`), here and above; infinity where there is no cap."""
+        return min((max(0.0, cap - used) for cap, used in self._limits(unit)), default=math.inf)
 
     def used(self) -> dict[str, float]:
-        """The `used` object of the command line contract."""
-        counts = {unit: round(amount, 3) for unit, amount in self.spent.items()}
+        """The `used` object of the command line contract; `usd` only where money was spent."""
+        counts = {unit: round(amount, 6 if unit == "usd" else 3) for unit, amount in self.spent.items() if amount or unit != "usd"}
         whole = {unit: int(amount) if amount == int(amount) else amount for unit, amount in counts.items()}
         return {**whole, "repeated": self.repeated, "seconds": round(self.elapsed, 3)}
 
+    def _record(self) -> None:
+        """Called of the whole budget after every change, with the lock held: a subclass that keeps a record makes it here."""
 
-@dataclass
-class Allowance(Budget):
-    """A Budget with caps of its own inside another one."""
+    def _upward(self) -> Iterator[Budget]:
+        """This budget and those above it, the whole one last."""
+        budget: Budget | None = self
+        while budget is not None:
+            yield budget
+            budget = budget._parent
 
-    purse: Budget = field(default_factory=Budget)
+    def _limits(self, unit: str) -> Iterator[tuple[float, float]]:
+        """(cap, used) of each budget from here upward that has a cap; the cap less what the slices on the way must leave."""
+        kept = 0.0
+        for budget in self._upward():
+            if (cap := getattr(budget, unit)) is not None:
+                yield max(0.0, cap - kept), budget.elapsed if unit == "seconds" else budget.spent[unit]
+            kept += budget._keep.get(unit, 0.0)
 
-    def spend(self, **amounts: float) -> None:
-        """Raises BudgetSpent where either would be overdrawn; nothing is counted then."""
-        super().spend(**amounts)
+    def _count(self, amounts: Mapping[str, float]) -> None:
+        """With the lock held. Nothing is counted anywhere where no record could be made."""
+        line = list(self._upward())
+        before = [dict(budget.spent) for budget in line]
+        for budget in line:
+            for unit, amount in amounts.items():
+                budget.spent[unit] += amount
         try:
-            self.purse.spend(**amounts)
+            line[-1]._record()
         except BaseException:
-            super().give_back(**amounts)
+            for budget, spent in zip(line, before, strict=True):
+                budget.spent.update(spent)
             raise
-
-    def give_back(self, **amounts: float) -> None:
-        super().give_back(**amounts)
-        self.purse.give_back(**amounts)
-
-    def repeat(self, drawings: int) -> None:
-        super().repeat(drawings)
-        self.purse.repeat(drawings)
-
-    def note(self) -> None:
-        self.purse.note()
-
-
-def difference(after: dict[str, float], before: dict[str, float]) -> dict[str, float]:
-    """What was spent between two readings, by unit."""
-    return {unit: after.get(unit, 0) - before.get(unit, 0) for unit in UNITS}

@@ -5,92 +5,126 @@ rest is paid for on the Budget and drawn in one batched call; each picture is st
 of a comparison share their seeds (common random numbers), so differences between them are paired. Knows nothing of prompts,
 methods or of how a picture is made.
 
-A note of what a run is drawing just now, kept beside the images: a resumed run has paid for that already, and counts it as repeated.
-
-Knows ids only. The note is written before a batch and removed after it; one left behind by a killed process names the drawings
-that may have been lost.
-
-An Evaluator for comparing searches: each pays for every picture that it looks at, whoever drew it before.
-
-Searches of one prompt meet the same candidates, and a suite that is started again finds all of them stored. Without this the second of two
-searches, or the second start, would have more to spend.
+What a run is drawing just now is stored too: a run resumed after a kill has paid for that already, and counts it as repeated.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.images import ImageStore
-from limner.promptdb.records import Conditioning, Drawing, SamplerSettings, Score, content_id
+from limner.promptdb.records import Conditioning, Drawing, SamplerSettings, Score
+from limner.promptdb.runs import InFlight
 from limner.promptdb.store import PromptDB
-from limner.tools.budget import Budget, BudgetSpent
-from limner.tools.diffusion.base import Drawn, ImageModel
+from limner.tools.budget import TOLERANCE, Budget, BudgetSpent
+from limner.tools.diffusion.base import CancelToken, Drawn, Hooks, ImageModel
 from limner.tools.evaluation import Evaluation
+from limner.tools.events import Emit
 from limner.tools.scoring.base import Scorer
-
-
-class InFlight:
-    """`lost`: ids that an earlier process of the same run was drawing when it died. An empty `run` keeps no note."""
-
-    def __init__(self, folder: Path, run: str) -> None:
-        self._note = Path(folder) / "in-flight" / f"{content_id(run)}.json" if run else None
-        self.lost = self._read()
-
-    def begin(self, ids: Iterable[str]) -> None:
-        self._write(self.lost | set(ids))
-
-    def end(self, ids: Iterable[str]) -> set[str]:
-        """The batch is stored (or was refused). Returns which of `ids` had been lost before."""
-        again = self.lost & set(ids)
-        self.lost -= again
-        self._write(self.lost)
-        return again
-
-    def _read(self) -> set[str]:
-        try:
-            return set(json.loads(self._note.read_text("utf-8"))) if self._note else set()
-        except (FileNotFoundError, ValueError):
-            return set()
-
-    def _write(self, ids: set[str]) -> None:
-        if self._note is None:
-            return
-        if not ids:
-            self._note.unlink(missing_ok=True)
-            return
-        self._note.parent.mkdir(parents=True, exist_ok=True)
-        half = self._note.with_suffix(f".{os.getpid()}")
-        half.write_text(json.dumps(sorted(ids)), "utf-8")
-        half.replace(self._note)
-
 
 __all__ = ["Emit", "Evaluation", "Evaluator"]
 
-Emit = Callable[[dict[str, Any]], None]
 Pair = tuple[str, str]  # drawing id, reference id
 
 SCORING_CHUNK = 64  # pictures open at a time; their scores are stored before the next are opened
-RACE_KEEPS = 3  # one candidate in so many goes on to the next seed
+
+
+class CacheIsFree:
+    """What is stored costs nothing, and neither does what a process of this run had paid for when it died drawing it."""
+
+    reuse_cache = True
+
+    def owed(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None], lost: set[str]) -> list[Drawing]:
+        """What of a request has to be paid for. `lost`: ids of what was paid for and lost in a kill."""
+        return [drawing for key, drawing in wanted.items() if key not in stored and key not in lost]
+
+    def missing(
+        self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None], lost: set[str], paid: list[Drawing], model: ImageModel
+    ) -> list[Drawing]:
+        """What of a request has to be drawn, now that `paid` of it is paid for."""
+        return [*(drawing for key, drawing in wanted.items() if key not in stored and key in lost), *paid]
+
+    def refund(self, missing: list[Drawing], paid: list[Drawing], model: ImageModel) -> None:
+        """Undo what `missing` counted; the Evaluator's own budget has its amounts back."""
+
+    def charge(self, budget: Budget, rows: float, stored: bool) -> None:
+        """Pay for rows that are no picture."""
+        if not stored:
+            budget.spend(unet_rows=rows)
+
+    def unpaid(self, drawings: np.ndarray) -> np.ndarray:
+        """Which ids have no value, since they were not paid for: bool, of the shape of `drawings`."""
+        return np.zeros(drawings.shape, bool)
+
+    def counts_as_drawn(self, drawings: Iterable[Drawing]) -> bool:
+        """Whether these, though stored, were paid for since hooks were set."""
+        return False
+
+    def hooked(self) -> CacheIsFree:
+        """For an Evaluator with new hooks, which have seen nothing yet."""
+        return self
+
+
+class EachSearchPays(CacheIsFree):
+    """A search pays once for everything that it looks at, stored or not; what is really computed is spent on `real` too.
+
+    Searches of one prompt meet the same candidates, and a suite that is started again finds all of them stored: otherwise the second of
+    two searches would have more to spend.
+    """
+
+    reuse_cache = False
+
+    def __init__(self, real: Budget) -> None:
+        self.real = real
+        self.paid: set[str] = set()
+        self._hooked: set[str] = set()
+
+    def owed(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None], lost: set[str]) -> list[Drawing]:
+        return [drawing for key, drawing in wanted.items() if key not in self.paid]
+
+    def missing(
+        self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None], lost: set[str], paid: list[Drawing], model: ImageModel
+    ) -> list[Drawing]:
+        ids = {drawing.id for drawing in paid}
+        self.paid |= ids
+        self._hooked |= ids
+        if found := [drawing for drawing in paid if drawing.id not in stored]:
+            self.real.spend(images=len(found), unet_rows=model.unet_rows(found))
+        return found
+
+    def refund(self, missing: list[Drawing], paid: list[Drawing], model: ImageModel) -> None:
+        self.real.give_back(images=len(missing), unet_rows=model.unet_rows(missing))
+        self.paid.difference_update(drawing.id for drawing in paid)
+
+    def charge(self, budget: Budget, rows: float, stored: bool) -> None:
+        budget.spend(unet_rows=rows)
+        super().charge(self.real, rows, stored)
+
+    def unpaid(self, drawings: np.ndarray) -> np.ndarray:
+        return np.array([key not in self.paid for key in drawings.ravel()], bool).reshape(drawings.shape)
+
+    def counts_as_drawn(self, drawings: Iterable[Drawing]) -> bool:
+        """A gradient at a picture that the same search has just drawn is cheaper, and has to be so where the picture was stored."""
+        return all(drawing.id in self._hooked for drawing in drawings)
+
+    def hooked(self) -> CacheIsFree:
+        inner = copy(self)
+        inner._hooked = set()
+        return inner
 
 
 class Evaluator:
     """Draws, scores and keeps. `scorers[0]` is the objective of searches; the others are reported beside it.
 
-    With `emit`, a request reports {"kind": "drawn", "drawing", "conditioning", "seed", "image"} for each new picture and
-    {"kind": "scored", "drawing", "reference", "scorer", "value"} for each new score.
+    With `emit`, a request reports a `Drawn` (tools/events.py) for each new picture and a `Scored` for each new score.
+    `cancel` is asked while pictures are drawn.
     """
-
-    goes_on = True
-    """Whether an earlier process of the same run, ended by a kill, has paid on this budget."""
 
     def __init__(
         self,
@@ -101,19 +135,20 @@ class Evaluator:
         budget: Budget,
         settings: SamplerSettings | None = None,
         run: str = "",
+        cancel: CancelToken | None = None,
     ) -> None:
-        names = [scorer.name for scorer in scorers]
-        if len(set(names)) < len(names):
-            raise BadInput(f"each scorer can be named once, not {', '.join(names)}")
         self.model = model
-        self.scorers = tuple(scorers)
+        self.scorers = _distinct(scorers)
         self.db = db
         self.images = images
         self.budget = budget
         self.settings = settings or model.default_settings
         self.run = run
+        self.cancel = cancel
+        self.hooks: Hooks | None = None
+        self._payment = CacheIsFree()
         self._dropped: set[str] = set()
-        self._in_flight = InFlight(images.folder, run)
+        self._in_flight = InFlight(db, run)
 
     @property
     def objective(self) -> Scorer:
@@ -164,9 +199,10 @@ class Evaluator:
         wanted = {drawing.id: drawing for drawing in table.flat}
         stored = self._pictures(wanted)
         self._dropped.update(key for key, picture in stored.items() if picture is None)
-        paid, refusal = self._pay(self._owed(wanted, stored))
-        if missing := [*self._lost(wanted, stored), *self._bought(paid, stored)]:
-            self._draw(missing, paid, emit)
+        lost = self._in_flight.lost
+        paid, refusal = self._pay(self._payment.owed(wanted, stored, lost))
+        if missing := self._payment.missing(wanted, stored, lost, paid, self.model):
+            self._draw(missing, emit, partial(self._refund, paid, stored))
         if refusal:
             raise refusal
         return _ids(table)
@@ -174,29 +210,64 @@ class Evaluator:
     def unpaid(self, drawings: Iterable[Drawing]) -> list[Drawing]:
         """Those of the drawings, each once, that a request for them would have to pay for."""
         wanted = {drawing.id: drawing for drawing in drawings}
-        return self._owed(wanted, self._pictures(wanted))
+        return self._payment.owed(wanted, self._pictures(wanted), self._in_flight.lost)
 
-    def within(self, budget: Budget) -> Evaluator:
-        """The same Evaluator, paying from another purse, such as a part of its own."""
+    def affords(self, drawings: Iterable[Drawing]) -> bool:
+        """Whether the budget holds a request for these now, what is stored being free where the cache is reused."""
+        owed = self.unpaid(drawings)
+        if self.budget.left("seconds") == 0 or len(owed) > self.budget.left("images"):
+            return False
+        return self.model.unet_rows(owed) <= self.budget.left("unet_rows") + TOLERANCE
+
+    @property
+    def rows_per_image(self) -> float:
+        """UNet rows of one picture by the present settings: an image equivalent."""
+        return float(self.model.unet_rows([self.drawing(Conditioning(""), 0)]))
+
+    def image_equivalents(self, keep: int = 0) -> Budget:
+        """A slice of the budget in which the cap on images is one on UNet rows too, so that gradients are paid for like pictures; the last
+        `keep` images stay out of its reach.
+
+        Reckoned from the whole budget, not from what is left: a run that goes on after a kill, having paid for gradients, ends where an
+        undisturbed one does.
+        """
+        budget = self.budget
+        whole = max(0.0, budget.spent["images"] + budget.left("images") - keep) * self.rows_per_image
+        return budget.slice(unet_rows=max(0.0, whole - budget.spent["unet_rows"]), keep={"images": keep})
+
+    def within(self, budget: Budget, scorers: Sequence[Scorer] | None = None, *, reuse_cache: bool = True) -> Evaluator:
+        """The same Evaluator, paying from another budget, such as a slice of its own; with other scorers where some are given.
+
+        Without `reuse_cache` everything asked for is paid from `budget`, once, stored or not, so that searches can be compared; what has
+        really to be computed is paid from this Evaluator's budget too.
+        """
         inner = copy(self)
         inner.budget = budget
+        inner.scorers = self.scorers if scorers is None else _distinct(scorers)
+        if not reuse_cache:
+            inner._payment, inner._dropped = EachSearchPays(self.budget), set()
         return inner
 
-    def through(self, model: ImageModel) -> Evaluator:
-        """The same Evaluator, drawing with what sees each picture on its way, such as a sampler that keeps latents."""
+    def with_hooks(self, hooks: Hooks) -> Evaluator:
+        """The same Evaluator, drawing with `hooks`. Raises BadInput at the first drawing where the model is a black box."""
         inner = copy(self)
-        inner.model = model
+        inner.hooks = hooks
+        inner._payment = self._payment.hooked()
         return inner
+
+    @property
+    def reuse_cache(self) -> bool:
+        """Whether what is stored costs nothing, and what an earlier process of the run paid for is not paid again."""
+        return self._payment.reuse_cache
 
     def counts_as_drawn(self, drawings: Iterable[Drawing]) -> bool:
-        """Whether these were paid for as if `through`'s model had drawn them, though they were stored. Never here: storage is free."""
-        return False
+        """Whether these were paid for as if they had been drawn with the present hooks, though they were stored."""
+        return self._payment.counts_as_drawn(drawings)
 
     def charge(self, rows: float, stored: bool = False) -> None:
-        """Pay for UNet rows that are no picture, as of a gradient; nothing for one taken before, or paid for and lost in a kill (`stored`).
-        Raises BudgetSpent."""
-        if not stored:
-            self.budget.spend(unet_rows=rows)
+        """Pay for UNet rows that are no picture, as of a gradient. `stored`: it was taken before, or paid for and lost in a kill, which is
+        free where the cache is reused. Raises BudgetSpent."""
+        self._payment.charge(self.budget, rows, stored)
 
     def evaluate(
         self,
@@ -235,39 +306,11 @@ class Evaluator:
             name: np.array([found.get(pair, np.nan) for pair in pairs], dtype=np.float64).reshape(drawings.shape)
             for name, found in scored.items()
         }
+        unpaid = self._payment.unpaid(drawings)
+        for rows in values.values():
+            rows[unpaid] = np.nan
         directions = {scorer.name: scorer.higher_is_better for scorer in chosen}
         return Evaluation(tuple(conditionings), tuple(map(int, seeds)), drawings, values, directions)
-
-    def race(
-        self,
-        conditionings: Sequence[Conditioning],
-        reference: str,
-        seeds: Sequence[int],
-        keep: int = 3,
-        scorer: str | None = None,
-        emit: Emit | None = None,
-    ) -> Evaluation:
-        """Find the best with far fewer pictures: all meet on the first seed, the best third of them on the next, and so on
-        until `keep` are left, which run through all seeds.
-
-        Successive halving (Karnin, Koren and Somekh 2013; Jamieson and Talwalkar 2016) on common seeds: only candidates
-        with exactly the same seeds are compared, so what a seed adds to all of them cancels. By `scorer` (default: the
-        objective). NaN where a candidate was left behind; `ranking` puts those that finished first. Raises BudgetSpent
-        as `draw` does; the better candidates are drawn first, so `known` then ranks fairly.
-        """
-        name = self.objective.name if scorer is None else self.scorer(scorer).name
-        field, reached, ran = list(dict.fromkeys(conditionings)), dict[Conditioning, int](), 0
-        while field and ran < len(seeds):
-            ran = len(seeds) if len(field) <= keep else ran + 1
-            round_ = self.evaluate(field, reference, seeds[:ran], [name], emit)
-            reached.update(dict.fromkeys(field, ran))
-            finished = round_.complete(name)
-            order = [index for index in round_.ranking(name) if finished[index]]
-            field = [field[index] for index in order[: max(keep, -(-len(order) // RACE_KEEPS))]]
-        result = self.known(conditionings, reference, seeds, [name])
-        for row, conditioning in zip(result.values[name], conditionings, strict=True):
-            row[reached.get(conditioning, 0) :] = np.nan  # pictures of an earlier request would break the common seeds
-        return result
 
     def _table(self, conditionings: Sequence[Conditioning], seeds: Sequence[int]) -> np.ndarray:
         if len(set(seeds)) < len(seeds):
@@ -281,22 +324,6 @@ class Evaluator:
         """Image hash of each drawing that is stored (None: drawn as NaN); one whose file is gone counts as never drawn."""
         stored = {key: item.image for key, item in self.db.stored_drawings(list(ids)).items()}
         return {key: image for key, image in stored.items() if image is None or self.images.path(image).exists()}
-
-    def _owed(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
-        """What of a request has to be paid for: what is not stored, and was not paid for by a process of this run that died drawing it."""
-        return [drawing for key, drawing in wanted.items() if key not in stored and key not in self._in_flight.lost]
-
-    def _lost(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
-        """What of a request was paid for and lost."""
-        return [drawing for key, drawing in wanted.items() if key not in stored and key in self._in_flight.lost]
-
-    def _bought(self, paid: list[Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
-        """What of the drawings just paid for has to be drawn."""
-        return paid
-
-    def _refused(self, drawings: list[Drawing]) -> None:
-        """Give back what was paid for pictures that were refused before they were begun."""
-        self.budget.give_back(images=len(drawings), unet_rows=self.model.unet_rows(drawings))
 
     def _pay(self, missing: list[Drawing]) -> tuple[list[Drawing], BudgetSpent | None]:
         """The longest head of `missing` that the budget holds, paid for; and the refusal of the rest."""
@@ -322,7 +349,12 @@ class Evaluator:
                 bound = middle
         return fits
 
-    def _draw(self, missing: list[Drawing], paid: list[Drawing], emit: Emit | None) -> None:
+    def _refund(self, paid: list[Drawing], stored: Mapping[str, str | None]) -> None:
+        """Give back what was paid for pictures that were refused before they were begun."""
+        self.budget.give_back(images=len(paid), unet_rows=self.model.unet_rows(paid))
+        self._payment.refund([drawing for drawing in paid if drawing.id not in stored], paid, self.model)
+
+    def _draw(self, missing: list[Drawing], emit: Emit | None, refund: Callable[[], None]) -> None:
         ids = [drawing.id for drawing in missing]
         without_file = self.db.stored_drawings(ids).keys()
         buckets: dict[str, int] = {}
@@ -339,16 +371,16 @@ class Evaluator:
             if image is None:
                 self._dropped.add(drawing.id)
             if emit:
-                ask = {"conditioning": drawing.conditioning.id, "seed": drawing.seed}
-                emit({"kind": "drawn", "drawing": drawing.id, **ask, "image": image})
+                asked = drawing.conditioning.id
+                emit({"kind": "drawn", "drawing": drawing.id, "conditioning": asked, "seed": drawing.seed, "image": image})
 
         self._in_flight.begin(ids)
         try:
-            for drawn in self.model.draw(missing, keep):
+            for drawn in self.model.draw(missing, keep, cancel=self.cancel, hooks=self.hooks):
                 keep(drawn)
         except ValueError:
             if not buckets:  # refused as a whole (a prompt too long, settings that cannot be served): nothing was used
-                self._refused(paid)
+                refund()
                 self._in_flight.end(ids)
             raise
         again = self._in_flight.end(ids)
@@ -391,69 +423,15 @@ class Evaluator:
         }
 
 
+def _distinct(scorers: Sequence[Scorer]) -> tuple[Scorer, ...]:
+    names = [scorer.name for scorer in scorers]
+    if len(set(names)) < len(names):
+        raise BadInput(f"each scorer can be named once, not {', '.join(names)}")
+    return tuple(scorers)
+
+
 def _ids(table: np.ndarray) -> np.ndarray:
     ids = np.empty(table.shape, dtype=object)
     for row, drawings in zip(ids, table, strict=True):
         row[:] = [drawing.id for drawing in drawings]
     return ids
-
-
-class AfreshEvaluator(Evaluator):
-    """`budget`: this search's. What is really drawn is spent on `outer.budget` too, and so are gradients that are really taken."""
-
-    goes_on = False
-
-    def __init__(self, outer: Evaluator, scorers: Sequence[Scorer], budget: Budget) -> None:
-        super().__init__(outer.model, scorers, outer.db, outer.images, budget, outer.settings, outer.run)
-        self.outer = outer
-        self.paid: set[str] = set()
-        self._paid_here: set[str] = set()
-
-    def through(self, model: ImageModel) -> Evaluator:
-        inner = super().through(model)
-        inner._paid_here = set()  # type: ignore[attr-defined]
-        return inner
-
-    def counts_as_drawn(self, drawings: Iterable[Drawing]) -> bool:
-        """A gradient at a picture that the same search has just drawn is cheaper, and has to be so where the picture was stored."""
-        return all(drawing.id in self._paid_here for drawing in drawings)
-
-    def charge(self, rows: float, stored: bool = False) -> None:
-        """Stored or not, it is paid for."""
-        self.budget.spend(unet_rows=rows)
-        self.outer.charge(rows, stored)
-
-    def known(
-        self,
-        conditionings: Sequence[Conditioning],
-        reference: str | Sequence[str],
-        seeds: Sequence[int],
-        scorers: Sequence[str] | None = None,
-        emit: Emit | None = None,
-    ) -> Evaluation:
-        """From the pictures that were paid for alone."""
-        found = super().known(conditionings, reference, seeds, scorers, emit)
-        unpaid = np.array([[key not in self.paid for key in row] for row in found.drawings], bool).reshape(found.drawings.shape)
-        for values in found.values.values():
-            values[unpaid] = np.nan
-        return found
-
-    def _owed(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
-        return [drawing for key, drawing in wanted.items() if key not in self.paid]
-
-    def _lost(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
-        return []  # all is paid for here, whatever an earlier start was drawing
-
-    def _bought(self, paid: list[Drawing], stored: Mapping[str, str | None]) -> list[Drawing]:
-        self.paid.update(drawing.id for drawing in paid)
-        self._paid_here.update(drawing.id for drawing in paid)
-        missing = [drawing for drawing in paid if drawing.id not in stored]
-        if missing:
-            self.outer.budget.spend(images=len(missing), unet_rows=self.model.unet_rows(missing))
-        return missing
-
-    def _refused(self, drawings: list[Drawing]) -> None:
-        super()._refused(drawings)
-        missing = [drawing for drawing in drawings if drawing.id not in self._pictures([drawing.id])]
-        self.outer.budget.give_back(images=len(missing), unet_rows=self.model.unet_rows(missing))
-        self.paid.difference_update(drawing.id for drawing in drawings)

@@ -1,7 +1,7 @@
-"""How sure a measured gain is: intervals and p-values of paired differences, and how many prompts a claim needs.
+"""Confidence intervals and p-values of paired differences, and the number of prompts that a claim needs.
 
-A difference is one unit seen twice (same prompt, same seed, before and after). Where several units share a prompt they are
-not independent, so whole prompts (clusters) are resampled. Knows nothing of scorers or prompts.
+A difference is one unit measured twice (same prompt, same seed, before and after). Units that share a prompt are not independent, so
+whole prompts (clusters) are resampled.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 NORMAL = NormalDist()
-FEW = 6  # below this the range of the data itself covers less than 95 %, so no resampling can
+FEW = 6  # with fewer units even the range of the data covers less than 95 %, so no resampling can
 EXACT_FLIPS = 12  # up to 2^12 sign patterns are enumerated, beyond that they are sampled
-BLOCK = 2_000_000  # resampled numbers held at a time
+BLOCK = 2_000_000  # most resampled numbers in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A mean difference, its confidence interval and its two-sided p-value.
 
-    `n`: independent units, that is clusters where they were given, else differences. With n = 0 the mean is NaN; with n < 2 the
-    ends are NaN and p is 1, since one unit says nothing of its spread. Equal differences give an interval of no width.
+    `n`: number of independent units: clusters where given, else differences. With n = 0 the mean is NaN; with n < 2 the ends are NaN and p
+    is 1. Equal differences give an interval of width 0.
     """
 
     mean: float
@@ -36,7 +36,7 @@ class Interval:
 
     @property
     def above_zero(self) -> bool:
-        """Whether the whole interval lies above 0; False where there is none."""
+        """Whether the whole interval lies above 0; False where there is no interval."""
         return self.lo > 0
 
 
@@ -47,13 +47,12 @@ def paired_bootstrap(
     n: int = 10_000,
     confidence: float = 0.95,
 ) -> Interval:
-    """Bootstrap interval of the mean of paired differences; NaN differences (dropped images) are left out.
+    """Returns the bootstrap interval of the mean of paired differences; NaN differences (failed images) are left out.
 
-    The percentile interval, resampling clusters whole (each difference by itself where `clusters` is None), with Hesterberg's
-    expansion for few units ("What Teachers Should Know About the Bootstrap", 2015, section 3.2): plain percentiles are
-    too narrow by the factor that separates the normal from Student's t. With fewer than 6 units it is Student's own
-    interval of the cluster means. p: sign-flip test of "before and after could be swapped", clusters flipped whole, exact
-    for up to 12 units. `seed` as for numpy.random.default_rng; `n`: resamples.
+    The percentile interval, resampling whole clusters (single differences where `clusters` is None), with Hesterberg's expansion for few
+    units ("What Teachers Should Know About the Bootstrap", 2015, section 3.2): plain percentiles are too narrow by the ratio of normal
+    to Student's t quantiles. With fewer than 6 units it is Student's interval of the cluster means. p: sign-flip test that before and
+    after are exchangeable, flipping whole clusters, exact for up to 12 units. `seed` as for numpy.random.default_rng; `n`: resamples.
     """
     sums, sizes = _clusters(differences, clusters)
     count = len(sums)
@@ -83,10 +82,10 @@ def prompts_needed(
     effect: float | None = None,
     clusters: Sequence[object] | np.ndarray | None = None,
 ) -> int | None:
-    """How many prompts show a mean difference of `effect` (default: the one measured) with this power, at two-sided `alpha`.
+    """Returns how many prompts show a mean difference of `effect` (default: the measured one) with this power, at two-sided `alpha`.
 
-    From the spread of a pilot's differences, one a prompt or several with `clusters`; normal approximation with Guenther's
-    correction for small samples (The American Statistician 35, 1981). None where no number would do, or nothing is known.
+    Uses the spread of a pilot's differences, one a prompt or several with `clusters`, and the normal approximation with Guenther's
+    correction for small samples (The American Statistician 35, 1981). None where the effect is 0 or there are fewer than two prompts.
     """
     means = _cluster_means(differences, clusters)
     if len(means) < 2:
@@ -99,26 +98,8 @@ def prompts_needed(
     return max(2, math.ceil(((critical + reach) * spread / target) ** 2 + critical**2 / 2))
 
 
-def detectable_effect(
-    differences: ArrayLike,
-    n: int | None = None,
-    power: float = 0.8,
-    alpha: float = 0.05,
-    *,
-    clusters: Sequence[object] | np.ndarray | None = None,
-) -> float:
-    """The smallest mean difference that `n` prompts (default: as many as were measured) show with this power; NaN for too few."""
-    means = _cluster_means(differences, clusters)
-    count = len(means) if n is None else n
-    critical, reach = NORMAL.inv_cdf(1 - alpha / 2), NORMAL.inv_cdf(power)
-    usable = count - critical**2 / 2
-    if len(means) < 2 or usable <= 0:
-        return math.nan
-    return (critical + reach) * float(means.std(ddof=1)) / math.sqrt(usable)
-
-
 def t_quantile(probability: float, dof: int) -> float:
-    """Quantile of Student's t, `dof` a whole number, by bisection of the exact CDF (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    """Returns the quantile of Student's t for integer `dof`, by bisection of the exact CDF (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
     if probability < 0.5:
         return -t_quantile(1 - probability, dof)
     lo, hi = 0.0, math.pi / 2
@@ -129,7 +110,7 @@ def t_quantile(probability: float, dof: int) -> float:
 
 
 def _t_central(angle: float, dof: int) -> float:
-    """P(|t| < sqrt(dof) tan(angle))."""
+    """Returns P(|t| < sqrt(dof) tan(angle))."""
     square = math.cos(angle) ** 2
     odd = dof % 2
     term = math.cos(angle) if odd else 1.0
@@ -141,7 +122,7 @@ def _t_central(angle: float, dof: int) -> float:
 
 
 def _clusters(differences: ArrayLike, clusters: Sequence[object] | np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and size of each cluster, NaN left out."""
+    """Returns sum and size of each cluster, without NaN. Raises ValueError where the lengths differ."""
     values = np.asarray(differences, dtype=np.float64).ravel()
     kept = ~np.isnan(values)
     if clusters is None:
@@ -169,7 +150,7 @@ def _resampled_means(sums: np.ndarray, sizes: np.ndarray, rng: np.random.Generat
 
 def _sign_flip(sums: np.ndarray, rng: np.random.Generator, n: int) -> float:
     count = len(sums)
-    bar = abs(float(sums.sum())) - 1e-9 * float(np.abs(sums).sum())  # rounding must not part equal totals
+    bar = abs(float(sums.sum())) - 1e-9 * float(np.abs(sums).sum())  # rounding must not make equal totals unequal
     if count <= EXACT_FLIPS:
         signs = 1.0 - 2.0 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
         return float(np.mean(np.abs(signs @ sums) >= bar))

@@ -1,15 +1,11 @@
-"""One training loop for every stage: seeded by step, resumable after a kill, with progress and an estimate of the time left.
+"""One training loop for every recipe: seeded by step, resumable after a kill, with progress and an estimate of the time left.
 
-A step's batch depends on (seed, stage, step) alone, so a run that was killed and started again sees the same batches. State goes
-to disk every minute, written aside and renamed, so that a kill never leaves a broken file.
+A step's batch depends on (seed, stage, step) alone, so a run that was killed and started again sees the same batches. State goes to disk
+every minute, written aside and renamed, so that a kill never leaves a broken file.
 
-How a training stage turns gradients into updates: AdamW for everything, or Muon for matrices and AdamW for the rest.
-
-Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks") makes every direction of a weight matrix move alike,
-so that what few pictures ask for, one noun among sixty, is learned at the pace of what all ask for. It is PyTorch's own; a
-convolution's kernel is shown to it as the matrix (out, in x height x width), which shares the kernel's storage.
-
-Files of a training that a kill never leaves half written: each is made aside and renamed.
+Optimizers: AdamW for everything, or Muon for matrices and AdamW for the rest. Muon (Jordan et al. 2024, "Muon: An optimizer for hidden
+layers in neural networks") makes every direction of a weight matrix move alike, so that what few pictures ask for, one noun among sixty, is
+learned at the pace of what all ask for. It is PyTorch's own; a convolution's kernel is seen as the matrix (out, in x height x width).
 """
 
 from __future__ import annotations

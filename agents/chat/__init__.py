@@ -1,1 +1,1 @@
-"""What people say in a conversation, understood: the actions, the edits of a prompt, and the typed commands."""
+"""Understanding turns of a conversation: the actions, edits of a prompt, and typed commands."""

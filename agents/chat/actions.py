@@ -1,6 +1,6 @@
-"""What a person in a conversation can ask for, as values: the one vocabulary of the rules, the chat model's tools and structured replies.
+"""The actions that a person can ask for in a conversation: one vocabulary for the rules, the chat model's tools and structured replies.
 
-Says what is wanted, never how it is done. Flat, so that any server's structured output can carry it.
+An action says what is wanted, not how it is done. It is flat, so that any server's structured output supports it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Action(BaseModel):
 
 
 class Situation(BaseModel):
-    """What the person sees while speaking: decides what "2", "the left one" or "it" can mean."""
+    """What the person sees while writing, which decides what "2", "the left one" or "it" can mean."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,6 +1,6 @@
-"""Wishes that change the picture talked about: this into that, a colour, a place, something more. The longest part of request_rules.py.
+"""Rules for changes of the picture: this into that, a colour, a place, something more. Used by command_wishes.py.
 
-Pure text; whether the change can be made is found out when it is tried (edits.py).
+They only parse; edits.py finds out whether the change is possible.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PLACE_START = r"(?:in|on|at|inside|under|by|near|among|against|beside|outside|o
 
 
 def change_of(text: str) -> Action | None:
-    """The change that a clause asks for; None where it asks for none."""
+    """Returns the change that a clause asks for; None where it asks for none."""
     said = re.sub(r"\s+instead$", "", text.strip(" ,.!?"), flags=re.IGNORECASE)
     for pattern, make in _CHANGES:
         found = pattern.match(said)
@@ -148,7 +148,7 @@ _INSTEAD_OF = {
     "dirty": "clean",
     "clean": "dirty",
 }
-_TOO = {word: answer for answer, words in _INSTEAD_OF.items() for word in words.split(", ")}  # what somebody wants who finds it too ...
+_TOO = {word: answer for answer, words in _INSTEAD_OF.items() for word in words.split(", ")}  # "too dark" -> "bright"
 
 
 @_rule(
@@ -194,7 +194,7 @@ _PLAINER |= {"bigger": "big", "larger": "large", "happier": "happy", "fatter": "
     rf"(?:(?:{_DEGREE})\s+)*(?P<b>[\w-]+)"
 )
 def _describe_thing(match: re.Match[str]) -> Action | None:
-    """The thing said more closely: `change car to big car`."""
+    """Reads an attribute of a thing: "make the car big" becomes `change car to big car`."""
     thing, said = match["a"].lower(), match["b"].lower()
     if re.fullmatch(_IT, f"the {thing}", re.I) or is_colour(thing) or said in ("in", "on", "at", "is", "to", "be", thing):
         return None

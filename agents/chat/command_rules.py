@@ -1,6 +1,6 @@
-"""Rules for talking about pictures and the work on them, in the order in which they are tried: a pattern over a clause, and its meaning.
+"""Rules about pictures and the work on them, in the order in which they are tried: a pattern for a clause, and its action.
 
-A rule may decline by returning None, where the situation does not bear it. Wishes about the picture itself are in request_wishes.py.
+A rule returns None where the situation rules it out. Rules about the picture's content are in command_wishes.py.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ RULES, rule = rule_book()
     r"|equal))?(?:\s+(?:more|best|better))?"
 )
 def vote(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a vote while two pictures are compared: "left", "b is better", "neither"."""
     if not situation.comparing:
         return None
     side = match["side"].lower()
@@ -32,11 +33,13 @@ def vote(match: re.Match[str], situation: Situation) -> Action | None:
     r"|no difference|no preference|can'?t (?:tell|decide)|equally good)(?: to me)?"
 )
 def tied(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a tied vote while two pictures are compared: "no difference"."""
     return Action(kind="vote", choice="tie") if situation.comparing else None
 
 
 @rule(r"help(?: me)?|commands|\?|what can (?:you|i) (?:do|say|ask)(?: here)?|how does (?:this|it) work|how do i .*")
 def help_(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a request for help."""
     return Action(kind="help")
 
 
@@ -49,6 +52,7 @@ def help_(match: re.Match[str], situation: Situation) -> Action | None:
     r"|the (?:current )?(?:prompt|budget|status))(?: of the budget)?|(?:the )?(?:costs?|scores)"
 )
 def status(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a question about the prompt, the budget, the costs or the history."""
     return Action(kind="status")
 
 
@@ -60,6 +64,7 @@ def status(match: re.Match[str], situation: Situation) -> Action | None:
     r"(?:[\s,]+(?P<rest>.*))?"
 )
 def undo(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a wish to go back: by a number of turns, to a numbered turn, or to the beginning."""
     rest = (match["rest"] or "").lower()
     if re.search(r"\b(?:like|colou?r|background)\b", rest):
         return None
@@ -91,12 +96,14 @@ _IT = r"(?:it|this|that|this one|that one|here|with (?:it|this|that))"
     rf"|(?:i(?:'ll| will)\s+)?(?:take (?:it|this|that)(?: one)?|save\s+{WHICH.replace('<a', '<c')})|(?:we|i|you) can stop(?: here| now)?"
 )
 def accept(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads that the person accepts a picture, by number or the current one."""
     chosen = next((found for prefix in "abc" if (found := number(match, situation, prefix)) is not None), None)
     return Action(kind="accept", image=chosen)
 
 
 @rule(rf"{WHICH}\s+(?:is|looks)\s+(?:perfect|it|the one|exactly (?:right|what i wanted|it)|final|good enough)(?:[,.!]\s*.*)?")
 def accept_that(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads that the person accepts a numbered picture: "the second one is perfect"."""
     return Action(kind="accept", image=number(match, situation))
 
 
@@ -110,6 +117,7 @@ def accept_that(match: re.Match[str], situation: Situation) -> Action | None:
     rf"|close to)\s+{WHICH.replace('<a', '<b')}(?:\s+but (?:different|new|other seeds))?"
 )
 def more_like(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a wish for more pictures like a numbered one."""
     chosen = number(match, situation)
     return Action(kind="more", image=number(match, situation, "b") if chosen is None else chosen) if situation.request else None
 
@@ -124,11 +132,13 @@ def more_like(match: re.Match[str], situation: Situation) -> Action | None:
     r"| that| this)?|keep going|continue|next|new seeds?|vary (?:it|this|that)"
 )
 def more(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a wish for more pictures of the same request."""
     return Action(kind="more") if situation.request else None
 
 
 @rule(rf"(?:vary|redraw|iterate on|riff on|build on)\s+{WHICH}")
 def vary(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a wish to vary a numbered picture."""
     return Action(kind="more", image=number(match, situation)) if situation.request else None
 
 
@@ -141,6 +151,7 @@ def vary(match: re.Match[str], situation: Situation) -> Action | None:
     r"|as (?:the |a )?(?:base|basis|start)|please))?"
 )
 def pick(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads the choice of a numbered picture to continue from."""
     chosen = number(match, situation)
     return None if chosen is None or not situation.shown else Action(kind="pick", image=chosen)
 
@@ -153,6 +164,7 @@ def pick(match: re.Match[str], situation: Situation) -> Action | None:
     r"|blind(?:ly)?|images|pictures|two))*"
 )
 def compare(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a wish to compare two pictures blindly."""
     return Action(kind="compare", image=number(match, situation), other=number(match, situation, "b"))
 
 
@@ -164,6 +176,7 @@ def compare(match: re.Match[str], situation: Situation) -> Action | None:
     r"| at most)?"
 )
 def cap(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a limit on the number of pictures."""
     return Action(kind="cap", images=int(match["n"]))
 
 
@@ -177,6 +190,7 @@ def cap(match: re.Match[str], situation: Situation) -> Action | None:
     r" (?:about|for|of|with) (?P<s>.+)"
 )
 def find(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a search in the prompt database."""
     said = match.group().lower()
     if re.match(r"(?:search|look) (?:harder|further|more|on|again|a bit|it|this|that)\b", said):
         return None
@@ -193,12 +207,14 @@ def find(match: re.Match[str], situation: Situation) -> Action | None:
     r"(?:use|switch to|try)\s+(?:the\s+)?(?P<z>\S+)\s+(?:checkpoint|model)|(?:checkpoint|model)[: ]\s*(?P<w>\S+)"
 )
 def checkpoint(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a switch to a checkpoint named as such."""
     name = next(part for part in (match["x"], match["y"], match["z"], match["w"]) if part)
     return Action(kind="checkpoint", text=name.strip(" \"'").rstrip(".!"))
 
 
 @rule(r"(?:use|switch to|try|load)\s+(?:the\s+)?(?P<name>[\w./-]+)")
 def known_checkpoint(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a switch to a checkpoint by its name alone, where the situation lists it."""
     return Action(kind="checkpoint", text=match["name"]) if match["name"] in situation.checkpoints else None
 
 
@@ -215,6 +231,7 @@ _SPENDING = (
     rf"|method)(?:\s+(?:solver|method|search|on it|on this|it|optimi[sz]er))*){_SPENDING}"
 )
 def solve(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a wish to run a method, with an optional budget in pictures."""
     return Action(kind="solve", method=method(match["m"]) or "auto", images=int(match["n"]) if match["n"] else None)
 
 
@@ -222,6 +239,7 @@ def solve(match: re.Match[str], situation: Situation) -> Action | None:
     rf"let\s+(?:the\s+)?(?P<m>[\w -]*?(?:{'|'.join(METHODS)}|solver|optimi[sz]er|search|method))\s+(?:try|run|work|go|have a go){_SPENDING}"
 )
 def let_run(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a wish to let a method run: "let df-prompt try"."""
     return Action(kind="solve", method=method(match["m"]) or "auto", images=int(match["n"]) if match["n"] else None)
 
 
@@ -232,9 +250,11 @@ def let_run(match: re.Match[str], situation: Situation) -> Action | None:
     rf"|via)\s+(?:the\s+)?(?P<m>{'|'.join(METHODS)})(?:\s+(?:solver|method))?)?{_SPENDING}"
 )
 def optimize(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a wish to optimize the prompt, with an optional method and budget."""
     return Action(kind="solve", method=method(match["m"] or "") or "auto", images=int(match["n"]) if match["n"] else None)
 
 
 @rule(rf"(?:spend|invest|use|take)\s+(?:up to |at most |another |about )?{COUNT}(?:\s+(?:(?:on|to|for|with|in|by)\s+)?(?P<rest>.*))?")
 def spend(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a wish to spend a number of pictures on optimizing."""
     return Action(kind="solve", method=method(match["rest"] or "") or "auto", images=int(match["n"]))

@@ -1,6 +1,6 @@
-"""Rules for wishes about the picture itself: what stays, what goes, what changes, its style, and a new one. Tried after request_rules.py.
+"""Rules about the picture's content: what stays, what goes, what changes, its style, and a new picture. Tried after command_rules.py.
 
-The order counts: what is said of pinned and banned words is no change of the picture, and only what is nothing else is a description.
+The order matters: clauses about pinned and banned words are not changes, and only what no other rule matches is a description.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ RULES, rule = rule_book()
     r"|put|move|paint|add|remove|drop)\b.+)"
 )
 def keep_change(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a change with words to keep: "keep the cat and make the car red"."""
     action = change_of(match["rest"])
     kept = [] if _is_all(match["keep"]) else words(match["keep"])
     return action.model_copy(update={"words": kept}) if action is not None and action.kind == "change" else None
@@ -28,6 +29,7 @@ def keep_change(match: re.Match[str], situation: Situation) -> Action | None:
 
 @rule(r"(?P<all>.+?)\s*,?\s*(?:and|but)?\s*keep\s+(?:the\s+)?(?P<keep>(?!going).+)")
 def change_keep(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a change with words to keep at the end: "make it blue but keep the hat"."""
     action = change_of(match["all"].strip(" ,"))
     kept = [] if _is_all(match["keep"]) else words(re.sub(r"\s+(?:as (?:it|they) (?:is|are)|the same|unchanged)$", "", match["keep"]))
     return action.model_copy(update={"words": kept}) if action is not None and action.kind == "change" else None
@@ -46,6 +48,7 @@ def _is_all(text: str) -> bool:
     r"|don'?t need to keep)\s+(?P<w>.+)|(?P<v>.+?)\s+(?:may|can) (?:go|be dropped|change)(?: now)?"
 )
 def unpin(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads that words need not stay any more."""
     return Action(kind="unpin", words=words(match["w"] or match["v"]))
 
 
@@ -54,6 +57,7 @@ def unpin(match: re.Match[str], situation: Situation) -> Action | None:
     r"|embedding\s+)?trigger(?:\s*(?:word|token|phrase)s?)?\s*(?:is|are|:|=)?\s+(?P<w>.+)"
 )
 def trigger(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads the trigger words of a LoRA or embedding."""
     quoted = re.findall(r"[\"“']([^\"“”']{1,120})[\"”']", match["w"])
     return Action(kind="trigger", words=quoted or [match["w"].strip(" .!")])
 
@@ -67,6 +71,7 @@ def trigger(match: re.Match[str], situation: Situation) -> Action | None:
     r"(?:it|the (?:picture|image)) (?:must|has to|should|needs to) (?:always )?(?:show|have|contain)\s+(?P<u>.+)|trait[: ]\s*(?P<t>.+)"
 )
 def trait(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads what must stay visible in the picture."""
     return Action(kind="trait", words=words(next(part for part in (match["w"], match["v"], match["u"], match["t"]) if part)))
 
 
@@ -75,7 +80,7 @@ def trait(match: re.Match[str], situation: Situation) -> Action | None:
     r"(?:stay|remain|be kept)\s+(?P<y>(?!in\b|there\b)[\w-]+)"
 )
 def stays_as_it_is(match: re.Match[str], situation: Situation) -> Action | None:
-    """A pin where the request says so already, else a change to what it is to stay."""
+    """Reads "the car must stay red": a pin where the request says so already, else a change to it."""
     kept = f"{match['y']} {match['x']}"
     if re.search(rf"\b{re.escape(kept)}\b", situation.request, re.IGNORECASE):
         return Action(kind="pin", words=[kept])
@@ -95,6 +100,7 @@ _QUOTED_WORDS = r"(?:the )?(?:words?|phrases?|terms?)\s+"
     r"|this\b|that\b).+)"
 )
 def pin(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads words that must stay in the prompt."""
     said = next(part for part in (match["w"], match["v"], match["u"], match["t"], match["s"], match["r"]) if part)
     found = words(
         re.sub(r"\s+(?:in (?:the prompt|there|it)|as (?:it is|is|they are)|in every (?:prompt|image|picture))$", "", said, flags=re.I)
@@ -109,6 +115,7 @@ def pin(match: re.Match[str], situation: Situation) -> Action | None:
     r"|(?P<v>.+?)\s+(?:is|are)\s+(?:fine|ok|okay|allowed)\s+(?:again|now)"
 )
 def allow(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads that banned words are allowed again."""
     return Action(kind="allow", words=words(match["w"] or match["v"]))
 
 
@@ -119,6 +126,7 @@ def allow(match: re.Match[str], situation: Situation) -> Action | None:
     rf"|without\s+{_QUOTED_WORDS}(?P<t>.+)|(?:i (?:hate|(?:don'?t|never) (?:want|like)(?: to see)?))\s+{_QUOTED_WORDS}(?P<s>.+)"
 )
 def ban(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads words that must not occur in the prompt."""
     said = next(part for part in (match["w"], match["v"], match["u"], match["t"], match["s"]) if part)
     return Action(kind="ban", words=words(re.sub(r"(?:\s+(?:again|any ?more|ever))+$", "", said, flags=re.I)))
 
@@ -136,6 +144,7 @@ _STYLE_NOUN = r"(?:style|look|medium|technique|aesthetic)"
     rf"|the\s+)?(?P<d>[\w -]+?)\s+{_STYLE_NOUN}(?:\s+instead)?"
 )
 def style(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a style named as such: "in the style of ...", "watercolor style"."""
     said = next(part for part in (match["a"], match["b"], match["c"], match["d"]) if part)
     return Action(kind="style", text=bare(re.sub(rf"\s+{_STYLE_NOUN}$|\s+instead$", "", said, flags=re.I))) if situation.request else None
 
@@ -147,6 +156,7 @@ def style(match: re.Match[str], situation: Situation) -> Action | None:
     r"(?P<s>.+?)(?:\s+instead)?|as\s+(?:an?\s+)(?P<t>.+?)(?:\s+instead)?|in\s+(?P<u>.+?)(?:\s+instead)?|an?\s+(?P<v>.+?)(?:\s+instead)?"
 )
 def style_word(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a style without the word, where it is a known medium, style or artist: "as a watercolor"."""
     said = bare(match["s"] or match["t"] or match["u"] or match["v"])
     if not situation.request or len(said.split()) > 4 or kind_of(said.lower()) not in ("medium", "style", "artist"):
         return None
@@ -159,6 +169,7 @@ def style_word(match: re.Match[str], situation: Situation) -> Action | None:
     r"(?:\s+(?:would|did|does|do)(?: it)?)?"
 )
 def manner_of(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a wish for an artist's manner: "paint it like Monet would"."""
     return Action(kind="style", text=f"in the style of {match['s']}") if situation.request else None
 
 
@@ -169,6 +180,7 @@ def manner_of(match: re.Match[str], situation: Situation) -> Action | None:
     r"|(?:with)?(?:out|no)\s+(?:any\s+)?(?P<v>(?!more\b|less\b|idea\b).+)"
 )
 def remove(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads what should go from the picture."""
     said = words(match["w"] or match["u"] or match["v"])
     if not situation.request or not said or said[0].lower() in ("it", "this", "that", "everything", "all"):
         return None
@@ -177,6 +189,7 @@ def remove(match: re.Match[str], situation: Situation) -> Action | None:
 
 @rule(r".+")
 def change(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads any other change of the picture."""
     return change_of(match.group()) if situation.request else None
 
 
@@ -188,9 +201,10 @@ def change(match: re.Match[str], situation: Situation) -> Action | None:
     r"|next)\s*(?:with|:|,|draw)?\s+(?P<u>.+)"
 )
 def describe(match: re.Match[str], situation: Situation) -> Action | None:
+    """Reads a request for a new picture."""
     said = next(part for part in (match["w"], match["v"], match["u"]) if part)
     if situation.request and re.match(r"make\s+the\b", match.group(), re.I):
-        return None  # some change that is not understood, and no wish to begin anew
+        return None  # an unknown change, not a new request
     return described(re.sub(r"^(?:(?:draw|paint|make|show|give|create)(?: me)?)\s+", "", said, flags=re.I))
 
 
@@ -199,7 +213,10 @@ def describe(match: re.Match[str], situation: Situation) -> Action | None:
     r"|on|at|under|with|near|of)\s+(?:an?|the)\s+.+)"
 )
 def plain_description(match: re.Match[str], situation: Situation) -> Action | None:
-    """A sentence about what is there already is none, and asked back: a description would take the place of everything said before."""
+    """Reads a bare description as a request for a new picture.
+
+    Sentences about the current picture are not matched, so that the person is asked: a description would replace the whole request.
+    """
     if situation.request and re.search(r"\b(?:is|are|isn'?t|aren'?t|looks?|should|must|could|too)\b", match["w"], re.IGNORECASE):
         return None
     return described(match["w"])

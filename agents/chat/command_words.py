@@ -1,6 +1,6 @@
-"""The vocabulary of a conversation: pictures by number, lists of words, methods by name, and how a rule is written down.
+"""The vocabulary of a conversation: pictures by number, lists of words, methods by name, and the decorator for rules.
 
-English, as people type it. The rules themselves are in request_rules.py and request_wishes.py.
+English, as people type it. The rules are in command_rules.py and command_wishes.py.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ METHODS = {
 
 
 def rule_book() -> tuple[list[Rule], Callable[[str], Callable[[Make], Make]]]:
-    """An empty list of rules, and the decorator that adds to it: tried after the rules before it, on a whole clause, whatever its case."""
+    """Returns an empty list of rules, and the decorator that appends a rule to it.
+
+    A rule's pattern must match a whole clause, in any case; rules are tried in order.
+    """
     rules: list[Rule] = []
 
     def rule(pattern: str) -> Callable[[Make], Make]:
@@ -64,7 +67,7 @@ def rule_book() -> tuple[list[Rule], Callable[[str], Callable[[Make], Make]]]:
 
 
 def number(match: re.Match[str], situation: Situation, prefix: str = "a") -> int | None:
-    """The picture meant: None for the one talked about, 0 for the best."""
+    """Returns the number of the picture meant: None for the current one, 0 for the best."""
     found = {key: match.groupdict().get(f"{prefix}{key}") for key in "dewoi"}
     if digits := found["d"] or found["e"]:
         return int(digits)
@@ -76,7 +79,7 @@ def number(match: re.Match[str], situation: Situation, prefix: str = "a") -> int
 
 
 def words(text: str) -> list[str]:
-    """The words or phrases of a list: quoted ones as they are, else between commas and `and`."""
+    """Returns the words or phrases of a list: quoted ones unchanged, else separated by commas, `and` or `or`."""
     quoted = re.findall(r"[\"“']([^\"“”']{1,120})[\"”'](?!\w)", text)
     parts = quoted or re.split(r"\s*(?:,|;|\band\b|\bor\b|&)\s*", text)
     return [
@@ -87,11 +90,12 @@ def words(text: str) -> list[str]:
 
 
 def method(text: str) -> str:
+    """Returns the method that `text` names, or ''."""
     return next((name for pattern, name in METHODS.items() if re.search(rf"\b(?:{pattern})\b", text, re.IGNORECASE)), "")
 
 
 def described(text: str) -> Action:
-    """A request for a picture; where it says of nothing what to show, that is asked."""
+    """Returns the action for a request; `unclear`, with a question, where it does not say what the picture should show."""
     request = re.sub(r"[\s,]+(?:please|pls|thanks|thank you)$", "", text.strip(" .!?,"), flags=re.IGNORECASE)
     request = re.sub(r"\s+instead$|^(?:an?\s+)?(?:new|different|other)\s+(?:one|thing)\s*[:,]\s*", "", request, flags=re.IGNORECASE)
     request = re.sub(r"^(?:an?\s+)?(?:image|picture|pic)s?\s+(?:of|with|showing)\s+", "", request, flags=re.IGNORECASE)

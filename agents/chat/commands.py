@@ -1,7 +1,7 @@
-"""Understanding a person's turn by rules: the offline stand-in of a chat model in conversation.
+"""Understands a person's turn by rules: the offline stand-in for a chat model in conversation.
 
-A turn is cut into clauses where a new wish begins, each clause is matched against the rules in their order, and what no rule
-knows is asked back, never guessed. The same turn in the same situation always means the same. Pure text.
+A turn is split into clauses where a new wish begins, and each clause is matched against the rules in order. Where no rule matches, the
+person is asked. Equal turns in equal situations always mean the same.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _PLEASE = re.compile(
 )
 _THANKS = re.compile(r"[\s,]*\b(?:please|pls|thanks|thank you|if you can|for me|would you)\s*[.!?]*$", re.IGNORECASE)
 _CUT = re.compile(rf"(?:\s*[.;!]\s+|\s*,?\s*\b(?:and then|and also|and|but|then|also)\s+|\s*,\s*)(?={STARTS})", re.IGNORECASE)
-_BREAK = re.compile(r"\s*[,;.]\s+|\s*,?\s*\b(?:but|only|and)\s+", re.IGNORECASE)  # tried where all else has failed
+_BREAK = re.compile(r"\s*[,;.]\s+|\s*,?\s*\b(?:but|only|and)\s+", re.IGNORECASE)  # tried last
 _PRAISE = re.compile(
     r"[\s,;.!]+(?:it|that|this|they)(?:'s|'re| is| are| looks?)\s+(?:\w+\s+)?"
     r"(?:lovely|great|nice|good|beautiful|wonderful|gorgeous|fine|cool)\s*[.!]*$",
     re.IGNORECASE,
 )
 
-# "make the second one blue" is two wishes: go on from the second, and make it blue.
+# "make the second one blue" is two wishes: continue from the second picture, and make it blue.
 _OF_ONE = re.compile(
     rf"^(?P<verb>make|turn|paint)\s+(?P<which>(?:the\s+)?(?:(?:{PICTURE}\s*#?\s*\d+)|(?:{'|'.join(ORDINALS)}|last|best)(?:\s+{PICTURE})?))\s+",
     re.IGNORECASE,
@@ -44,7 +44,7 @@ NOTHING = "What should the picture show?"
 
 
 def parse(text: str, situation: Situation) -> list[Action]:
-    """The wishes of one turn, in order; one `unclear` action with what to ask where they are not understood. Never empty."""
+    """Returns the wishes of one turn, in order; a single `unclear` action with a question where they are not understood. Never empty."""
     said = " ".join(text.replace("’", "'").split())
     if not re.search(r"\w", said):
         return [_unclear(NOTHING if not situation.request else UNKNOWN)]
@@ -74,7 +74,7 @@ def _clauses(said: str) -> list[str]:
 
 
 def _match(clause: str, situation: Situation) -> Action | None:
-    """What the clause means without its courtesies, else as it was said; None where no rule knows it."""
+    """Returns the action of a clause, first without its courtesies, then as written; None where no rule matches."""
     for form in dict.fromkeys([_bare(clause), clause.strip(" ,;")]):
         if not form:
             continue
@@ -86,7 +86,7 @@ def _match(clause: str, situation: Situation) -> Action | None:
 
 
 def _bare(clause: str) -> str:
-    """Without courtesies before and after, and the marks that end a sentence."""
+    """Returns the clause without courtesies before and after, and without final punctuation."""
     text = clause.strip(" ,;").lstrip("/")
     while True:
         shorter = _THANKS.sub("", _PLEASE.sub("", text)).strip(" ,;").rstrip(".!")

@@ -1,6 +1,6 @@
-"""Changing a request as a person asks: this for that, another colour, another place, something more, something less.
+"""Edits a request as a person asks: this for that, another colour, another place, something more, something less.
 
-Works on the words as they stand and says None where it cannot tell what is meant, so that the agent asks instead of guessing. Pure text.
+The functions return None where the words do not determine the edit, so that the agent asks instead of guessing.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _FOLD = re.IGNORECASE
 
 
 def bare(words: str) -> str:
-    """Without article, quotes and stray marks."""
+    """Returns `words` without article, quotes and surrounding punctuation."""
     return _ARTICLE.sub("", words.strip(" \t\"'“”‘’.,;:!?"))
 
 
 def replaced(text: str, old: str, new: str) -> str | None:
-    """`text` with `new` in the place of `old`; None where `old` does not stand there. The article of what stood there is kept in step."""
+    """Returns `text` with `old` replaced by `new` and the article adjusted; None where `old` does not occur."""
     old, new = old.strip(), new.strip()
     for wanted in dict.fromkeys([old, bare(old)]):
         if not wanted:
@@ -66,7 +66,7 @@ def replaced(text: str, old: str, new: str) -> str | None:
 
 
 def removed(text: str, words: str) -> str | None:
-    """`text` without `words` and the little words that tied them in; None where they do not stand there, or nothing would be left."""
+    """Returns `text` without `words` and the words that connected them; None where they do not occur or nothing would be left."""
     wanted = bare(words)
     if not wanted:
         return None
@@ -83,7 +83,7 @@ def removed(text: str, words: str) -> str | None:
 
 
 def recoloured(text: str, colour: str, of: str = "") -> str | None:
-    """`text` with another colour: before the thing `of` where it is named, else in the place of the one colour there is, else None."""
+    """Returns `text` with another colour: before the thing `of` where given, else in place of the only colour; None where neither works."""
     colour, thing = bare(colour), bare(of)
     known = rf"\b(?:{'|'.join(COLOURS)})\b"
     if thing and thing.casefold() not in ("it", "this", "that", "picture", "image"):
@@ -109,11 +109,12 @@ _HOUR = rf"(?:at|in|during|by|under)\s+(?:an?\s+|the\s+)?(?:\w+\s+)?(?:{'|'.join
 
 
 def is_hour(words: str) -> bool:
+    """Whether `words` name a time of day, a season or weather."""
     return any(bare(words).casefold() in known for known in _HOURS.values())
 
 
 def _placed(where: str) -> str:
-    """`where` as a place is said: hours and weather by their own little word, what has none stands in the background."""
+    """Returns `where` as a phrase of place: times and weather with their own preposition, anything else "in the background"."""
     if re.match(rf"{_IN_PLACE}\b", where, _FOLD) or re.fullmatch(_HOUR, where, _FOLD):
         return where
     name = bare(where).casefold()
@@ -128,15 +129,17 @@ def _placed(where: str) -> str:
 
 
 def resubjected(text: str, new: str) -> str:
-    """`text` about something else: what stands before the first little word of its first part gives way, where it is stays."""
+    """Returns `text` with another subject: replaces what stands before the first preposition; the place stays."""
     first, *rest = keywords(text) or [text]
     place = re.search(rf"\s+(?:{_IN_PLACE}|with|left of|right of|next to|in front of)\b", first, _FOLD)
     return ", ".join([new.strip() + (first[place.start() :] if place else ""), *rest])
 
 
 def moved(text: str, place: str) -> str:
-    """`text` somewhere else: the place that stood at the end of a part gives way; where there was none, it is added. An hour, a season or
-    weather takes nothing's place: a beach at night is a beach."""
+    """Returns `text` with another place: replaces the place at the end of a part, or adds one.
+
+    A time of day, a season or weather replaces no place: a beach at night is still a beach.
+    """
     where = _placed(place.strip(" .,"))
     if re.fullmatch(_HOUR, where, _FOLD):
         return added(text, where)
@@ -153,13 +156,14 @@ def moved(text: str, place: str) -> str:
 
 
 def added(text: str, more: str) -> str:
-    """`text` with something more; a phrase that begins with a little word ("with a hat") follows without a comma."""
+    """Returns `text` with `more` appended; a phrase that begins with a preposition ("with a hat") follows without a comma."""
     more = more.strip(" .,")
     glue = " " if re.match(rf"(?:with|and|wearing|holding|{_IN_PLACE})\b", more, _FOLD) and "," not in text else ", "
     return f"{text.rstrip(' .,')}{glue}{more}"
 
 
 def is_colour(words: str) -> bool:
+    """Whether `words` name a known colour."""
     return bare(words).casefold() in COLOURS
 
 
@@ -168,7 +172,7 @@ _UPON = r"(?:beach|street|road|hill|mountain|roof|table|stage|bridge|island|shor
 
 
 def _little_word(before: str, place: str) -> str:
-    """`before` with the little word at its end that goes with the place: on a beach, but in a forest."""
+    """Returns `before` with its final preposition adjusted to the place: on a beach, but in a forest."""
     for right, wrong, places in (("in", "on", _WITHIN), ("on", "in", _UPON)):
         if re.search(rf"\b{places}$", place, _FOLD):
             return re.sub(rf"\b{wrong}\s+$", f"{right} ", before)
@@ -188,7 +192,7 @@ def _a(word: str) -> str:
 
 
 def _articles(text: str) -> str:
-    """`a` and `an` agreeing with what now follows them, where a colour was put in."""
+    """Corrects `a` and `an` before colours."""
     return re.sub(
         rf"\b(an?)\s+(?=({'|'.join(COLOURS)})\b)", lambda match: "an " if match[2][0].casefold() in "aeiou" else "a ", text, flags=_FOLD
     )

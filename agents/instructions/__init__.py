@@ -1,1 +1,1 @@
-"""Learning an instruction: text gradients, the modifier that turns them into instructions, and the bandit that keeps the best."""
+"""Learning an instruction: text gradients, the modifier that turns them into instructions, and the bandit that selects the best."""

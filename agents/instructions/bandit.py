@@ -1,14 +1,14 @@
-"""Which instructions survive an iteration: UCB and its rivals behind one interface.
+"""Decides which instructions survive an iteration: UCB and its rivals behind one interface.
 
-Arms are whole instructions and their history lasts (Yang, Wang and Hu 2024); the formulas are those of Auer et al. 2002 and, for the
+Arms are whole instructions, and their history lasts (Yang, Wang and Hu 2024). The formulas are those of Auer et al. 2002 and, for the
 exploration-only form, Audibert and Bubeck 2010, with true pull counts. Pure numbers; knows nothing of prompts or pictures.
 
-The reference's own selection, number for number, for comparison (Yang, Wang and Hu 2024, released code; see `--compat maai`).
+`reference_ucb` is the selection of the paper's released code, number for number, for comparison (`--compat maai`):
 
     U(I) = mean(rewards of I) + c * sqrt(ln(t + i) / n_I),   t = 1 + iteration * keep,   i = number of the pick in this round
 
-n_I is not the number of pulls: it starts at 1 and grows each time U(I) is computed, so that its bonus decays with scrutiny. The
-counters are plain numbers, handed in and out, since a run may be resumed in between.
+where n_I is not the number of pulls: it starts at 1 and grows each time U(I) is computed, so that its bonus shrinks with every look.
+The counters are plain numbers, handed in and out, since a run may be resumed in between.
 """
 
 from __future__ import annotations
@@ -82,11 +82,16 @@ def pooled_spread(arms: Sequence[ArmRecord]) -> float:
     return math.sqrt(squares / freedom) if freedom > 0 else 0.0
 
 
-def ucb(arms: Sequence[ArmRecord], keep: int, rng: random.Random) -> list[Choice]:
-    """mean + c * spread * sqrt(2 ln N / n), N all pulls and n the arm's own."""
-    spread, total = pooled_spread(arms), sum(len(arm.rewards) for arm in arms)
+def upper_bound(mean: float, pulls: int, total: int, spread: float) -> float:
+    """UCB1 (Auer et al. 2002): mean + c * spread * sqrt(2 ln N / n), of `total` N pulls of all arms `pulls` n being the arm's own."""
     bonus = math.sqrt(2 * math.log(max(1, total)))
-    return _top(arms, keep, lambda arm: arm.mean + EXPLORATION * spread * bonus / math.sqrt(max(1, len(arm.rewards))))
+    return mean + EXPLORATION * spread * bonus / math.sqrt(max(1, pulls))
+
+
+def ucb(arms: Sequence[ArmRecord], keep: int, rng: random.Random) -> list[Choice]:
+    """By `upper_bound`, with the pooled spread of the rewards."""
+    spread, total = pooled_spread(arms), sum(len(arm.rewards) for arm in arms)
+    return _top(arms, keep, lambda arm: upper_bound(arm.mean, len(arm.rewards), total, spread))
 
 
 def ucb_e(arms: Sequence[ArmRecord], keep: int, rng: random.Random) -> list[Choice]:

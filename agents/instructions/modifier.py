@@ -1,6 +1,6 @@
-"""Turns improvements into new instructions, one call for each (Yang, Wang and Hu 2024), or varies one where there is no improvement.
+"""Turns improvements into new instructions, one call for each (Yang, Wang and Hu 2024), or varies an instruction without improvements.
 
-Only the instruction's text and the improvement go in, never rows or scores: those are what a general instruction must not know.
+Only the instruction and the improvement are sent, never rows or scores, which a general instruction must not depend on.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ class NewInstruction(BaseModel):
 
 @dataclass(frozen=True)
 class Offspring:
-    """`children`: (instruction, the improvement that made it) in the order of the improvements. `dropped` counts what became none, by
-    kind."""
+    """`children`: (instruction, the improvement that made it) in the order of the improvements. `dropped`: counts of failures by kind."""
 
     children: tuple[tuple[str, str], ...]
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -56,10 +55,9 @@ def offspring(
     subjects: Sequence[str] = (),
     seed: int | None = None,
 ) -> Offspring:
-    """One child for each improvement, and a paraphrase of the first where there is room below `most`; without any improvement, `most`
-    variants in other directions.
+    """Makes one child for each improvement, and a paraphrase of the first where fewer than `most`; without improvements, `most` variants.
 
-    `seen`: instructions that a child must not repeat. `subjects`: what it must not be about. Raises BudgetSpent, and BadInput where
+    `seen`: instructions that a child must not repeat. `subjects`: prompts that it must not be about. Raises BudgetSpent, and BadInput where
     the chat server refuses the key or model.
     """
     made: list[tuple[str, str]] = []
@@ -86,13 +84,13 @@ def offspring(
 
 
 def messages(instruction: str, demand: str, improvement: str, number: int, task: Task = "improve") -> list[Message]:
-    """What the chat model is sent. `number` tells several variants of one instruction apart."""
+    """Returns the messages to the chat model. `number` distinguishes several variants of one instruction."""
     facts: dict[str, Any] = {"task": task, "instruction": instruction, "improvement": improvement, "number": number}
     return [Message("system", _ROLE), Message("user", f"<instruction>\n{instruction}\n</instruction>\n\n{demand}\n\n{_FORM}", facts)]
 
 
 def _asked(chat: ChatModel, asked: list[Message], seed: int | None) -> tuple[str, str]:
-    """(text, "") or ("", kind of failure)."""
+    """Returns (text, "") or ("", kind of failure)."""
     try:
         answer = chat.ask(asked, NewInstruction, temperature=0.7, seed=seed)
     except NoAnswer:

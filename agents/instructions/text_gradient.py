@@ -1,7 +1,7 @@
-"""The text gradient of an instruction: what the better prompts for the same objects have that its own lack (Yang, Wang and Hu 2024).
+"""The text gradient of an instruction: what better prompts for the same objects have that its own lack (Yang, Wang and Hu 2024).
 
-The weak instruction's rows and the best known rows go in with their scores; findings come out, each an inference and the improvement of
-the *instruction* that follows from it. Stateless: nothing is remembered from one question to the next.
+The weak instruction's rows and the best known rows are sent with their scores; findings come back, each an inference and an improvement of
+the *instruction*. Stateless: no question depends on earlier ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from limner.agents import guard
 from limner.agents.keywords import plain
 from limner.agents.llm.base import ChatModel, Message, NoAnswer
 
-LONGEST = 400  # characters of an inference or improvement; more is no longer one
+LONGEST = 400  # most characters of an inference or improvement
 
 _ROLE = (
     "You improve the instruction that tells a language model how to write prompts for an image model. You compare prompts that scored low, "
@@ -33,7 +33,7 @@ _NUMBERED = re.compile(r"^\W*(inference|improvement)[ \t]*#?[ \t]*(\d+)[ \t*_]*[
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What somebody wrote for `prompt`, and its mean score; higher is better."""
+    """A prompt written for `prompt`, and its mean score; higher is better."""
 
     prompt: str
     positive: str
@@ -55,21 +55,21 @@ class Findings(BaseModel):
 
     @classmethod
     def from_text(cls, text: str) -> Findings | None:
-        """From the reference's own form, a numbered list of "Inference 1: ..." and "Improvement 1: ..."; None where there is none."""
+        """Parses the reference's own form, a numbered list of "Inference 1: ..." and "Improvement 1: ..."; None where there is none."""
         rows = numbered(text)
         return cls(findings=[Finding(**row) for row in rows]) if rows else None
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """`findings` that can be used, in the model's order; `dropped` counts those that cannot, by kind."""
+    """`findings`: the usable ones, in the model's order; `dropped`: counts of the others by kind."""
 
     findings: tuple[Finding, ...]
     dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 def pairs(low: Sequence[Row], high: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """For each prompt the weak row and the best known one, where that is better and another."""
+    """Returns for each prompt the weak row and the best known one, where that is a different prompt with a better score."""
     best = {row.prompt: row for row in high}
     return [
         (row, best[row.prompt])
@@ -81,7 +81,7 @@ def pairs(low: Sequence[Row], high: Sequence[Row]) -> list[tuple[Row, Row]]:
 
 
 def contrast(chat: ChatModel, instruction: str, contrasts: Sequence[tuple[Row, Row]], n: int = 3, *, seed: int | None = None) -> Gradient:
-    """Up to `n` findings from pairs of a weak and a strong row for the same prompt; none where no usable answer was had.
+    """Returns up to `n` findings from pairs of a weak and a strong row for the same prompt; none where there is no usable answer.
 
     Raises BudgetSpent, and BadInput where the chat server refuses the key or model.
     """
@@ -102,7 +102,7 @@ def contrast(chat: ChatModel, instruction: str, contrasts: Sequence[tuple[Row, R
 
 
 def _fault(text: str, instruction: str, kept: Sequence[Finding]) -> str:
-    """Why an improvement cannot be used, or "". It may talk about prompts, as a prompt may not: preambles and markup do no harm here."""
+    """Returns why an improvement cannot be used, or "". It may talk about prompts, so preambles and markup are no faults here."""
     kind = guard.check(text, instruction).kind
     if kind in ("empty", "refusal"):
         return kind
@@ -112,7 +112,7 @@ def _fault(text: str, instruction: str, kept: Sequence[Finding]) -> str:
 
 
 def messages(instruction: str, contrasts: Sequence[tuple[Row, Row]], n: int) -> list[Message]:
-    """What the chat model is sent: the instruction, the low rows, the high rows for the same objects, with their scores."""
+    """Returns the messages to the chat model: the instruction, the low rows, the high rows for the same objects, with their scores."""
     lines = [f"generator instruction: {' '.join(instruction.split())}", ""]
     for name, side in (("low", 0), ("high", 1)):
         lines += [_line(name, number, pair[side]) for number, pair in enumerate(contrasts, 1)] + [""]
@@ -127,7 +127,7 @@ def messages(instruction: str, contrasts: Sequence[tuple[Row, Row]], n: int) -> 
 
 
 def numbered(text: str) -> list[dict[str, str]]:
-    """Findings of a numbered list; an improvement without its inference counts, an inference without improvement does not."""
+    """Returns the findings of a numbered list; an improvement without inference counts, an inference without improvement does not."""
     found: dict[int, dict[str, str]] = {}
     _, *parts = _NUMBERED.split(text)
     for kind, number, said in zip(parts[::3], parts[1::3], parts[2::3], strict=True):

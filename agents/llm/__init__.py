@@ -1,1 +1,1 @@
-"""Chat models: a server that speaks OpenAI's API, and the offline stand-in."""
+"""Chat models: an OpenAI-compatible server, and the offline stand-in."""

@@ -1,12 +1,12 @@
-"""The one seam to chat models: `ask(messages, Schema) -> Schema`.
+"""The interface of chat models: `ask(messages, Schema) -> Schema`.
 
-Everything above sees only this; who answers (a server over HTTP, or the offline stand-in) is decided once, in main.py.
+The answer comes from a server over HTTP or from the offline stand-in; `server.open_chat` decides which.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -17,8 +17,11 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. `facts` carries the structured material that the text was written from (exemplars, rows, directives): a server never
-    sees it, the offline stand-in reads nothing else, so that both are handed the same evidence."""
+    """One message of a chat.
+
+    `facts`: the structured material from which the text was written (exemplars, rows, directives). A server never gets it; the offline
+    stand-in reads nothing else, so that both work from the same evidence.
+    """
 
     role: Literal["system", "user", "assistant"]
     content: str
@@ -27,7 +30,7 @@ class Message:
 
 @dataclass
 class Usage:
-    """What the chat model cost. `rejected` counts answers thrown away, `retried` requests repeated after an error. Thread-safe."""
+    """What the chat model used. `rejected`: unusable answers; `retried`: requests repeated after an error. Thread-safe."""
 
     calls: int = 0
     prompt_tokens: int = 0
@@ -41,17 +44,17 @@ class Usage:
         self._lock = threading.Lock()
 
     def add(self, earlier: Usage) -> None:
-        """Count what an earlier process of the same run used too."""
+        """Adds what an earlier process of the same run used."""
         self.count(**{name: amount for name, amount in earlier.counts().items() if amount is not None})
 
     def count(self, **amounts: float) -> None:
-        """Count `amounts` (by field), all at once."""
+        """Adds `amounts`, by field, in one step."""
         with self._lock:
             for name, amount in amounts.items():
                 setattr(self, name, (getattr(self, name) or 0) + amount)
 
     def counts(self) -> dict[str, float | None]:
-        """All fields as they stand at one moment."""
+        """Returns all fields at one moment."""
         with self._lock:
             return asdict(self)
 
@@ -59,34 +62,28 @@ class Usage:
 class ChatModel(Protocol):
     """Answers messages with an instance of a pydantic schema.
 
-    Duties: every answer is validated against the schema, repaired at most once, else NoAnswer; transport errors are retried
-    with backoff, then NoAnswer; each request that reached a model is spent on the Budget as one LLM call, before it is sent.
+    An implementation validates every answer against the schema, asks for a repair at most once and then raises NoAnswer; retries transport
+    errors with backoff, then raises NoAnswer; and charges each request to the Budget as one LLM call before sending it.
     """
 
     name: str
-    """Written into every output: the model's name, or `offline`."""
+    """Part of every output: the model's name, or `offline`."""
 
     usage: Usage
 
     parallel: int
-    """Questions that may be asked at once, each in a thread of its own."""
+    """Number of questions that may be asked at once, each in its own thread."""
 
     def ask(self, messages: Sequence[Message], schema: type[Answer], *, temperature: float = 0.0, seed: int | None = None) -> Answer:
-        """Raises NoAnswer when no valid answer could be had, BudgetSpent when no further call is allowed."""
-        ...
+        """Returns an answer that fits `schema`.
 
-
-class Consultant(ChatModel, Protocol):
-    """A chat model that can hold a conversation with tools; the offline stand-in is none."""
-
-    def consult(self, messages: Sequence[Any], tools: Sequence[Any], on_text: Callable[[str], None] | None = None) -> Any:
-        """langchain messages and tools in, its AIMessage out: unexecuted and untrusted. `on_text` hears the text so far while it comes.
-        Raises NoAnswer, BudgetSpent, BadInput."""
+        Raises NoAnswer where there is no valid one, BudgetSpent where no further call is allowed.
+        """
         ...
 
 
 class NoAnswer(Exception):
-    """The chat model gave nothing usable: the candidate is dropped and counted, the run goes on. `reason` is one line."""
+    """The chat model gave no usable answer: callers drop and count the candidate and continue. `reason` is one line."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

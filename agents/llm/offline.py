@@ -1,13 +1,8 @@
-"""The deterministic stand-in for a chat model, used when no server is configured: rules and counts, no language model.
+"""The deterministic stand-in for a chat model, used where no server is configured: rules and counts, no language model.
 
-It reads nothing but the facts that come with the messages, the same evidence from which a server's text was written. Each schema
-that it can fulfil has one rule; a later schema plugs in by its class name. Its results are no evidence for any claim about
-language models.
-
-The offline stand-in's rules for learning an instruction: counts over rows and scores, no language model.
-
-What strong rows have and weak ones lack becomes a directive; a directive is put into the instruction; the rewriting rule of `offline.py`
-obeys it. So the loop can be tried, tested and timed without a server; it is no evidence for what a language model does.
+It reads only the facts that come with the messages, the evidence from which a server's text was written. Each supported schema has one
+rule. For learning an instruction, what strong rows have and weak rows lack becomes a directive in the instruction, which the rewriting rule
+obeys. So every loop can be tried, tested and timed without a server; its results are no evidence for claims about language models.
 """
 
 from __future__ import annotations
@@ -30,20 +25,20 @@ from limner.promptdb.search.modifier_kinds import kind_of
 
 Facts = Mapping[str, Any]
 Rule = Callable[[Facts, random.Random], Mapping[str, Any]]
-"""From the facts, and randomness that depends on nothing but them and the seed, to the fields of the schema. Raises NoAnswer."""
+"""Returns the schema's fields from the facts, with randomness that depends on them and the seed alone. Raises NoAnswer."""
 
 RULES: dict[str, Rule] = {}
-"""Schema class name -> the rule that fulfils it."""
+"""Schema class name -> its rule."""
 
-TAG_COUNTS = (3, 1, 6)  # how many tags the first variants add; more crowd out what the prompt asks for
+TAG_COUNTS = (3, 1, 6)  # tags that the first variants add; more would displace what the prompt asks for
 LONGEST_TAG = 5  # words; longer segments are sentences about one picture
 LEAST_VOTES = 2  # exemplars that must share a tag (AP-Adapter's stand-in without a language model)
 
 
 class OfflineChat:
-    """Fulfils schemas by rule. The same facts and seed give the same answer, in any process; temperature means nothing to it.
+    """Answers by rule. Equal facts and seed give equal answers in any process; temperature has no effect.
 
-    It reaches no model, so it spends no budget and its usage stays at zero. Raises NoAnswer for a schema without a rule.
+    It calls no model, so it spends no budget and its usage stays at zero.
     """
 
     name = "offline"
@@ -54,6 +49,7 @@ class OfflineChat:
         self._rules = rules
 
     def ask(self, messages: Sequence[Message], schema: type[Answer], *, temperature: float = 0.0, seed: int | None = None) -> Answer:
+        """Returns the answer of the schema's rule. Raises NoAnswer where there is no rule, or the rule has no answer."""
         rule = self._rules.get(schema.__name__)
         if rule is None:
             raise NoAnswer(f"the offline stand-in has no rule for {schema.__name__}: set OPENAI_API_KEY or OPENAI_BASE_URL")
@@ -67,7 +63,7 @@ class OfflineChat:
 
 
 def rule_for(schema_name: str) -> Callable[[Rule], Rule]:
-    """Registers a rule under the name of the schema class that it fulfils."""
+    """Returns a decorator that registers a rule for the schema class of that name."""
 
     def register(rule: Rule) -> Rule:
         RULES[schema_name] = rule
@@ -78,16 +74,17 @@ def rule_for(schema_name: str) -> Callable[[Rule], Rule]:
 
 @rule_for("Rewrites")
 def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
-    """Keeps the description and adds what the instruction's directives ask for, then what the exemplars agree on: tags that recur across
-    different subjects, most voted first; where none recurs, single words of quality, which fit any subject.
+    """Writes variants of the description with the tags of the instruction's directives, then tags that recur in exemplars of different
+    subjects.
 
-    The first variants add the best voted tags in several numbers, then without a negative, then with the tags in front; further
-    ones draw tags by vote. No two add the same tags in the same way; there are fewer than asked for where little recurs.
+    Tags with more votes come first; where none recurs, single quality words are used, which fit any subject. The first variants add the
+    best tags in several numbers, then without a negative prompt, then with the tags in front; further ones draw tags by vote. No two
+    variants add the same tags in the same way, so there are fewer than asked for where little recurs.
     """
     description, exemplars = facts["description"], facts["exemplars"]
     subject = _subject(description, facts.get("pins", ()))
-    told = read(facts.get("instruction", ""))
-    unwanted = {word.casefold() for word in told.leave}
+    directives = read(facts.get("instruction", ""))
+    unwanted = {word.casefold() for word in directives.leave}
     banned = facts.get("bans", ())
 
     def fits(tag: str, chosen: list[str]) -> bool:
@@ -96,13 +93,13 @@ def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
     recurring = _recurring(exemplars, "positive", fits) or _recurring(
         exemplars, "positive", lambda tag, chosen: kind_of(tag.casefold()) == "quality" and fits(tag, chosen), least=1
     )
-    asked = [tag for tag in told.add if _may_add(tag, subject, ()) and not _holds_any(tag, banned)]
+    asked = [tag for tag in directives.add if _may_add(tag, subject, ()) and not _holds_any(tag, banned)]
     tags = {tag: len(exemplars) + 1 for tag in asked} | {
         tag: votes
         for tag, votes in recurring.items()
         if tag.casefold() not in unwanted and not contradicts(tag, ", ".join(asked)) and not _holds_any(tag, banned)
     }
-    negated = [tag for tag in told.negate if _may_negate(tag, ", ".join([subject, *tags]))]
+    negated = [tag for tag in directives.negate if _may_negate(tag, ", ".join([subject, *tags]))]
     negated += [
         tag
         for tag in _recurring(exemplars, "negative", lambda tag, _: _may_negate(tag, ", ".join([subject, *tags])))
@@ -114,7 +111,7 @@ def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
         if len(found) == facts["n"]:
             break
         if not plan.tags and not (plan.negated and negative):
-            continue  # the description as it was
+            continue  # equals the description
         parts = [*plan.tags, subject] if plan.in_front else [subject, *plan.tags]
         variant = {"positive": ", ".join(parts), "negative": negative if plan.negated else ""}
         found.setdefault((frozenset(plan.tags), plan.in_front and bool(plan.tags), variant["negative"]), variant)
@@ -122,7 +119,7 @@ def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
 
 
 class _Plan(NamedTuple):
-    """How one variant is put together: which tags, before or after the subject, with or without the negative."""
+    """How a variant is composed: which tags, before or after the subject, with or without the negative prompt."""
 
     tags: tuple[str, ...]
     in_front: bool = False
@@ -130,7 +127,7 @@ class _Plan(NamedTuple):
 
 
 def _plans(tags: Mapping[str, int], n: int, rng: random.Random, asked: int = 0) -> Iterator[_Plan]:
-    """More than `n` plans, with repetitions where there is little to choose from. The first plans hold the `asked` first tags all."""
+    """Yields more than `n` plans, with repetitions where there is little choice. The first plans have all of the first `asked` tags."""
     voted = tuple(tags)
     for count in TAG_COUNTS:
         yield _Plan(voted[: max(count, asked)])
@@ -143,7 +140,7 @@ def _plans(tags: Mapping[str, int], n: int, rng: random.Random, asked: int = 0) 
 
 
 def _drawn(tags: Mapping[str, int], count: int, rng: random.Random) -> tuple[str, ...]:
-    """`count` tags without replacement, each with odds in proportion to its votes."""
+    """Draws `count` tags without replacement, with probabilities proportional to their votes."""
     left = dict(tags)
     drawn: list[str] = []
     for _ in range(count):
@@ -154,11 +151,11 @@ def _drawn(tags: Mapping[str, int], count: int, rng: random.Random) -> tuple[str
 
 
 def _subject(description: str, pins: Sequence[str]) -> str:
-    """The description in keyword style: full sentences become comma-separated, their words stay. A pin that it lacks is added."""
+    """Returns the description as keywords: sentences become comma-separated, their words stay; missing pins are appended."""
     flat = " ".join(description.split())
     sentences = re.split(r"(?<=\w\w)[.!?;]\s+(?=\w)", flat)
     if any(len(sentence.split()) < 3 for sentence in sentences):
-        sentences = [flat]  # "Mr. Smith", a list of exclamations: no sentences
+        sentences = [flat]  # not sentences: "Mr. Smith", a list of exclamations
     text = ", ".join(sentence.strip().removesuffix(".") for sentence in sentences)
     if any(guard.holds(flat, pin) and not guard.holds(text, pin) for pin in pins):
         text = flat
@@ -168,10 +165,11 @@ def _subject(description: str, pins: Sequence[str]) -> str:
 def _recurring(
     exemplars: Sequence[Mapping[str, str]], part: str, allowed: Callable[[str, list[str]], bool], least: int = LEAST_VOTES
 ) -> dict[str, int]:
-    """Tags of `part` that `least` exemplars with different subjects share, with their votes, most voted first, then as the exemplars rank.
+    """Returns tags of `part` that `least` exemplars with different subjects share, with their votes: most votes first, then by exemplar
+    rank.
 
-    An exemplar has no vote for a tag that its own description explains, and exemplars of one subject have one vote together.
-    `allowed` is asked about each tag and those chosen so far.
+    An exemplar does not vote for a tag that its own description explains, and exemplars of one subject have one vote together. `allowed`:
+    called with each tag and those chosen so far.
     """
     voters: dict[str, set[str]] = {}
     spelling: dict[str, str] = {}
@@ -191,12 +189,12 @@ def _recurring(
 
 
 def _explained(tag: str, description: str) -> bool:
-    """Whether the tag is about the exemplar's own subject: one of its longer words stands in the description."""
+    """Whether the tag is about the exemplar's own subject: one of its longer words occurs in the description."""
     return any(len(word) > 2 and guard.holds(description, word) for word in tag.casefold().split())
 
 
 def _may_add(tag: str, text: str, exemplars: Sequence[Mapping[str, str]]) -> bool:
-    """Whether a tag adds manner, not matter, to `text`: it is not there yet, opposes nothing and is nobody's subject."""
+    """Whether a tag adds style and not content to `text`: it is new, contradicts nothing and is no exemplar's subject."""
     somebodys_subject = any(guard.holds(exemplar["description"], tag) for exemplar in exemplars)
     return not (guard.holds(text, tag) or somebodys_subject or contradicts(tag, text) or adds_content(tag, text))
 
@@ -209,13 +207,16 @@ def _may_negate(tag: str, text: str) -> bool:
     return not agrees(tag, text) and not adds_content(tag, text)
 
 
-AT_ONCE = 2  # words that one finding is about
+AT_ONCE = 2  # most words in one finding
 
 Row = Mapping[str, Any]
 
 
 def findings(facts: Facts, rng: random.Random) -> dict[str, Any]:
-    """Words that strong rows have and weak rows for the same prompts lack, and the other way round, weighed by the difference in score."""
+    """Finds words that strong rows have and weak rows for the same prompts lack, and the reverse, weighted by the difference in score.
+
+    Raises NoAnswer where there is no difference.
+    """
     low, high = facts["low"], facts["high"]
     known = read(facts["instruction"])
     gained, lost, negated = _contrasts(low, high)
@@ -236,8 +237,10 @@ def findings(facts: Facts, rng: random.Random) -> dict[str, Any]:
 
 
 def new_instruction(facts: Facts, rng: random.Random) -> dict[str, str]:
-    """The instruction with the improvement's directives merged in; to go another way, with one of its own dropped. It has no other words
-    for anything."""
+    """Returns the instruction with the improvement's directives merged in; without an improvement, with one of its own directives dropped.
+
+    Raises NoAnswer for a paraphrase, which the stand-in cannot write, and where there is no directive to drop.
+    """
     if facts["task"] == "paraphrase":
         raise NoAnswer("the offline stand-in cannot paraphrase")
     instruction = facts["instruction"]
@@ -254,11 +257,11 @@ def new_instruction(facts: Facts, rng: random.Random) -> dict[str, str]:
 
 
 ALL_RULES: dict[str, Rule] = {**RULES, "Findings": findings, "NewInstruction": new_instruction}
-"""Every rule that the stand-in has."""
+"""All rules of the stand-in."""
 
 
 def _contrasts(low: Sequence[Row], high: Sequence[Row]) -> tuple[list[str], list[str], list[str]]:
-    """Words that strong rows gain, that they lose, and that they negate; the most telling first."""
+    """Returns words that strong rows add, that they leave out, and that they negate, those with the largest difference first."""
     gained, lost, negated = defaultdict[str, float](float), defaultdict[str, float](float), defaultdict[str, float](float)
     for weak, strong in zip(low, high, strict=True):
         if (step := strong["score"] - weak["score"]) <= 0:
@@ -278,12 +281,12 @@ def _ranked(weights: Mapping[str, float]) -> list[str]:
 
 
 def _manner(row: Row) -> set[str]:
-    """The short keywords of a row that are not about its prompt."""
+    """Returns the short keywords of a row that are not about its prompt."""
     return {word for word in _tags(row["positive"]) if not guard.holds(row["prompt"], word) and word != row["prompt"].casefold()}
 
 
 def _tags(text: str) -> list[str]:
-    """Those that a directive can quote."""
+    """Returns the short keywords that a directive can quote."""
     short = (word.casefold() for word in keywords(text) if len(word.split()) <= LONGEST_TAG)
     return [word for word in short if read((one := Directives(add=(word,))).text()) == one]
 

@@ -1,12 +1,11 @@
-"""Chat models on OpenAI-compatible servers, behind the one seam `ask(messages, Schema) -> Schema`.
+"""Chat models on OpenAI-compatible servers, behind `ask(messages, Schema) -> Schema`.
 
-Every answer is untrusted: bounded in size and time, validated, repaired once, else NoAnswer. Requests are repeated here and not
-in the client library, so that each one is counted and spent. Knows nothing of prompts, scores or graphs.
+Every answer is untrusted: limited in size and time, validated, repaired once, else NoAnswer. This module repeats requests itself instead of
+the client library, so that each one is counted and charged.
 """
 
 from __future__ import annotations
 
-import email.utils
 import json
 import threading
 import time
@@ -20,42 +19,43 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from limner.agents import guard
 from limner.agents.llm import offline
 from limner.agents.llm.base import Answer, ChatModel, Message, NoAnswer, Usage
-from limner.agents.llm.http_client import TooMuch, bounded_client
 from limner.agents.llm.offline import OfflineChat
 from limner.agents.llm.settings import ChatSettings
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import content_id
 from limner.tools.budget import Budget
+from limner.tools.http_client import Failed, TooMuch, bounded_client, discreet, repeated
 
-FIRST_WAIT = 0.5  # seconds before the first repeat; doubled each time
-LONGEST_WAIT = 8.0  # seconds between repeats when the server names no time of its own
-LONGEST_RETRY_AFTER = 120.0  # a server that asks for more is given up on
+ENVELOPE = 65_536  # bytes that a reply may need around the answer's own text
+STREAMED = 600  # bytes that a streamed character may need: a token may be one, and each comes in an envelope of its own
 
 __all__ = ["AnswerCache", "ChatSettings", "ServerChat", "answer_key", "open_chat"]
 
 
 class AnswerCache(Protocol):
-    """Where valid answers are kept: PromptDB fulfils it. A stored answer is never asked for again."""
+    """Stores valid answers, so that no question is asked twice; PromptDB implements it."""
 
-    def stored_answer(self, key: str) -> str | None: ...
+    def stored_answer(self, key: str) -> str | None:
+        """Returns the stored answer, as JSON, or None."""
 
-    def add_answer(self, key: str, model: str, answer_json: str) -> None: ...
+    def add_answer(self, key: str, model: str, answer_json: str) -> None:
+        """Stores an answer of `model`."""
 
 
 def open_chat(settings: ChatSettings, budget: Budget, answers: AnswerCache | None = None) -> ChatModel:
-    """The configured server; without key and base URL the offline stand-in."""
+    """Returns the configured server's chat model; the offline stand-in where neither key nor base URL is set."""
     return ServerChat(settings, budget, answers) if settings.has_server else OfflineChat(offline.ALL_RULES)
 
 
 def answer_key(model: str, messages: Sequence[Message], schema: type[BaseModel], temperature: float, seed: int | None) -> str:
-    """Content key of an answer. Facts are no part of it: a server never sees them."""
+    """Returns the content id of a question. Facts do not count, since a server never gets them."""
     turns = [[message.role, message.content] for message in messages]
     return content_id(["answer", model, turns, schema.__name__, schema.model_json_schema(), float(temperature), seed])
 
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """What came back, before validation. `refusal`: the server declined. `problem`: why `text` cannot be valid, where that is known."""
+    """A reply before validation. `refusal`: the server declined. `problem`: why `text` cannot be valid, where known."""
 
     text: str = ""
     refusal: str = ""
@@ -64,10 +64,10 @@ class _Reply:
 
 
 class ServerChat:
-    """A chat model behind an OpenAI-compatible server (see `ChatModel` for its duties). Thread-safe.
+    """A chat model on an OpenAI-compatible server. Thread-safe.
 
-    Raises NoAnswer for what may pass or concerns one question; BadInput for what only a person can mend (key refused, no such
-    model, no structured output): repeating would fail every time. `sleep` is the clock's; tests hand in their own.
+    Raises NoAnswer for temporary failures and those of one question; BadInput for what only a person can correct (key refused, no such
+    model, no structured output). `sleep` waits between repeats.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ServerChat:
         self._models: dict[float, Any] = {}
 
     def ask(self, messages: Sequence[Message], schema: type[Answer], *, temperature: float = 0.0, seed: int | None = None) -> Answer:
-        """A stored answer to the same question costs nothing; so vary `seed` to get another one.
+        """Returns an answer that fits `schema`; a stored answer to the same question is free, so vary `seed` to get another.
 
         Raises NoAnswer, BudgetSpent, BadInput.
         """
@@ -121,9 +121,9 @@ class ServerChat:
     def _attempt(
         self, turns: list[tuple[str, str]], schema: type[Answer], temperature: float, seed: int | None
     ) -> tuple[Answer | None, _Reply, str]:
-        """A valid answer, or None with the reply and what is wrong with it.
+        """Returns a valid answer, or None with the reply and what is wrong with it.
 
-        Raises NoAnswer for a refusal: arguing costs calls and rarely helps.
+        Raises NoAnswer for a refusal: asking again costs calls and rarely helps.
         """
         runnable = self._structured(schema, temperature, seed)
         reply = self._request(lambda: self._read(runnable.invoke(turns)["raw"]))
@@ -141,9 +141,9 @@ class ServerChat:
         return None, reply, problem
 
     def consult(self, messages: Sequence[Any], tools: Sequence[Any], on_text: Callable[[str], None] | None = None) -> Any:
-        """One turn of a conversation with tools: langchain messages and tools in, its AIMessage out, unexecuted and untrusted.
+        """Makes one turn of a conversation with tools: takes langchain messages and tools, returns the AIMessage, unexecuted and untrusted.
 
-        `on_text` hears all of the turn's text so far, each time that more of it has come; after a broken stream it may begin anew. Raises
+        `on_text` is called with all of the turn's text so far whenever more arrives; after a broken stream it may start over. Raises
         NoAnswer where no turn came or it was too long, BudgetSpent, BadInput.
         """
         model = self._chat_openai(0.0).bind_tools(tools)
@@ -156,7 +156,7 @@ class ServerChat:
         return reply.raw
 
     def _streamed(self, model: Any, messages: Sequence[Any], on_text: Callable[[str], None]) -> Any:
-        """The whole of a streamed message. Raises TooMuch once it is too long, and ValueError where nothing came."""
+        """Returns a streamed message as a whole. Raises TooMuch once it is too long, and ValueError where nothing came."""
         from langchain_core.messages import message_chunk_to_message
 
         whole: Any = None
@@ -172,47 +172,39 @@ class ServerChat:
         return message_chunk_to_message(whole)
 
     def _request(self, send: Callable[[], _Reply]) -> _Reply:
-        """One reply; repeats what a server may do better a moment later."""
+        """One reply; each request for it is spent before it is sent. Raises NoAnswer, BadInput, BudgetSpent."""
+
+        def attempt(number: int) -> _Reply:
+            self._budget.spend(llm_calls=1, usd=0)
+            self._count(calls=1, retried=int(number > 1))
+            with self._mending():
+                return self._replied(send)
+
+        try:
+            return repeated(attempt, self._settings.retries + 1, self._sleep, lambda: self._budget.left("seconds"))
+        except Failed as error:
+            times = "once" if error.requests == 1 else f"{error.requests} times"
+            where = f"no answer from {self.name} at {self._settings.url}, asked {times}"
+            raise NoAnswer(self._discreet(f"{where}: {error.reason}")) from None
+
+    def _replied(self, send: Callable[[], _Reply]) -> _Reply:
+        """What came, or why there is nothing to be had by asking the same again."""
         import openai
 
-        requests = self._settings.retries + 1
-        for number in range(1, requests + 1):
-            self._budget.spend(llm_calls=1)
-            self._count(calls=1, retried=int(number > 1))
-            try:
-                with self._mending():
-                    return send()
-            except BadInput:
-                raise
-            except openai.LengthFinishReasonError as error:
-                usage, choices = error.completion.usage, error.completion.choices
-                self._count_tokens(usage.model_dump() if usage else {}, "prompt_tokens", "completion_tokens")
-                return _Reply((choices and choices[0].message.content) or "", problem="it was cut off at the length limit, so be brief")
-            except TooMuch:
-                return _Reply(problem=f"it was longer than {self._settings.max_answer_chars} characters")
-            except openai.ContentFilterFinishReasonError:
-                return _Reply(refusal="stopped by the server's content filter")
-            except openai.APIStatusError as error:
-                reason = f"status {error.status_code}, {error.message}"
-                passing = error.status_code in (408, 409, 429) or error.status_code >= 500
-                if not passing or error.code == "insufficient_quota":
-                    raise self._no_answer(reason, number) from None
-                wait = _asked_wait(error.response.headers)
-            except openai.OpenAIError as error:
-                reason, wait = str(error), None
-            except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-                # A 200 that is no chat completion (a proxy's HTML page, null choices): the client library trips over it in many ways.
-                reason, wait = f"not a chat completion ({type(error).__name__}: {error})", None
-            if number == requests or (wait or 0) > LONGEST_RETRY_AFTER:
-                break
-            if wait is None:
-                wait = min(FIRST_WAIT * 2 ** (number - 1), LONGEST_WAIT)
-            self._sleep(min(wait, self._budget.left("seconds")))
-        raise self._no_answer(reason, number)
+        try:
+            return send()
+        except openai.LengthFinishReasonError as error:
+            usage, choices = error.completion.usage, error.completion.choices
+            self._count_tokens(usage.model_dump() if usage else {}, "prompt_tokens", "completion_tokens")
+            return _Reply((choices and choices[0].message.content) or "", problem="it was cut off at the length limit, so be brief")
+        except TooMuch:
+            return _Reply(problem=f"it was longer than {self._settings.max_answer_chars} characters")
+        except openai.ContentFilterFinishReasonError:
+            return _Reply(refusal="stopped by the server's content filter")
 
     @contextmanager
     def _mending(self) -> Iterator[None]:
-        """Turns what only a person can mend into BadInput. The server's own words are left out: they may quote the key."""
+        """Turns errors that only a person can correct into BadInput, without the server's own words, which may quote the key."""
         import openai
 
         server, model = self._settings.url, self.name
@@ -235,8 +227,9 @@ class ServerChat:
             raise
 
     def _structured(self, schema: type[BaseModel], temperature: float, seed: int | None) -> Any:
-        """The schema goes in as JSON, not as a class: with a class the client library parses inside the request and raises on a
-        bad answer, which loses the answer's text and its token count."""
+        """Passes the schema as JSON, not as a class: with a class the client library parses inside the request and raises on a bad answer,
+        which loses the answer's text and its token count.
+        """
         from langchain_core.utils.function_calling import convert_to_openai_tool
 
         function = convert_to_openai_tool(schema, strict=True)["function"]
@@ -252,7 +245,9 @@ class ServerChat:
         settings = self._settings
         with self._lock:
             if self._http is None:
-                self._http = bounded_client(settings)
+                limit = ENVELOPE + 8 * settings.max_answer_chars  # JSON may write one character in six bytes
+                streamed = ENVELOPE + STREAMED * settings.max_answer_chars
+                self._http = bounded_client(settings.timeout, settings.connect_timeout, limit, streamed)
             if temperature not in self._models:
                 self._models[temperature] = ChatOpenAI(
                     model=settings.model,
@@ -283,22 +278,19 @@ class ServerChat:
     def _count_tokens(self, usage: Mapping[str, Any], prompt: str, completion: str) -> None:
         tokens_in, tokens_out = usage.get(prompt) or 0, usage.get(completion) or 0
         cost = (tokens_in * (self._settings.price_in or 0) + tokens_out * (self._settings.price_out or 0)) / 1e6
+        if cost:
+            self._budget.charge(usd=cost)
         priced = {} if self.usage.cost_usd is None else {"cost_usd": cost}
         self._count(prompt_tokens=tokens_in, completion_tokens=tokens_out, **priced)
 
-    def _no_answer(self, reason: str, requests: int) -> NoAnswer:
-        times = "once" if requests == 1 else f"{requests} times"
-        return NoAnswer(self._discreet(f"no answer from {self.name} at {self._settings.url}, asked {times}: {reason}"))
-
     def _discreet(self, text: str) -> str:
-        """One line of at most 300 characters, without the key should a server have echoed it."""
+        """Returns one line of at most 300 characters, with the key masked in case a server echoed it."""
         key = self._settings.api_key
-        line = " ".join((text.replace(key.get_secret_value(), "***") if key else text).split())
-        return line if len(line) <= 300 else line[:297] + "..."
+        return discreet(text, key.get_secret_value() if key else "")
 
 
 def _validated(schema: type[Answer], text: str) -> Answer:
-    """The answer in JSON; else as the schema itself reads it from plain text, where it has a `from_text`. Raises ValidationError."""
+    """Returns the answer parsed from JSON, else from plain text by the schema's `from_text`, if it has one. Raises ValidationError."""
     try:
         return schema.model_validate_json(_json_object(text))
     except ValidationError:
@@ -309,7 +301,7 @@ def _validated(schema: type[Answer], text: str) -> Answer:
 
 
 def _json_object(text: str) -> str:
-    """The JSON object inside an answer: servers that do not constrain decoding wrap it in thoughts, fences or prose."""
+    """Returns the JSON object inside an answer: servers without constrained decoding wrap it in thoughts, fences or prose."""
     text = guard.clean(text)
     start, end = text.find("{"), text.rfind("}")
     return text[start : end + 1] if 0 <= start < end else text
@@ -318,16 +310,3 @@ def _json_object(text: str) -> str:
 def _readable(error: ValidationError) -> str:
     details = error.errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(f"{'.'.join(map(str, detail['loc'])) or 'the answer'}: {detail['msg']}" for detail in details[:3])
-
-
-def _asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date); None without a usable one."""
-    value = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return None

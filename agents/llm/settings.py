@@ -1,7 +1,4 @@
-"""How to reach a chat model: parsed from the environment once, checked at the edge, frozen from there on.
-
-Knows nothing of HTTP or of langchain.
-"""
+"""The settings of a chat model: parsed from the environment once, validated, immutable."""
 
 from __future__ import annotations
 
@@ -18,20 +15,19 @@ from limner.promptdb.errors import BadInput
 OPENAI_URL = "https://api.openai.com/v1"
 DEFAULT_MODEL = "gpt-4o-mini"
 DEFAULT_TIMEOUT = 60.0  # seconds for a whole answer
-DEFAULT_PARALLEL = 4  # what small local servers take without queueing for long
+DEFAULT_PARALLEL = 4  # requests that small local servers handle without long queues
 
 Method = Literal["json_schema", "function_calling"]
 
 
 @dataclass(frozen=True, slots=True)
 class ChatSettings:
-    """Which server and model, and how patient to be with them.
+    """Which server and model, and the limits on requests.
 
-    `api_key` is a SecretStr, so that no repr, log line or dump shows it. `method`: `json_schema` constrains decoding on OpenAI,
-    vLLM, llama.cpp and Ollama; `function_calling` is for servers without it. `connect_timeout`: seconds. `timeout`: seconds for a
-    whole answer. `retries`: repeats after a transport error. `max_answer_chars`: longer answers are refused unread. `max_tokens`:
-    asked of the server where set; unset by default, because servers disagree on the parameter's name. `parallel`: requests under way
-    at once, where many questions are asked. `price_in`, `price_out`: US
+    `api_key` is a SecretStr, so that no repr, log line or dump shows it. `method`: `json_schema` constrains decoding on OpenAI, vLLM,
+    llama.cpp and Ollama; `function_calling` is for servers without it. `connect_timeout`: seconds. `timeout`: seconds for a whole answer.
+    `retries`: repeats after a transport error. `max_answer_chars`: longer answers are rejected. `max_tokens`: sent to the server where set;
+    None by default, because servers disagree on the parameter's name. `parallel`: simultaneous requests. `price_in`, `price_out`: US
     dollars per million tokens.
     """
 
@@ -50,19 +46,20 @@ class ChatSettings:
 
     @property
     def has_server(self) -> bool:
-        """Whether a person configured a server; if not, the offline stand-in answers."""
+        """Whether a server is configured; otherwise the offline stand-in answers."""
         return self.base_url is not None or self.api_key is not None
 
     @property
     def url(self) -> str:
+        """The base URL of the server, OpenAI's by default."""
         return self.base_url or OPENAI_URL
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> ChatSettings:
-        """Reads OPENAI_API_KEY, OPENAI_BASE_URL, LIMNER_CHAT_MODEL, and LIMNER_CHAT_METHOD, LIMNER_CHAT_TIMEOUT,
-        LIMNER_CHAT_MAX_TOKENS, LIMNER_CHAT_PARALLEL, LIMNER_CHAT_PRICE_IN, LIMNER_CHAT_PRICE_OUT. Blank counts as unset.
+        """Reads OPENAI_API_KEY, OPENAI_BASE_URL, LIMNER_CHAT_MODEL, and LIMNER_CHAT_METHOD, LIMNER_CHAT_TIMEOUT, LIMNER_CHAT_MAX_TOKENS,
+        LIMNER_CHAT_PARALLEL, LIMNER_CHAT_PRICE_IN, LIMNER_CHAT_PRICE_OUT. Blank counts as unset.
 
-        Raises BadInput naming the variable that makes no sense.
+        Raises BadInput that names the invalid variable.
         """
         key = env.get("OPENAI_API_KEY", "").strip()
         max_tokens = _number(env, "LIMNER_CHAT_MAX_TOKENS")

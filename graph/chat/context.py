@@ -1,18 +1,19 @@
-"""Between the conversation's nodes and the live things they work with: which studio, which topic, what is shown while it pauses.
+"""What the conversation's nodes work with: the services that all conversations share, and for each turn the thread's own budget.
 
-The live things that conversations work with: checkpoints opened once, the database, and for each turn the thread's own purse.
+A checkpoint is leased while something is drawn with it, so that one drawing is done at a time on it, whoever asks.
 
-One drawing is done at a time, whoever asks. Knows nothing of what is said.
+What a thread waits for, as front ends show it; where an undo goes back to.
 
-A turn's reply, told in pieces: a line when it is composed, a chat model's words when they come. Decides nothing of what is said.
+A turn's reply, sent in pieces: a line when it is composed, a chat model's words when they come. Decides nothing of what is said.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from langgraph.prebuilt import ToolRuntime
@@ -20,48 +21,31 @@ from langgraph.runtime import Runtime
 
 from limner.agents import guard
 from limner.agents.chat.actions import Action
-from limner.agents.contract import Contract
 from limner.agents.llm.base import ChatModel
 from limner.agents.llm.server import ChatSettings, open_chat
 from limner.graph.chat.state import ACTIONS, ChatState, Shown, Topic, first_topic
 from limner.graph.chat.topic import contract_of
-from limner.graph.context import JournaledBudget, StoppableSampler, open_budget, open_models
-from limner.graph.settings import Settings, settings_from
-from limner.graph.solvers import solvers
+from limner.graph.context import JournaledBudget, Models, open_budget, open_models
+from limner.graph.models import Lease, ModelPool
+from limner.graph.nodes import tell
+from limner.graph.settings import Settings
+from limner.graph.sources import settings_from
 from limner.graph.state import Context
 from limner.promptdb.images import ImageStore
-from limner.promptdb.records import SamplerSettings
 from limner.promptdb.seed import open_database
 from limner.promptdb.turns import Turns
 from limner.tools.budget import Budget
-from limner.tools.diffusion.base import ImageModel
-from limner.tools.diffusion.card import Card
+from limner.tools.diffusion.base import CancelToken
 from limner.tools.evaluator import Evaluator
-from limner.tools.scoring.base import Scorer
 from limner.tools.solvers.base import Solver
+from limner.tools.solvers.registry import solvers
 
-Stop = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A checkpoint ready to draw. `model`: made anew for each turn, so that one person's stop ends nobody else's drawing."""
-
-    model: Callable[[Stop], ImageModel]
-    scorers: Sequence[Scorer]
-    sampling: SamplerSettings
-    card: Card
+OpenModels = Callable[[Settings, Lease], Models]
 
 
-def open_checkpoint_of(settings: Settings) -> Opened:
+def open_models_of(settings: Settings, lease: Lease) -> Models:
     """The checkpoint of the settings with its scorers. Raises BadInput."""
-    models = open_models(settings)
-    checkpoint = models.checkpoint
-
-    def model(stop: Stop) -> ImageModel:
-        return StoppableSampler(checkpoint, settings.truncate, stop) if checkpoint else open_models(settings, False, stop).sampler
-
-    return Opened(model, models.scorers, models.sampling, models.card)
+    return open_models(settings, lease)
 
 
 def open_chat_of_environment(budget: Budget, db: Any) -> ChatModel:
@@ -69,116 +53,124 @@ def open_chat_of_environment(budget: Budget, db: Any) -> ChatModel:
     return open_chat(ChatSettings.from_env(os.environ), budget, db)
 
 
-class Studio:
-    """Thread-safe. `opener` and `chat` are what tests replace. Close it in the end."""
+class ChatServices:
+    """What all conversations share: settings, database, pictures, the pool of checkpoints. Thread-safe. `opener` and `open_chat` are what
+    tests replace. Close it in the end."""
 
     def __init__(
         self,
         settings: Settings,
-        opener: Callable[[Settings], Opened] = open_checkpoint_of,
-        chat: Callable[[Budget, Any], ChatModel] = open_chat_of_environment,
+        pool: ModelPool | None = None,
+        opener: OpenModels = open_models_of,
+        open_chat: Callable[[Budget, Any], ChatModel] = open_chat_of_environment,
         solver_factories: Mapping[str, Callable[[], Solver]] | None = None,
     ) -> None:
         self.settings = settings
         self.db = open_database(settings.database)
         self.images = ImageStore(settings.database.parent / "images")
         self.solvers = solvers() if solver_factories is None else solver_factories
-        self.at_work = threading.RLock()
-        """Held while anything is drawn."""
-        self._opener, self.chat = opener, chat
-        self._opened: dict[str, Opened] = {}
-        self._opening = threading.Lock()
+        self.open_chat = open_chat
+        self._pool, self._opener = pool or ModelPool(), opener
+        self._opened = {settings.checkpoint: None}
 
     def close(self) -> None:
+        """Close the database and unload the checkpoints that nobody works with."""
+        self._pool.unload()
         self.db.close()
-
-    def opened(self, checkpoint: str) -> Opened:
-        """Opened at the first call, kept from then on. Raises BadInput where there is no such checkpoint."""
-        with self._opening:
-            if checkpoint not in self._opened:
-                self._opened[checkpoint] = self._opener(replace(self.settings, checkpoint=checkpoint))
-            return self._opened[checkpoint]
 
     @property
     def checkpoints(self) -> list[str]:
         """Those that may be switched to without the person naming them: the one of the settings, and those opened since."""
-        return list(dict.fromkeys([self.settings.checkpoint, *self._opened]))
+        return list(self._opened)
 
-    def desk(self, thread: str, stop: Stop = lambda: None) -> Desk:
-        return Desk(self, thread, stop)
+    @contextmanager
+    def models(self, settings: Settings) -> Iterator[Models]:
+        """The checkpoint of the settings and its scorers, nobody else's until the block ends; waits while another turn has them. Raises
+        BadInput where there is no such checkpoint."""
+        with self._pool.lease() as lease:
+            models = self._opener(settings, lease)
+            self._opened[settings.checkpoint] = None
+            yield models
+
+    def context(self, thread: str, cancel: CancelToken | None = None) -> ChatContext:
+        """What a turn of the conversation `thread` works with; `cancel` is asked while pictures are drawn."""
+        return ChatContext(self, thread, cancel)
 
 
 @dataclass
-class Desk:
-    """One turn's place in the studio: the thread's purse as it stands on disk, and what is drawn is paid from it."""
+class ChatContext:
+    """What one turn of a conversation works with: the services, and the thread's own budget as it stands on disk."""
 
-    studio: Studio
+    services: ChatServices
     thread: str
-    stop: Stop = lambda: None
-    _contexts: dict[str, Context] = field(default_factory=dict)
-    _purse: JournaledBudget | None = None
+    cancel: CancelToken | None = None
+    _budget: JournaledBudget | None = None
+    _chat: ChatModel | None = None
 
-    def purse(self, cap: int) -> JournaledBudget:
-        """What the thread may still spend; the same object all through the turn, whichever checkpoint draws."""
-        studio = self.studio
-        if self._purse is None:
-            self._purse = open_budget(studio.settings, self.thread, max(1, cap))
-        self._purse.images = max(1, cap)
-        return self._purse
+    def budget(self, cap: int) -> JournaledBudget:
+        """What the thread may still spend of `cap` pictures; the same object all through the turn, whichever checkpoint draws."""
+        if self._budget is None:
+            self._budget = open_budget(self.services.settings, self.services.db, self.thread, max(1, cap))
+        self._budget.images = max(1, cap)
+        return self._budget
 
-    def context(self, checkpoint: str, cap: int, contract: Contract) -> Context:
-        """What a run of that checkpoint works with, within the thread's cap on pictures. Raises BadInput."""
-        studio, purse = self.studio, self.purse(cap)
-        known = self._contexts.get(checkpoint)
-        if known is None:
-            opened = studio.opened(checkpoint)
-            chat = studio.chat(purse, studio.db)
-            if chat.usage is not purse.usage:
-                chat.usage.add(purse.usage)
-                purse.usage = chat.usage
-            model = opened.model(self.stop)
-            evaluator = Evaluator(model, opened.scorers, studio.db, studio.images, purse, opened.sampling, self.thread)
-            settings = replace(studio.settings, checkpoint=checkpoint)
-            known = Context(chat, evaluator, studio.db, studio.images, settings, studio.solvers, opened.card)
-            self._contexts[checkpoint] = known
-        given = contract
-        settings = replace(known.settings, pins=given.pins, triggers=given.triggers, bans=given.bans, traits=given.traits)
-        return replace(known, settings=settings)
+    def chat_model(self, cap: int) -> ChatModel:
+        """The chat model, which pays from the thread's budget; the same object all through the turn."""
+        if self._chat is None:
+            budget = self.budget(cap)
+            self._chat = self.services.open_chat(budget, self.services.db)
+            self._chat.usage.add(budget.usage)
+            budget.usage = self._chat.usage
+        return self._chat
+
+    @contextmanager
+    def opened(self, topic: Topic) -> Iterator[Context]:
+        """What a run works with that draws with the topic's checkpoint, within the person's cap and rules; the checkpoint is nobody else's
+        until the block ends. Raises BadInput where it cannot be opened."""
+        services, rules = self.services, contract_of(topic)
+        settings = replace(
+            services.settings,
+            checkpoint=topic["checkpoint"],
+            pins=rules.pins,
+            triggers=rules.triggers,
+            bans=rules.bans,
+            traits=rules.traits,
+        )
+        budget, chat = self.budget(topic["cap"]), self.chat_model(topic["cap"])
+        with services.models(settings) as models:
+            db, images = services.db, services.images
+            evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, self.thread, self.cancel)
+            yield Context(chat, evaluator, db, images, settings, services.solvers, models.card)
 
 
-_standard: list[Studio] = []
+_standard: list[ChatServices] = []
 _making = threading.Lock()
 
 
-def desk_of(runtime: Runtime[Desk] | ToolRuntime) -> Desk:
-    """The run's own desk; under a server that hands in none, one in a studio of the standard settings."""
-    if isinstance(runtime.context, Desk):
+def context_of(runtime: Runtime[ChatContext] | ToolRuntime) -> ChatContext:
+    """The turn's own context; under a server that hands in none, one of services with the standard settings."""
+    if isinstance(runtime.context, ChatContext):
         return runtime.context
     with _making:
         if not _standard:
-            _standard.append(Studio(settings_from(os.environ)))
+            _standard.append(ChatServices(settings_from(Settings)))
     info = runtime.execution_info
-    return _standard[0].desk((info.thread_id if info else None) or "chat")
+    return _standard[0].context((info.thread_id if info else None) or "chat")
 
 
-def open_topic(desk: Desk) -> Topic:
-    settings = desk.studio.settings
+def open_topic(chat: ChatContext) -> Topic:
+    settings = chat.services.settings
     return first_topic(settings.checkpoint, settings.budget, settings.contract.to_json(), settings.seed + settings.search_seeds)
 
 
-def saved(desk: Desk, topic: Topic) -> Context:
-    """What to work with for this topic. Raises BadInput where its checkpoint cannot be opened."""
-    return desk.context(topic["checkpoint"], topic["cap"], contract_of(topic))
-
-
-def recall(desk: Desk, place: int, action: Action) -> tuple[int, Topic] | None:
+def recall(chat: ChatContext, place: int, action: Action) -> tuple[int, Topic] | None:
     """Where an undo goes back to from the turn at `place`: the turn named, else so many changes before. Place 0 is the beginning."""
-    turns = Turns(desk.studio.db, desk.thread)
+    turns = Turns(chat.services.db, chat.thread)
     if action.turn is not None:
         found = turns.get(action.turn)
         return (found.place, _topic(found.document)) if found else None
     line = turns.line(place)
-    topics = [(0, open_topic(desk)), *((turn.place, _topic(turn.document)) for turn in line)]
+    topics = [(0, open_topic(chat)), *((turn.place, _topic(turn.document)) for turn in line)]
     here, left = topics[-1][1], action.steps
     for number, topic in reversed(topics[:-1]):
         if _matter(topic) != _matter(here):
@@ -197,11 +189,11 @@ def _matter(topic: Topic) -> dict[str, Any]:
     return {name: value for name, value in topic.items() if name not in ("place", "asked", "seed", "cap", "pair")}
 
 
-def pause(state: ChatState, desk: Desk) -> dict[str, Any]:
+def pause(state: ChatState, chat: ChatContext) -> dict[str, Any]:
     """What front ends show while the conversation waits for an answer; of a pair under a vote only the pictures."""
     topic, pair = state["topic"], state["topic"]["pair"]
     return {
-        "thread": state.get("thread", desk.thread),
+        "thread": state.get("thread", chat.thread),
         "turn": topic["place"],
         "reply": "\n".join(state.get("lines", [])) or "What should the picture show?",
         "request": topic["request"],
@@ -213,7 +205,7 @@ def pause(state: ChatState, desk: Desk) -> dict[str, Any]:
         "pair": {side: pair[side]["image"] for side in ("left", "right")} if pair else None,
         "accepted": topic["accepted"],
         "cap": topic["cap"],
-        "used": desk.purse(topic["cap"]).used(),
+        "used": chat.budget(topic["cap"]).used(),
         "choices": ["left", "right", "tie"] if pair else list(ACTIONS),
     }
 
@@ -242,29 +234,30 @@ def spoken(text: str) -> str:
     return guard.clean(text)[:LONGEST]
 
 
-class Told:
-    """`text`: what was told of the reply so far. Only what goes on from it is told; the whole reply comes at the turn's end anyway."""
+class ReplyStream:
+    """Sends a turn's reply in pieces, as events of kind `words`. `text`: what was sent so far. A reply that does not begin with it sends
+    nothing: the whole reply comes at the turn's end anyway."""
 
     def __init__(self, runtime: Runtime[Any], text: str) -> None:
         self._runtime, self.text = runtime, text
 
-    def go_on(self, reply: str) -> None:
-        """Tell what is new of the reply as it stands now."""
+    def extend(self, reply: str) -> None:
+        """Send what the reply as it stands now has beyond `text`."""
         if len(reply) > len(self.text) and reply.startswith(self.text):
-            self._runtime.stream_writer({"kind": "words", "text": reply[len(self.text) :]})
+            tell(self._runtime, {"kind": "words", "text": reply[len(self.text) :]})
             self.text = reply
 
-    def hear(self, before: Sequence[str], text: str) -> None:
-        """Tell what a chat model has said by now, behind the lines `before`: nothing while it thinks or may yet turn out to be wrapping."""
+    def speak(self, before: Sequence[str], text: str) -> None:
+        """Send what a chat model has said by now, behind the lines `before`; nothing while it thinks, or may yet turn out to be wrapping."""
         if not _unfinished(text):
-            self.go_on("\n".join([*before, spoken(text).rstrip()]))
+            self.extend("\n".join([*before, spoken(text).rstrip()]))
 
 
 def tell_lines(runtime: Runtime[Any], told: str, lines: Sequence[str]) -> str:
-    """Tell the lines that were composed since; returns what is told by now."""
-    saying = Told(runtime, told)
-    saying.go_on("\n".join(lines))
-    return saying.text
+    """Send what `lines` have beyond the text `told`, which was sent already; returns what was sent by now."""
+    stream = ReplyStream(runtime, told)
+    stream.extend("\n".join(lines))
+    return stream.text
 
 
 def _unfinished(text: str) -> bool:

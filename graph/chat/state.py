@@ -1,4 +1,4 @@
-"""What flows through the conversation graph: its state (ids, text and numbers only), the replies it takes, the events it tells.
+"""What flows through the conversation graph: its state (ids, text and numbers only) and the replies it takes.
 
 The topic is what a conversation is about; it is kept whole with every turn, so that undoing is putting an earlier one back. Pictures and
 scores are in promptdb, under the ids kept here.
@@ -7,10 +7,11 @@ scores are in promptdb, under the ids kept here.
 from __future__ import annotations
 
 import operator
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any
 
 from langgraph.graph.message import add_messages
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
 from limner.agents.chat.actions import Action
 from limner.graph.state import CandidateRow, DroppedRow, ScoreRow
@@ -109,46 +110,6 @@ class Reply(BaseModel):
 
     text: str = Field(default="", max_length=4000, description="what the person says, in their own words")
     action: Action | None = Field(default=None, description="the same as a choice that needs no understanding")
-
-
-class ChatEvent(TypedDict, total=False):
-    """What a turn tells while it works. Those of graph.state.Event (node, draw, drawn, scored, candidate, dropped, skipped, warning), and:
-
-    heard: thread, turn (at once, before anything is done). understood: actions. shown: images. pair: images (left, right), blind.
-    found: prompts. strengths: rows. accepted: result. words: text (the next piece of the reply, as it is composed or as the chat model
-    says it). reply: text (whole; where it does not begin with the words so far, as after a broken stream, it replaces them). asked: payload
-    (what the thread now waits for; always the last).
-    """
-
-    kind: Literal[
-        "heard",
-        "understood",
-        "node",
-        "draw",
-        "drawn",
-        "scored",
-        "candidate",
-        "dropped",
-        "skipped",
-        "warning",
-        "shown",
-        "pair",
-        "found",
-        "strengths",
-        "accepted",
-        "words",
-        "reply",
-        "asked",
-    ]
-    thread: str
-    turn: int
-    actions: list[dict[str, Any]]
-    images: Any
-    prompts: list[dict[str, Any]]
-    rows: list[dict[str, Any]]
-    result: Any
-    text: str
-    payload: dict[str, Any]
 
 
 def first_topic(checkpoint: str, cap: int, contract: dict[str, list[str]], seed: int) -> Topic:

@@ -6,7 +6,6 @@ with, before the next.
 
 from __future__ import annotations
 
-import fcntl
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,27 +16,26 @@ from langgraph.errors import GraphDrained
 from langgraph.types import Command
 from pydantic import ValidationError
 
-from limner.graph.chat.context import Studio, open_topic, pause
+from limner.graph.chat.context import ChatServices, open_topic, pause
 from limner.graph.chat.graph import build_chat
-from limner.graph.chat.state import ChatEvent, Reply, Topic
-from limner.graph.runner import MOST_STEPS, Control, ending, kept_graph, new_run_id, stop_check
+from limner.graph.chat.state import Reply, Topic
+from limner.graph.events import Event
+from limner.graph.runner import MOST_STEPS, Control, ending, kept_graph, new_run_id
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run
+from limner.promptdb.runs import Runs
 from limner.promptdb.turns import Turn, Turns, threads
 
 COMMAND = "chat"
 _THREAD = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
 
 
-class Busy(BadInput):
-    """Another turn of the thread is in work."""
-
-
 class Chats:
-    """The conversations of one studio. Thread-safe."""
+    """The conversations on common services. Thread-safe."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, services: ChatServices) -> None:
+        self.services = services
+        self._runs = Runs(services.db)
 
     def start(self, thread: str = "", cap: int | None = None) -> str:
         """Begin a conversation, or find the one of that id; returns its id. `cap`: pictures that it may draw in all.
@@ -50,16 +48,14 @@ class Chats:
         with self._turn(thread), self._graph() as graph:
             config = _config(thread)
             if not graph.get_state(config).values:
-                settings = self.studio.settings.to_json()
-                self.studio.db.start_run(Run(thread, COMMAND, "", {**settings, "method": COMMAND}))
-                graph.invoke({}, config, context=self.studio.desk(thread))
+                settings = self.services.settings.to_json()
+                self._runs.start(Run(thread, COMMAND, "", {**settings, "method": COMMAND}))
+                graph.invoke({}, config, context=self.services.context(thread))
                 if cap is not None:
                     self._set_cap(graph, thread, cap)
         return thread
 
-    def send(
-        self, thread: str, text: str = "", action: Mapping[str, Any] | None = None, control: Control | None = None
-    ) -> Iterator[ChatEvent]:
+    def send(self, thread: str, text: str = "", action: Mapping[str, Any] | None = None, control: Control | None = None) -> Iterator[Event]:
         """Say something, or choose an action; yields what happens, `asked` last, with what the thread waits for then.
 
         After `control.request_drain()` the turn is given up and `asked` comes at once; what was drawn stays stored. Raises BadInput for
@@ -70,10 +66,10 @@ class Chats:
         with self._turn(thread), self._graph() as graph:
             self._known(graph, thread)
             self._give_up(graph, thread)
-            yield {"kind": "heard", "thread": thread, "turn": Turns(self.studio.db, thread).last() + 1}
+            yield {"kind": "heard", "thread": thread, "turn": Turns(self.services.db, thread).last() + 1}
             yield from self._run(graph, thread, Command(resume=reply.model_dump()), control)
 
-    def resume(self, thread: str, control: Control | None = None) -> Iterator[ChatEvent]:
+    def resume(self, thread: str, control: Control | None = None) -> Iterator[Event]:
         """Go on with a turn that a kill cut off; where there is none, just say what the thread waits for."""
         control = control or Control()
         with self._turn(thread), self._graph() as graph:
@@ -89,23 +85,23 @@ class Chats:
             state = self._known(graph, thread)
             if state.interrupts:
                 return {**state.interrupts[0].value, "unfinished": False}
-            return {**pause(state.values, self.studio.desk(thread)), "unfinished": True}
+            return {**pause(state.values, self.services.context(thread)), "unfinished": True}
 
     def history(self, thread: str, everything: bool = False) -> list[Turn]:
         """The turns that led to where the thread is; with `everything` those that were undone too."""
-        turns = Turns(self.studio.db, thread)
+        turns = Turns(self.services.db, thread)
         return turns.all() if everything else turns.line(turns.last())
 
     def threads(self, limit: int = 50) -> list[dict[str, Any]]:
         """Conversations with something said, the latest first."""
-        return threads(self.studio.db, limit)
+        return threads(self.services.db, limit)
 
     def branch(self, thread: str, turn: int | None = None) -> str:
         """A new conversation that goes on from a turn of this one (the last); this one stays as it is. Returns its id.
 
-        It has a purse of its own. Raises BadInput where there is no such turn.
+        It has a budget of its own. Raises BadInput where there is no such turn.
         """
-        turns = Turns(self.studio.db, thread)
+        turns = Turns(self.services.db, thread)
         found = turns.get(turns.last() if turn is None else turn)
         if found is None:
             raise BadInput(f"thread {thread} has no turn {turn}; it has {turns.last()}")
@@ -113,29 +109,24 @@ class Chats:
         topic = cast(Topic, {**found.document, "place": 1})
         said = f"(branched from {thread}, turn {found.place})"
         with self._turn(new), self._graph() as graph:
-            self.studio.db.start_run(Run(new, COMMAND, topic["request"], {**self.studio.settings.to_json(), "method": COMMAND}))
-            Turns(self.studio.db, new).add(Turn(new, 1, 0, said, found.reply, (), {}, topic, found.pictures))
-            graph.invoke({"topic": topic, "turn": 1}, _config(new), context=self.studio.desk(new))
+            self._runs.start(Run(new, COMMAND, topic["request"], {**self.services.settings.to_json(), "method": COMMAND}))
+            Turns(self.services.db, new).add(Turn(new, 1, 0, said, found.reply, (), {}, topic, found.pictures))
+            graph.invoke({"topic": topic, "turn": 1}, _config(new), context=self.services.context(new))
         return new
-
-    def set_cap(self, thread: str, cap: int) -> None:
-        """The person's own cap on pictures. No chat model can do this."""
-        with self._turn(thread), self._graph() as graph:
-            self._known(graph, thread)
-            self._give_up(graph, thread)
-            self._set_cap(graph, thread, cap)
 
     def _set_cap(self, graph: Any, thread: str, cap: int) -> None:
         topic = {**graph.get_state(_config(thread)).values["topic"], "cap": cap}
         self._put_back(graph, thread, topic)
 
-    def _run(self, graph: Any, thread: str, start: Any, control: Control) -> Iterator[ChatEvent]:
-        desk = self.studio.desk(thread, stop_check(control))
-        parts = graph.stream(start, _config(thread), context=desk, stream_mode="custom", durability="sync", control=control, version="v2")
+    def _run(self, graph: Any, thread: str, start: Any, control: Control) -> Iterator[Event]:
+        context = self.services.context(thread, control)
+        parts = graph.stream(
+            start, _config(thread), context=context, stream_mode="custom", durability="sync", control=control, version="v2"
+        )
         try:
             with ending(parts, control):
                 for part in parts:
-                    yield cast(ChatEvent, part["data"])
+                    yield part["data"]
         except GraphDrained:
             self._give_up(graph, thread)
             yield {"kind": "warning", "text": "stopped; what was drawn is kept"}
@@ -148,10 +139,10 @@ class Chats:
     def _note(self, thread: str, topic: Topic) -> None:
         """The conversation among the runs: done once something was accepted."""
         accepted = topic["accepted"]
-        self.studio.db.start_run(Run(thread, COMMAND, topic["request"]))
-        if accepted is not None:
-            result = {"prompt": topic["request"], "checkpoint": topic["checkpoint"], **accepted}
-            self.studio.db.finish_run(thread, "done", result)
+        if accepted is None:
+            self._runs.set_status(thread, "running")
+        else:
+            self._runs.finish(thread, "done", {"prompt": topic["request"], "checkpoint": topic["checkpoint"], **accepted})
 
     def _known(self, graph: Any, thread: str) -> Any:
         state = graph.get_state(_config(thread))
@@ -164,10 +155,10 @@ class Chats:
         state = graph.get_state(_config(thread))
         if state.interrupts:
             return
-        turns = Turns(self.studio.db, thread)
+        turns = Turns(self.services.db, thread)
         last = turns.get(turns.last())
         cap = state.values["topic"]["cap"]  # a cap that was set before anything was said stays
-        self._put_back(graph, thread, {**(last.document if last else open_topic(self.studio.desk(thread))), "cap": cap})
+        self._put_back(graph, thread, {**(last.document if last else open_topic(self.services.context(thread))), "cap": cap})
 
     def _put_back(self, graph: Any, thread: str, topic: dict[str, Any]) -> None:
         """Write the topic as if it had just been recorded, and run to the pause.
@@ -177,23 +168,17 @@ class Chats:
         config = _config(thread)
         state = graph.get_state(config)
         graph.update_state(config, {"topic": topic, "lines": state.values.get("lines", [])}, as_node="record")
-        graph.invoke(None, config, context=self.studio.desk(thread))
+        graph.invoke(None, config, context=self.services.context(thread))
 
     def _graph(self) -> Any:
-        return kept_graph(build_chat, self.studio.db)
+        return kept_graph(build_chat, self.services.db)
 
     @contextmanager
     def _turn(self, thread: str) -> Iterator[None]:
-        """One turn at a time, across processes. The lock goes with the process that holds it, however that ends."""
+        """One turn at a time, in all threads and processes. Raises BadInput for an id that cannot be one, Busy."""
         if not _THREAD.fullmatch(thread):
             raise BadInput(f"{thread[:40]!r} cannot be a thread's id: letters, digits, `-`, `_` and `.` alone")
-        folder = self.studio.settings.folder / thread
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "turn.lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Busy(f"another turn of {thread} is in work; wait for its end") from None
+        with self._runs.hold(thread, f"another turn of {thread} is in work; wait for its end"):
             yield
 
 

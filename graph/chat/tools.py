@@ -8,7 +8,7 @@ named by the person; numbers of pictures are the person's, or modest.
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import tool
@@ -18,8 +18,15 @@ from langgraph.types import Command
 from limner.agents import guard
 from limner.agents.chat.actions import Action
 from limner.graph.chat import work
-from limner.graph.chat.context import desk_of, saved
+from limner.graph.chat.context import context_of
+from limner.graph.nodes import tell
+from limner.graph.solvers import METHODS
 from limner.promptdb.errors import BadInput
+
+if TYPE_CHECKING:
+    Method = str
+else:
+    Method = Literal[METHODS]  # the names that this installation has
 
 MODEST = 64  # pictures that a model may give a solver where the person named no number
 ROUNDS = 4  # exchanges with the model in one turn
@@ -100,16 +107,16 @@ def undo(runtime: ToolRuntime[Any, Any], steps: int = 1, turn: int | None = None
 @tool
 def use_checkpoint(name: str, runtime: ToolRuntime[Any, Any]) -> Command[Any]:
     """Draw with another checkpoint that the person named."""
-    said, desk = str(runtime.state.get("said", "")), desk_of(runtime)
-    if name not in desk.studio.checkpoints and name not in said:
-        raise BadInput(f"the person named no checkpoint {guard.shown(name)}; there are {', '.join(desk.studio.checkpoints)}")
+    said, chat = str(runtime.state.get("said", "")), context_of(runtime)
+    if name not in chat.services.checkpoints and name not in said:
+        raise BadInput(f"the person named no checkpoint {guard.shown(name)}; there are {', '.join(chat.services.checkpoints)}")
     return _wish(runtime, Action(kind="checkpoint", text=name))
 
 
 @tool
 def run_solver(
     runtime: ToolRuntime[Any, Any],
-    method: Literal["auto", "rewrite", "adapter", "df-prompt", "dpo-diff"] = "auto",
+    method: Method = "auto",
     images: int | None = None,
 ) -> Command[Any]:
     """Search harder for a better prompt by a method, with at most so many pictures."""
@@ -139,9 +146,8 @@ def status(runtime: ToolRuntime[Any, Any]) -> Command[Any]:
 @tool(LOOKUP)
 def search_prompts(query: str, runtime: ToolRuntime[Any, Any]) -> Command[Any]:
     """Look for prompts that professionals wrote."""
-    desk = desk_of(runtime)
-    rows, lines = work.find(saved(desk, runtime.state["topic"]), query[:200])
-    runtime.stream_writer({"kind": "found", "prompts": rows})
+    rows, lines = work.find(context_of(runtime).services.db, query[:200])
+    tell(runtime, {"kind": "found", "prompts": rows})
     text = "<data>\n" + "\n".join(_flat(row["text"]) for row in rows) + "\n</data>"
     message = ToolMessage(text, tool_call_id=runtime.tool_call_id or "")
     return Command(update={"tainted": True, "looked": lines, "messages": [message]})

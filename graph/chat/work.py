@@ -1,14 +1,14 @@
 """The work that a turn can call for besides drawing a round: a solver with a budget, the check of what is accepted, votes, searches.
 
 Each function takes the topic and returns what becomes of it; what front ends should show goes to `tell`. Nothing here spends beyond the
-thread's purse.
+thread's budget.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -26,15 +26,15 @@ from limner.graph.state import CandidateRow, Context, RefineState, ScoreRow
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, Vote, content_id, text_id
 from limner.promptdb.search import search
+from limner.promptdb.store import PromptDB
 from limner.tools.bradley_terry import Strength, strengths
-from limner.tools.budget import Allowance, BudgetSpent
+from limner.tools.budget import BudgetSpent
 
 HITS = 5
-Tell = Callable[[Any], None]
 
 
-def solve(context: Context, topic: Topic, method: str, images: int | None, run: str, tell: Tell) -> tuple[Topic, list[str]]:
-    """A whole refinement within the conversation: candidates, a search, a held-out check, on a part of the purse.
+def solve(context: Context, topic: Topic, method: str, images: int | None, run: str, tell: Emit) -> tuple[Topic, list[str]]:
+    """A whole refinement within the conversation: candidates, a search, a held-out check, on a part of the budget.
 
     Raises BadInput where the method cannot run or the budget is too small.
     """
@@ -46,8 +46,7 @@ def solve(context: Context, topic: Topic, method: str, images: int | None, run: 
         raise BadInput("the cap on pictures is reached; say `cap N` to raise it")
     check_method(method, context.solvers, context.evaluator)
     outer = context.evaluator
-    purse = Allowance(images=budget, purse=outer.budget)
-    inner = outer.within(purse)
+    inner = outer.within(outer.budget.slice(images=budget))
     settings = replace(context.settings, budget=budget)
     start: RefineState = {"run": run, "prompt": asked_for(topic), "method": method}
     if topic["base"] is not None:
@@ -89,7 +88,7 @@ def shown_of(context: Context, topic: Topic, rows: Sequence[CandidateRow], seeds
 def settle(context: Context, topic: Topic, emit: Emit) -> tuple[Accepted, list[str]]:
     """What was accepted against the request, on seeds that nobody has chosen by, by every scorer: the only numbers that are reported.
 
-    Where the purse does not pay for the whole check it is left out, and said so.
+    Where the budget does not pay for the whole check it is left out, and said so.
     """
     row = topic["base"]
     if row is None:
@@ -112,7 +111,7 @@ def settle(context: Context, topic: Topic, emit: Emit) -> tuple[Accepted, list[s
 
 
 def pair_for(context: Context, topic: Topic, image: int | None, other: int | None, turn: int, run: str, emit: Emit) -> tuple[Pair, int]:
-    """Two candidates for a blind vote, on a seed that was not shown yet where the purse pays for it, else as they were shown; and the
+    """Two candidates for a blind vote, on a seed that was not shown yet where the budget pays for it, else as they were shown; and the
     fresh seed after that. Which stands left is drawn by lot.
 
     Raises BadInput where there are not two.
@@ -146,34 +145,34 @@ def _on_seed(context: Context, row: Shown, seed: int) -> Shown | None:
     return {**row, "drawing": key, "image": stored.image, "seed": seed, "scores": {}}
 
 
-def vote(context: Context, topic: Topic, choice: Side, voter: str) -> tuple[list[Strength], list[str]]:
+def vote(db: PromptDB, topic: Topic, choice: Side, voter: str) -> tuple[list[Strength], list[str]]:
     """Keep the choice; who was who, and how the prompts stand among all votes on this request."""
     pair = topic["pair"]
     if pair is None:
         raise BadInput("there is no vote under way; say `compare`")
-    reference = context.db.register_text(asked_for(topic))
+    reference = db.register_text(asked_for(topic))
     winner = None if choice == "tie" else pair[choice]["drawing"]
-    context.db.add_vote(Vote(reference, pair["left"]["drawing"], pair["right"]["drawing"], winner, voter))
-    table = standing(context, reference)
+    db.add_vote(Vote(reference, pair["left"]["drawing"], pair["right"]["drawing"], winner, voter))
+    table = standing(db, reference)
     texts = {side: conditioning_of(pair[side]["candidate"]).text for side in ("left", "right")}
     lines = [f"Your vote: {'a tie' if winner is None else choice}.", f"  left:  {texts['left']}", f"  right: {texts['right']}"]
     return table, lines
 
 
-def standing(context: Context, reference: str) -> list[Strength]:
+def standing(db: PromptDB, reference: str) -> list[Strength]:
     """Bradley-Terry strengths of the prompts that were voted on for this request, the strongest first."""
-    votes = context.db.votes(reference)
+    votes = db.votes(reference)
     ids = {key for item in votes for key in (item.left, item.right)}
-    owner = {key: stored.drawing.conditioning.id for key, stored in context.db.stored_drawings(ids).items()}
+    owner = {key: stored.drawing.conditioning.id for key, stored in db.stored_drawings(ids).items()}
     known = [item for item in votes if item.left in owner and item.right in owner and owner[item.left] != owner[item.right]]
     return strengths([(owner[item.left], owner[item.right], None if item.winner is None else owner[item.winner]) for item in known])
 
 
-def strength_rows(context: Context, topic: Topic, table: Sequence[Strength]) -> list[dict[str, Any]]:
+def strength_rows(db: PromptDB, topic: Topic, table: Sequence[Strength]) -> list[dict[str, Any]]:
     """The strengths with the prompts' words and, beside them, what the scorers say on search seeds."""
     rows = []
     for item in table:
-        found = context.db.query("SELECT text, negative FROM conditioning WHERE id = ?", [item.id])
+        found = db.query("SELECT text, negative FROM conditioning WHERE id = ?", [item.id])
         text, negative = found[0] if found else ("", "")
         scores = next((row["scores"] for row in topic["shown"] if row["candidate"]["id"] == item.id), {})
         rows.append(
@@ -190,17 +189,17 @@ def strength_rows(context: Context, topic: Topic, table: Sequence[Strength]) -> 
     return rows
 
 
-def find(context: Context, query: str) -> tuple[list[dict[str, Any]], list[str]]:
+def find(db: PromptDB, query: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Prompts of the database, as data: nothing that stands in one is ever obeyed."""
-    hits = search.both(context.db, query, HITS)
+    hits = search.both(db, query, HITS)
     rows = [{"text": hit.prompt.text, "negative": hit.prompt.negative, "source": hit.prompt.source} for hit in hits]
     lines = [f"{len(rows)} prompts for {query!r}:" if rows else f"No prompt of the database fits {query!r}."]
     return rows, lines + [f"  {number}. {row['text']} ({row['source']})" for number, row in enumerate(rows, 1)]
 
 
-def status(context: Context, topic: Topic) -> list[str]:
-    """The state of affairs in a few lines."""
-    contract, spent = contract_of(topic), context.evaluator.budget.used()
+def status(db: PromptDB, topic: Topic, spent: Mapping[str, float]) -> list[str]:
+    """What the conversation is about and what it has `spent`, in a few lines."""
+    contract = contract_of(topic)
     lines = [f"Request: {asked_for(topic) or 'none yet'}", f"Checkpoint: {topic['checkpoint']}"]
     if topic["base"] is not None:
         lines.append(f"Going on from: {conditioning_of(topic['base']).text}")
@@ -210,8 +209,8 @@ def status(context: Context, topic: Topic) -> list[str]:
         if words:
             lines.append(f"{name.capitalize()}: {', '.join(words)}")
     lines.append(f"Pictures: {spent['images']} of {topic['cap']} drawn, {spent['llm_calls']} chat calls")
-    table = standing(context, text_id(asked_for(topic))) if topic["request"] else []
-    return lines + vote_lines(strength_rows(context, topic, table))
+    table = standing(db, text_id(asked_for(topic))) if topic["request"] else []
+    return lines + vote_lines(strength_rows(db, topic, table))
 
 
 def vote_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -240,5 +239,5 @@ def _measured(scores: Mapping[str, ScoreRow], objective: str, improved: bool) ->
 
 
 def _path(state: Mapping[str, Any]) -> list[str]:
-    walked = [f"{row['node']} ({row['note']})" for row in state["path"] if row["note"] and row["note"] != "not asked for"]
+    walked = [f"{row['node']} ({row['note']})" for row in state["path"] if row["note"]]
     return [f"Path: {' -> '.join(walked)}"] if walked else []

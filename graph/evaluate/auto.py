@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import heldout_prompts, report_seeds
 from limner.graph.refine.auto import STRATEGIES, graph_of
 from limner.graph.solvers import missing
@@ -20,7 +20,7 @@ from limner.graph.state import Context, RefineState
 from limner.promptdb.records import Conditioning, content_id
 from limner.tools.budget import Budget
 from limner.tools.evaluation import Evaluation
-from limner.tools.evaluator import AfreshEvaluator
+from limner.tools.events import Emit
 from limner.tools.stats import Interval, paired_bootstrap
 
 SEEDS = 4
@@ -79,15 +79,14 @@ SUITE = AutoSuite()
 
 
 def refined(context: Context, prompt: str, method: str) -> tuple[RefineState, float]:
-    """One whole run that pays for all it looks at, stored or not, from a purse of its own; and what it cost in image equivalents."""
+    """One whole run that pays for all it looks at, stored or not, from a budget of its own; and what it cost in image equivalents."""
     settings, outer = context.settings, context.evaluator
-    each = outer.model.unet_rows([outer.drawing(Conditioning(prompt), 0)])
-    budget = Budget(images=settings.budget, unet_rows=settings.budget * each)
-    inner = AfreshEvaluator(outer, outer.scorers, budget)
+    budget = Budget(images=settings.budget, unet_rows=settings.budget * outer.rows_per_image)
+    inner = outer.within(budget, reuse_cache=False)
     run = content_id(["evaluate", method, prompt, settings.seed])
     start: RefineState = {"run": run, "prompt": prompt, "method": method}
     state = graph_of(method).compile().invoke(start, {"recursion_limit": 200}, context=replace(context, evaluator=inner))
-    return state, budget.spent["unet_rows"] / each  # type: ignore[return-value]
+    return state, budget.spent["unet_rows"] / outer.rows_per_image  # type: ignore[return-value]
 
 
 def _difference(context: Context, name: str, before: Evaluation, after: Evaluation) -> Interval:

@@ -14,8 +14,7 @@ from typing import Any, Literal, Protocol, cast
 
 from limner.graph.state import Context
 from limner.promptdb.errors import BadInput
-
-Emit = Callable[[dict[str, Any]], None]
+from limner.tools.events import Emit, ignore
 
 SUITES = {
     "miniature": "limner.graph.evaluate.miniature:SUITE",
@@ -101,7 +100,7 @@ def open_suite(name: str) -> Suite:
     return cast(Suite, getattr(import_module(module), attribute))
 
 
-def run_suite(suite: Suite, context: Context, full: bool = False, emit: Emit = lambda event: None) -> dict[str, Any]:
+def run_suite(suite: Suite, context: Context, full: bool = False, emit: Emit = ignore) -> dict[str, Any]:
     """The document of `evaluate --json`."""
     rows = suite.run(context, full, emit)
     return {

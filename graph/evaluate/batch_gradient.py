@@ -14,7 +14,7 @@ import numpy as np
 from langgraph.checkpoint.memory import InMemorySaver
 
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
-from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import heldout_prompts, report_seeds
 from limner.graph.optimize import arms, suffix
 from limner.graph.optimize.graph import build_optimize, first_state
@@ -25,6 +25,7 @@ from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning, Instruction, content_id
 from limner.promptdb.trials import Trials
 from limner.tools.evaluation import Evaluation
+from limner.tools.events import Emit
 from limner.tools.stats import paired_bootstrap, prompts_needed
 
 SELECTORS = ("ucb", "greedy", "epsilon")

@@ -10,13 +10,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.crowded import crowded_prompts
 from limner.graph.evaluate.heldout import report_seeds
 from limner.graph.state import Context
-from limner.promptdb.records import Conditioning, Drawing
+from limner.promptdb.records import Conditioning
+from limner.tools.budget import Budget
 from limner.tools.evaluation import Evaluation
-from limner.tools.evaluator import Evaluator
+from limner.tools.events import Emit
 from limner.tools.prompt_language.assemble import Effect
 from limner.tools.solvers.df_prompt.effects import DEFAULT, EARLY, FULL, LATE, Effects, hand_rule
 from limner.tools.solvers.df_prompt.search import Trials, coordinate_search, random_search
@@ -72,21 +73,6 @@ class DfPromptSuite:
 SUITE = DfPromptSuite()
 
 
-class _Ledger:
-    """The same rows for everybody, whatever is stored already: a suite that is started again must not search further than before."""
-
-    def __init__(self, evaluator: Evaluator) -> None:
-        self._evaluator = evaluator
-        self.left = IMAGES * evaluator.settings.unet_rows
-        self.spent = 0
-
-    def fits(self, drawings: Sequence[Drawing]) -> bool:
-        return self._evaluator.model.unet_rows(drawings) <= self.left - self.spent
-
-    def pay(self, drawings: Sequence[Drawing]) -> None:
-        self.spent += self._evaluator.model.unet_rows(drawings)
-
-
 class _Measured:
     """The report's seeds and every scorer, for all prompts at once."""
 
@@ -117,7 +103,7 @@ def _quality_words(context: Context, grounds: Sequence[Ground], measured: _Measu
     ]
 
 
-def _choose(context: Context, grounds: Sequence[Ground], emit: Emit) -> tuple[dict[str, list[Conditioning]], dict[str, list[int]]]:
+def _choose(context: Context, grounds: Sequence[Ground], emit: Emit) -> tuple[dict[str, list[Conditioning]], dict[str, list[float]]]:
     """Each rival's triples for each prompt, and the UNet rows that the searches took."""
     evaluator = context.evaluator
     seeds = [context.settings.seed + place for place in range(SEARCH_SEEDS)]
@@ -126,16 +112,17 @@ def _choose(context: Context, grounds: Sequence[Ground], emit: Emit) -> tuple[di
         "random triples": lambda item, trials, place: random_search(item.phrases, trials, np.random.default_rng([1902, place])),
     }
     chosen: dict[str, list[Conditioning]] = {"hand rule": [item.at(hand_rule(item.phrases)) for item in grounds]}
-    spent: dict[str, list[int]] = {}
+    spent: dict[str, list[float]] = {}
     for name, search in rivals.items():
         best: list[Effects] = []
         spent[name] = []
         for place, item in enumerate(grounds):
-            ledger = _Ledger(evaluator)
-            trials = trials_of(item, item.base.text, seeds, evaluator, emit, ledger)
+            # Everything is paid for, stored or not: a suite that is started again must not search further than before.
+            budget = Budget(unet_rows=IMAGES * evaluator.rows_per_image)
+            trials = trials_of(item, item.base.text, seeds, evaluator.within(budget, reuse_cache=False), emit)
             search(item, trials, place)
             best.append(trials.best if trials.ranking() else (DEFAULT,) * len(item.phrases))
-            spent[name].append(ledger.spent)
+            spent[name].append(budget.spent["unet_rows"])
         chosen[name] = [item.at(effects) for item, effects in zip(grounds, best, strict=True)]
     return chosen, spent
 

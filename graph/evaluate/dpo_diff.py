@@ -8,32 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 
-from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import REPORT_FROM, heldout_prompts, interval_of_rows, judge_of, report_seeds
 from limner.graph.solvers import OBJECTIVE
 from limner.graph.state import Context
 from limner.promptdb.records import Conditioning
 from limner.tools.budget import Budget, BudgetSpent
 from limner.tools.evaluation import Evaluation
-from limner.tools.evaluator import AfreshEvaluator, Evaluator
+from limner.tools.evaluator import Evaluator
+from limner.tools.events import Emit
 from limner.tools.lexicon.offline import offline
 from limner.tools.scoring.adversarial import Adversarial
 from limner.tools.scoring.base import Scorer
 from limner.tools.scoring.registry import open_scorer
 from limner.tools.solvers.base import Task
 from limner.tools.solvers.dpo_diff.meaning import meaning_kept
-from limner.tools.solvers.dpo_diff.settings import NEGATIVE, DpoSettings, SearchName
+from limner.tools.solvers.dpo_diff.settings import NEGATIVE, DpoSettings
 from limner.tools.solvers.dpo_diff.solver import DpoDiff, anything, sampler_of
 from limner.tools.solvers.dpo_diff.space import Words
 from limner.tools.stats import Interval, paired_bootstrap
 
 BUDGET = 80  # image equivalents of one search
 ATTACK = 40  # and of an attack, whose space is small
-SEARCHED: tuple[SearchName, ...] = ("limner", "hybrid", "evolution", "random")
+SEARCHED = ("swap", "hybrid", "evolution", "random")
 PROMPTS, PROMPTS_FULL = 16, 40
 POOL, POOL_FULL = 100, 200  # prompts of which the hardest and the easiest are taken
 SEEDS = 8
@@ -98,8 +99,8 @@ class _Measure:
         found = {search: [self._solve(prompt, search, NEGATIVE) for prompt in hard] for search in SEARCHED}
         plain = self._measured([Conditioning(prompt) for prompt in hard], hard)
         after = {search: self._measured([item.result for item in items], hard) for search, items in found.items()}
-        default = self._measured([self._solve(prompt, "limner").result for prompt in hard], hard)
-        rows = self._gains("limner", plain, default)
+        default = self._measured([self._solve(prompt, "swap").result for prompt in hard], hard)
+        rows = self._gains("swap", plain, default)
         for search in SEARCHED:
             rows += self._gains(search, plain, after[search], f" in {NEGATIVE}")
         rows += self._compared(found, after)
@@ -117,17 +118,18 @@ class _Measure:
 
     def _evaluator(self) -> Evaluator:
         outer = self.context.evaluator
-        return Evaluator(outer.model, [self.loss, *self.others], outer.db, outer.images, outer.budget, outer.settings, outer.run)
+        return outer.within(outer.budget, [self.loss, *self.others])
 
     def _solve(
         self, prompt: str, search: str, space: str = DpoSettings().space, images: int = 0, attack: bool = False, taught: bool = True
     ) -> Found:
-        """One search with a purse of its own, in which everything is paid for, stored or not. `taught`: with synonyms that the checkpoint
+        """One search with a budget of its own, in which everything is paid for, stored or not. `taught`: with synonyms that the checkpoint
         was taught alone."""
         leading: Scorer = Adversarial(self.loss) if attack else self.loss
-        evaluator = AfreshEvaluator(self.context.evaluator, [leading, *self.others], Budget(images=images or BUDGET))
+        scorers = [leading, *self.others]
+        evaluator = self.context.evaluator.within(Budget(images=images or BUDGET), scorers, reuse_cache=False)
         allowed = meaning_kept if attack else anything
-        solver = DpoDiff(DpoSettings(space, cast(SearchName, search)), lambda text: self.sources[taught], allowed)
+        solver = DpoDiff(DpoSettings(space, search), lambda text: self.sources[taught], allowed)
         seeds = tuple(self.context.settings.search)
         rng = np.random.default_rng([self.context.settings.seed, *prompt.encode()])
         try:
@@ -152,29 +154,29 @@ class _Measure:
         rows = []
         for scorer in (self.loss, *self.others):
             interval = self._interval(after.values[scorer.name] - plain.values[scorer.name])
-            target = targets.get(scorer.name) if search == "limner" and not kind else None
+            target = targets.get(scorer.name) if search == "swap" and not kind else None
             rows.append(_row(f"{search}{kind}: {scorer.name}", interval, target))
         return rows
 
-    def _compared(self, found: dict[SearchName, list[Found]], after: dict[SearchName, Evaluation]) -> list[Row]:
+    def _compared(self, found: dict[str, list[Found]], after: dict[str, Evaluation]) -> list[Row]:
         rows = []
-        for better, worse in (("limner", "hybrid"), ("hybrid", "evolution"), ("evolution", "random"), ("limner", "random")):
-            interval = self._interval(after[better].values[OBJECTIVE] - after[worse].values[OBJECTIVE])  # type: ignore[index]
+        for better, worse in (("swap", "hybrid"), ("hybrid", "evolution"), ("evolution", "random"), ("swap", "random")):
+            interval = self._interval(after[better].values[OBJECTIVE] - after[worse].values[OBJECTIVE])
             target = Target("<", 0) if (better, worse) == ("hybrid", "evolution") else None
             rows.append(_row(f"{better} less {worse}, at equal cost: {OBJECTIVE}", interval, target))
         per_image = self.context.evaluator.settings.unet_rows
-        for better, worse in (("evolution", "random"), ("limner", "random")):
-            pairs = zip(found[better], found[worse], strict=True)  # type: ignore[index]
+        for better, worse in (("evolution", "random"), ("swap", "random")):
+            pairs = zip(found[better], found[worse], strict=True)
             small = [left.at(SMALL * per_image) - right.at(SMALL * per_image) for left, right in pairs]
             target = Target("<", 0) if better == "evolution" else None
             name = f"{better} less {worse} at {SMALL} image equivalents, search seeds: {OBJECTIVE}"
             rows.append(_row(name, paired_bootstrap(small, None, self.context.settings.seed), target))
         shares = []
-        for ours, theirs in zip(found["limner"], found["hybrid"], strict=True):
+        for ours, theirs in zip(found["swap"], found["hybrid"], strict=True):
             reached = ours.rows_to(theirs.at(theirs.rows))
             shares.append((BUDGET * per_image if reached is None else reached) / theirs.rows if theirs.rows else 1.0)
         interval = paired_bootstrap(shares, None, self.context.settings.seed)
-        rows.append(_row("limner: share of the hybrid's rows until its final loss, search seeds", interval, Target("<=", ROWS_SHARE)))
+        rows.append(_row("swap: share of the hybrid's rows until its final loss, search seeds", interval, Target("<=", ROWS_SHARE)))
         return rows
 
     def _several(self, hard: Sequence[str], plain: Evaluation) -> list[Row]:
@@ -206,7 +208,7 @@ class _Measure:
         plain = self._measured([Conditioning(prompt) for prompt in easy], easy)
         rows: list[Row] = []
         for taught in (True, False):
-            found = [self._solve(prompt, "limner", "synonym", ATTACK, attack=True, taught=taught) for prompt in easy]
+            found = [self._solve(prompt, "swap", "synonym", ATTACK, attack=True, taught=taught) for prompt in easy]
             after = self._measured([item.result for item in found], easy)
             rows += self._attacked("attack, known words" if taught else "attack, any words", taught, found, plain, after)
         return rows

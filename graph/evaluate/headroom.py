@@ -12,10 +12,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import card_prompts, report_seeds
 from limner.graph.state import Context
 from limner.promptdb.records import Conditioning, EffectSpan
+from limner.tools.events import Emit
 from limner.tools.lexicon.offline import offline
 from limner.tools.scoring.asked import World
 from limner.tools.stats import paired_bootstrap

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -12,13 +12,12 @@ from limner.graph.settings import HELDOUT_FROM
 from limner.graph.state import Context
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
+from limner.tools.events import Emit
 from limner.tools.scoring.judge import Judge, Verdict
 from limner.tools.stats import Interval, paired_bootstrap
 
 REPORT_FROM = HELDOUT_FROM + 10**6
 """Suites report on seeds from here on: a run's own held-out seeds chose what it returned, so they are no fair witness of it."""
-
-Emit = Callable[[dict[str, Any]], None]
 
 
 def heldout_prompts(context: Context, count: int) -> list[str]:

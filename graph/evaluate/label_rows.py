@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import judge_of
 from limner.graph.state import Context
 from limner.promptdb.records import Conditioning
+from limner.tools.events import Emit
 from limner.tools.miniature.labels import FILE, Label, agreement, read_labels
 
 AGREED = 0.90

@@ -12,11 +12,12 @@ from typing import ClassVar
 import numpy as np
 
 from limner.graph.evaluate import headroom, label_rows, style_rows
-from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import card_prompts, heldout_prompts, interval_of_rows, report_seeds, verdicts
 from limner.graph.state import Context
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
+from limner.tools.events import Emit
 from limner.tools.scoring.judge import Verdict
 from limner.tools.stats import Interval
 

@@ -12,14 +12,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import heldout_prompts, report_seeds
 from limner.graph.refine.graph import build_refine
 from limner.graph.state import Context, RefineState
 from limner.promptdb.records import Conditioning, content_id
-from limner.tools.budget import UNITS, Budget
 from limner.tools.evaluation import Evaluation
-from limner.tools.evaluator import Evaluator
+from limner.tools.events import Emit
 from limner.tools.stats import paired_bootstrap, prompts_needed
 
 SEEDS = 4
@@ -79,11 +78,9 @@ SUITE = RewriteSuite()
 
 
 def _refine(context: Context, prompt: str) -> RefineState:
-    """One whole run with its own budget, which is then counted against the suite's."""
+    """One whole run on a slice of the suite's budget."""
     settings, outer = context.settings, context.evaluator
-    budget = Budget(images=settings.budget)
-    inner = Evaluator(outer.model, outer.scorers, context.db, context.images, budget, outer.settings, outer.run)
+    inner = outer.within(outer.budget.slice(images=settings.budget))
     start: RefineState = {"run": content_id(["evaluate", prompt, settings.seed]), "prompt": prompt, "method": "rewrite"}
-    state = build_refine().compile().invoke(start, context=replace(context, evaluator=inner))
-    outer.budget.spend(**{unit: budget.spent[unit] for unit in UNITS})
+    state = build_refine("rewrite").compile().invoke(start, context=replace(context, evaluator=inner))
     return state  # type: ignore[return-value]

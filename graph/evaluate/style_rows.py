@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from limner.graph.evaluate.base import Emit, Row, Target
+from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import interval_of_rows, report_seeds, verdicts
 from limner.graph.state import Context
 from limner.promptdb.records import Conditioning
@@ -20,6 +20,7 @@ from limner.tools.diffusion.card import MARK, styles_of
 from limner.tools.diffusion.checkpoint import open_checkpoint
 from limner.tools.diffusion.sampling.sampler import Sampler
 from limner.tools.evaluator import Evaluator
+from limner.tools.events import Emit
 from limner.tools.stats import paired_bootstrap
 
 SEEDS = 4

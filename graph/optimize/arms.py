@@ -1,13 +1,8 @@
 """Instructions as arms: what each writes for a batch of prompts, what that is worth, and how the arms compare.
 
 Every number comes from the Evaluator, on the search seeds that all arms share. An arm's reward is the gain over the plain prompt on the
-same prompt and seed, in units of the spread of all gains so far: the same yardstick in every iteration, whichever prompts it drew.
-
-How the arms of a run stand: what the bandit sees of them, which children are good enough, whether a winner is sure.
-
-Reads trials; draws nothing. A prompt met twice on the same seed is one pull: its picture is the same.
-
-Many questions to a chat server at once: a batch of rewritings waits for the slowest answer, not for the sum of them.
+same prompt and seed, in units of the spread of all gains so far. A prompt met twice on the same seed is one pull, since its picture is the
+same. Rewritings of a batch are asked of the chat server several at a time: the batch waits for the slowest answer, not for the sum of them.
 """
 
 from __future__ import annotations
@@ -16,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -33,22 +28,48 @@ from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning
 from limner.promptdb.trials import Standing, Trial, Trials
 from limner.tools.budget import BudgetSpent
+from limner.tools.diffusion.base import CancelToken
 from limner.tools.stats import paired_bootstrap
 
 Question = TypeVar("Question")
 Reply = TypeVar("Reply")
 
 
-def all_at_once(ask: Callable[[Question], Reply], questions: Sequence[Question], threads: int) -> list[Reply]:
-    """The replies in the order of the questions. The first error is raised as it is, and no question is begun after it."""
+def all_at_once(
+    ask: Callable[[Question], Reply], questions: Sequence[Question], threads: int, cancel: CancelToken | None = None
+) -> list[Reply]:
+    """The replies in the order of the questions, asked in up to `threads` threads.
+
+    The first error, in time, is raised as it is, `cancel`'s among them, which is checked before each question; no question is begun
+    after it, and those under way are waited for.
+    """
+    errors: list[BaseException] = []
+
+    def answered(question: Question) -> Reply:
+        if cancel:
+            cancel.check()
+        return ask(question)
+
+    def unless_failed(question: Question) -> Reply | None:
+        if errors:
+            return None
+        try:
+            return answered(question)
+        except BaseException as error:
+            errors.append(error)
+            return None
+
     if threads < 2 or len(questions) < 2:
-        return [ask(question) for question in questions]
+        return [answered(question) for question in questions]
     with ThreadPoolExecutor(threads, thread_name_prefix="ask") as pool:
         try:
-            return list(pool.map(ask, questions))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            replies = list(pool.map(unless_failed, questions))
+        except BaseException as error:  # Ctrl-C, while this thread waits
+            errors.append(error)
             raise
+    if errors:
+        raise errors[0]
+    return cast(list[Reply], replies)
 
 
 PROFESSIONALS = 5  # Yang, Wang and Hu 2024: up to five stored prompts for each of the batch
@@ -100,7 +121,7 @@ def write(context: Context, arms: Mapping[str, str], prompts: Sequence[BatchProm
     dropped: dict[str, int] = {}
     contract = context.settings.contract
     cut = silent = 0
-    answers = all_at_once(rewritten, [(prompt, arms[arm]) for prompt, arm in pairs], context.chat.parallel)
+    answers = all_at_once(rewritten, [(prompt, arms[arm]) for prompt, arm in pairs], context.chat.parallel, context.evaluator.cancel)
     for (prompt, arm), answer in zip(pairs, answers, strict=True):
         for kind, count in answer.dropped.items():
             dropped[kind] = dropped.get(kind, 0) + count
@@ -300,8 +321,6 @@ def is_ahead(context: Context, trials: Trials, arm: str, other: str, confidence:
 def _ahead(context: Context, trials: Sequence[Trial], arm: str, other: str) -> dict[Pull, float]:
     """By how much an arm gained more than another, on each pull that both had and both got a picture of."""
     higher = context.evaluator.objective.higher_is_better
-    gains = {
-        id: {(trial.prompt, trial.seed): gain(trial, higher) for trial in trials if trial.instruction == id} for id in (arm, other)
-    }
+    gains = {id: {(trial.prompt, trial.seed): gain(trial, higher) for trial in trials if trial.instruction == id} for id in (arm, other)}
     both = {pull: value - gains[other].get(pull, math.nan) for pull, value in gains[arm].items()}
     return {pull: value for pull, value in both.items() if not math.isnan(value)}

@@ -21,7 +21,6 @@ from limner.agents.instructions import bandit, modifier, text_gradient
 from limner.agents.instructions.bandit import best, best_first, open_selector
 from limner.graph.nodes import Update, emitter, missing_images, node, stop_if_asked, tell
 from limner.graph.optimize import arms, suffix
-from limner.graph.optimize import arms as standing
 from limner.graph.optimize.heldout import check_heldout
 from limner.graph.optimize.state import ArmRow, LearnOutcome, OptimizeState, PromptRow
 from limner.graph.plan import LearningSettings
@@ -88,14 +87,14 @@ def pull(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     """Every arm, the initial instruction and the professionals write for the batch; all of it is drawn and scored in one population."""
     learning = _learning(runtime)
     texts = {row["id"]: row["text"] for row in state["arms"]}
-    if not learning.compat:
+    if not learning.reference_ucb:
         texts[Instruction(state["initial"]).id] = state["initial"]
     return _pulled(state, runtime, texts, learning.professional)
 
 
 def _pulled(state: OptimizeState, runtime: Runtime[Context], texts: dict[str, str], professional: bool, final: bool = False) -> Update:
     context = runtime.context
-    whole = final or context.learning.compat or not state["iteration"]  # the plan has made sure of a first iteration, and of no more
+    whole = final or context.learning.reference_ucb or not state["iteration"]  # the plan has made sure of a first iteration, and of no more
     affordable = context.plan.learning if whole else int((1 - KEPT_BACK) * context.plan.learning)
     batch = _prompts(state["batch"])
     writing = arms.write(context, texts, batch, _learning(runtime).professional)
@@ -129,14 +128,14 @@ def select(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     learning, context = _learning(runtime), runtime.context
     trials = Trials(context.db, state["run"])
     known = {row["id"]: row for row in state["arms"]}
-    found = standing.records(context, trials, known)
+    found = arms.records(context, trials, known)
     if not found:
         return {"low": "", "winner": state["winner"], "note": "no arm has a usable picture"}
     iteration = state["iteration"]
     keep = min(learning.arms, len(found))
     counters = state["counters"]
-    if learning.compat:
-        raw = standing.raw_records(trials, known)
+    if learning.reference_ucb:
+        raw = arms.raw_records(trials, known)
         chosen, counters = bandit.reference_ucb(raw, keep, iteration, counters)
         winner = max(raw, key=lambda arm: (arm.latest, arm.id)).id
     else:
@@ -145,12 +144,10 @@ def select(state: OptimizeState, runtime: Runtime[Context]) -> Update:
         winner = best(found).id
     numbers = {choice.id: choice.index for choice in chosen}
     survivors = [choice.id for choice in chosen]
-    if not learning.compat and winner not in survivors:
+    if not learning.reference_ucb and winner not in survivors:
         survivors[-1] = winner
     trials.add_standings(
-        Standing(
-            iteration, arm.id, standing.mean(trials, arm.id, iteration), len(arm.rewards), numbers.get(arm.id), _fate(arm.id, survivors)
-        )
+        Standing(iteration, arm.id, arms.mean(trials, arm.id, iteration), len(arm.rewards), numbers.get(arm.id), _fate(arm.id, survivors))
         for arm in found
     )
     latest = {arm.id: arm.latest for arm in found}
@@ -219,10 +216,10 @@ def trial(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     if children:
         trials = Trials(context.db, state["run"])
         trials.add_arms([Arm(_instruction(row), row["born"]) for row in children])
-        if not learning.compat:
+        if not learning.reference_ucb:
             update |= _pulled(state, runtime, {row["id"]: row["text"] for row in children}, professional=False)
-            kept = standing.accepted(context, trials, state["iteration"], state["low"], children)
-    replaced = bool(kept) if learning.compat else state["low"] != state["winner"]
+            kept = arms.accepted(context, trials, state["iteration"], state["low"], children)
+    replaced = bool(kept) if learning.reference_ucb else state["low"] != state["winner"]
     if replaced and children:
         Trials(context.db, state["run"]).settle(iteration, state["low"], "replaced" if kept else "exhausted")
     stay = [row for row in state["arms"] if not (replaced and row["id"] == state["low"])]
@@ -241,16 +238,16 @@ def playoff(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     context = runtime.context
     trials = Trials(context.db, state["run"])
     everyone = {row["id"]: row["text"] for row in _everyone(trials)}
-    initial, found = Instruction(state["initial"]).id, standing.records(context, trials, everyone)
+    initial, found = Instruction(state["initial"]).id, arms.records(context, trials, everyone)
     finalists = dict.fromkeys([*(arm.id for arm in best_first(found)[:FINALISTS]), initial])
     left = context.plan.learning - len(arms.pictures(trials.trials()))
     count = min(FINALS, len(state["prompts"]), left // ((1 + len(finalists)) * len(context.settings.search)))
-    if context.learning.compat or len(finalists) < 2 or count < 1:
+    if context.learning.reference_ucb or len(finalists) < 2 or count < 1:
         return {"note": "none"}
     iteration = state["iteration"] + 1
     final: OptimizeState = {**state, "iteration": iteration, "batch": _batch(state, runtime, iteration, count)}
     update = _pulled(final, runtime, {id: everyone[id] for id in finalists}, professional=False, final=True)
-    winner = best(standing.records(context, trials, everyone)).id
+    winner = best(arms.records(context, trials, everyone)).id
     return {"cut": update.get("cut", state["cut"]), "winner": winner, "note": f"{len(finalists)} arms meet {count} more prompts"}
 
 
@@ -269,7 +266,7 @@ def heldout(state: OptimizeState, runtime: Runtime[Context]) -> Update:
     trials = Trials(context.db, state["run"])
     everyone = _everyone(trials)
     winner = state["winner"]
-    if not _learning(runtime).compat and (found := standing.records(context, trials, [row["id"] for row in everyone])):
+    if not _learning(runtime).reference_ucb and (found := arms.records(context, trials, [row["id"] for row in everyone])):
         winner = best(found).id
     chosen = next(row for row in everyone if row["id"] == winner)
     outcome, warnings = check_heldout(state, runtime, everyone[0], chosen)
@@ -333,6 +330,6 @@ def _fate(arm: str, survivors: list[str]) -> str:
 def _is_sure(state: OptimizeState, context: Context) -> bool:
     """Whether the winner has led for a while and is significantly ahead of the initial instruction."""
     initial = Instruction(state["initial"]).id
-    if context.learning.compat or state["winner"] == initial or state["steady"] < STEADY:
+    if context.learning.reference_ucb or state["winner"] == initial or state["steady"] < STEADY:
         return False
-    return standing.is_ahead(context, Trials(context.db, state["run"]), state["winner"], initial, SURE)
+    return arms.is_ahead(context, Trials(context.db, state["run"]), state["winner"], initial, SURE)

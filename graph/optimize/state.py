@@ -4,7 +4,9 @@ as small after many iterations as after one."""
 from __future__ import annotations
 
 import operator
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
+
+from typing_extensions import TypedDict
 
 from limner.graph.state import PathRow, ScoreRow
 

@@ -11,38 +11,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from limner.agents.instructions.bandit import EXPLORATION
+from limner.agents.instructions.bandit import upper_bound
 from limner.graph.intent import shows_less, witness
 from limner.graph.nodes import Node, Update, candidate_row, conditioning_of, emitter, node, stop_if_asked, tell
 from limner.graph.plan import plan_images
 from limner.graph.refine.graph import SHOWN_DECIMALS, build_refine, finish, gather, heldout, retrieve, rewrite, search, select
 from limner.graph.refine.timing_strip import PLACES
-from limner.graph.solvers import TOOLS, kept_back, missing, reserve, tool_node
+from limner.graph.solvers import TOOLS, missing, tool_node
 from limner.graph.state import CandidateRow, Context, RefineState, SkippedRow, SliceRow
 from limner.promptdb.records import Conditioning
-from limner.tools.budget import Allowance, BudgetSpent
-from limner.tools.evaluator import Evaluator
+from limner.tools.budget import BudgetSpent
 
 STRATEGIES = ("rewrite", *TOOLS)
 EXTRA = 1  # slices beyond one for each strategy, where there are several: below ten pictures a solver hardly begins
 MOST_SLICES = 16
 STARTS = 3  # the best candidates that a solver is handed
-Next = Literal["rewrite", "adapter", "df-prompt", "dpo-diff", "gather"]
 
 
 def graph_of(method: str) -> StateGraph[RefineState, Context, RefineState, RefineState]:
     """The state machine that runs a method."""
-    return build_auto() if method == "auto" else build_refine()
+    return build_auto() if method == "auto" else build_refine(method)
 
 
 def build_auto() -> StateGraph[RefineState, Context, RefineState, RefineState]:
@@ -51,7 +48,7 @@ def build_auto() -> StateGraph[RefineState, Context, RefineState, RefineState]:
     steps: dict[str, Any] = {"retrieve": retrieve, "allot": allot, **{name: strategy(name) for name in STRATEGIES}, "weigh": weigh}
     steps |= {"gather": gather, "search": search, "select": select, "heldout": heldout, "finish": finish}
     for name, step in steps.items():
-        graph.add_node(name, step)
+        graph.add_node(name, step, destinations=(*STRATEGIES, "gather") if name == "allot" else None)
     graph.add_edge(START, "retrieve")
     graph.add_edge("retrieve", "allot")
     for name in STRATEGIES:
@@ -87,7 +84,7 @@ def _allot(state: RefineState, runtime: Runtime[Context]) -> Update:
     return {"skipped": skipped, "slice": {"strategy": chosen, "share": int(min(share, left))}, "note": note}
 
 
-def allot(state: RefineState, runtime: Runtime[Context]) -> Command[Next]:
+def allot(state: RefineState, runtime: Runtime[Context]) -> Command[str]:
     """Who gets the next slice of the budget, or that the search is over."""
     update = _allot(state, runtime)
     goto: Any = update["slice"]["strategy"] or "gather"
@@ -102,23 +99,18 @@ def strategy(name: str) -> Node:
         context, share = runtime.context, state["slice"]["share"]
         settings, outer = context.settings, context.evaluator
         start = starts(state, 1 if outer.objective.higher_is_better else -1)
-        # The solver's node keeps this back by itself: what a run of that method alone would need at its end, its strip too.
-        kept = 0 if name == "rewrite" else reserve(settings) + (PLACES if name == "df-prompt" else 0)
-        purse = Allowance(images=share + kept, purse=outer.budget)
-        evaluator = outer.within(purse)
+        part = outer.budget.slice(images=share, unet_rows=share * outer.rows_per_image, keep=_for_the_end(context))
         if name == "rewrite":
             pulls = sum(row["strategy"] == name for row in state.get("slices", []))
             room = max(1, share // settings.search_seeds - (0 if pulls else 1))
             asked = settings.variants if not pulls else room + len(state["candidates"])
             settings = replace(settings, variants=max(1, asked), seed=settings.seed + pulls)
-        before = outer.budget.spent["unet_rows"]
-        work = runtime.override(context=replace(context, evaluator=evaluator, settings=settings))
-        with kept_for_the_end(context):
-            update = inner({**state, "method": name, "candidates": start}, work)
+        work = runtime.override(context=replace(context, evaluator=outer.within(part), settings=settings))
+        update = inner({**state, "method": name, "candidates": start}, work)
         known = {row["id"] for row in state["candidates"]}
         found = [row for row in update.get("candidates", []) if row["id"] not in known]
         update["candidates"] = found[:room] if name == "rewrite" else found
-        return {**update, "slice": {**state["slice"], "rows": outer.budget.spent["unet_rows"] - before}}
+        return {**update, "slice": {**state["slice"], "rows": part.spent["unet_rows"]}}
 
     return run
 
@@ -127,22 +119,21 @@ def strategy(name: str) -> Node:
 def weigh(state: RefineState, runtime: Runtime[Context]) -> Update:
     """What the slice was worth: by how much it raised the best on the search seeds, for what it cost."""
     context, slice_ = runtime.context, state["slice"]
-    evaluator, seeds = context.evaluator, context.settings.search
+    part = context.evaluator.budget.slice(keep=_for_the_end(context))
+    evaluator, seeds = context.evaluator.within(part), context.settings.search
     scores = dict(state.get("search", {}))
     plain = candidate_row(Conditioning(state["prompt"]), "user")
     fresh = [row for row in state["candidates"] if row["id"] not in scores]
     rows = [plain, *fresh]
-    before = evaluator.budget.spent["unet_rows"]
     name, guard = evaluator.objective.name, witness(context)
     names = [name, guard.name] if guard else [name]
     conditionings = [conditioning_of(row) for row in rows]
     warnings: list[str] = []
-    with kept_for_the_end(context):
-        try:
-            found = evaluator.evaluate(conditionings, state["prompt"], seeds, names, emitter(runtime))
-        except BudgetSpent as error:
-            warnings.append(f"not all candidates of {slice_['strategy']} were drawn: {error}")
-            found = evaluator.known(conditionings, state["prompt"], seeds, names)
+    try:
+        found = evaluator.evaluate(conditionings, state["prompt"], seeds, names, emitter(runtime))
+    except BudgetSpent as error:
+        warnings.append(f"not all candidates of {slice_['strategy']} were drawn: {error}")
+        found = evaluator.known(conditionings, state["prompt"], seeds, names)
     stop_if_asked(runtime)
     less = set(state.get("unfaithful", [])) | set(shows_less(found, guard.name) if guard else [])
     sign = 1 if evaluator.objective.higher_is_better else -1
@@ -153,8 +144,7 @@ def weigh(state: RefineState, runtime: Runtime[Context]) -> Update:
     best = max((sign * value for key, value in values.items() if key != plain["id"] and key not in less), default=-math.inf)
     gain = max(0.0, best - ahead) if math.isfinite(best) and math.isfinite(ahead) else 0.0
     scores |= {key: round(value, SHOWN_DECIMALS) for key, value in values.items()}
-    rows_spent = slice_.get("rows", 0.0) + evaluator.budget.spent["unet_rows"] - before
-    cost = rows_spent / _rows_per_image(evaluator)
+    cost = (slice_.get("rows", 0.0) + part.spent["unet_rows"]) / evaluator.rows_per_image
     spread = float(np.std([value for value in scores.values() if value is not None])) if len(scores) > 1 else 0.0
     row: SliceRow = {
         "strategy": slice_["strategy"],
@@ -186,18 +176,15 @@ def ranked(state: RefineState, sign: int) -> list[CandidateRow]:
 
 
 def ucb(slices: Sequence[SliceRow], names: Sequence[str]) -> dict[str, float]:
-    """Mean reward and what is owed to who was tried little: mean + c * spread * sqrt(2 ln N / n), Auer et al. 2002; infinite untried."""
+    """The upper bound of each strategy's mean reward, with the spread of all rewards; infinite for one that had no slice."""
     rewards = {name: [row["reward"] for row in slices if row["strategy"] == name] for name in names}
     spread = float(np.std([row["reward"] for row in slices])) if len(slices) > 1 else 0.0
-    bonus = math.sqrt(2 * math.log(max(1, len(slices))))
-    return {
-        name: float(np.mean(own)) + EXPLORATION * spread * bonus / math.sqrt(len(own)) if own else math.inf for name, own in rewards.items()
-    }
+    return {name: upper_bound(float(np.mean(own)), len(own), len(slices), spread) if own else math.inf for name, own in rewards.items()}
 
 
-def kept_for_the_end(context: Context) -> AbstractContextManager[None]:
-    """Lowers the cap on images by what comes after the search."""
-    return kept_back(context.evaluator.budget, context.settings.budget - _for_search(context))
+def _for_the_end(context: Context) -> dict[str, float]:
+    """What the search must leave: the images of what comes after it."""
+    return {"images": context.settings.budget - _for_search(context)}
 
 
 def _for_search(context: Context) -> int:
@@ -211,10 +198,6 @@ def _for_search(context: Context) -> int:
 def _least(context: Context) -> int:
     """Images below which no slice is worth beginning: one candidate on the search seeds."""
     return context.settings.search_seeds
-
-
-def _rows_per_image(evaluator: Evaluator) -> float:
-    return float(evaluator.model.unet_rows([evaluator.drawing(Conditioning(""), 0)]))
 
 
 def _exhausted(name: str, slices: Sequence[SliceRow]) -> bool:

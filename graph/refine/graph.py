@@ -1,6 +1,6 @@
 """Refining one prompt, from retrieval to evidence:
 
-    retrieve -> rewrite -> (solvers) -> gather -> search -> select -> heldout -> finish
+    retrieve -> rewrite -> (solver) -> gather -> search -> select -> heldout -> finish
 
 Candidates are compared on the search seeds; the best of them then meets the user's prompt on seeds that no search has seen, and
 only that comparison is reported. Nodes are thin: agents decide, tools act. Knows nothing of command lines, web pages or files.
@@ -22,7 +22,7 @@ from limner.graph.intent import admitted, lost_traits, outside_world, shows_less
 from limner.graph.nodes import Update, candidate_row, conditioning_of, emitter, missing_images, node, stop_if_asked, tell
 from limner.graph.plan import plan_images
 from limner.graph.refine.timing_strip import draw_strip, strip_images
-from limner.graph.solvers import TOOLS, tool_node
+from limner.graph.solvers import AS_TYPED, is_solver, sole_solver
 from limner.graph.state import CandidateRow, Context, DroppedRow, Outcome, RefineState, ScoreRow
 from limner.promptdb.records import Candidate, Conditioning
 from limner.tools.budget import BudgetSpent
@@ -33,11 +33,11 @@ EXEMPLARS = 5  # AP-Adapter, sec. 3.1: the top 5 pairs of the demonstration libr
 SHOWN_DECIMALS = 6
 
 
-def build_refine() -> StateGraph[RefineState, Context, RefineState, RefineState]:
-    """The graph, not yet compiled: who runs it chooses where its state is kept."""
+def build_refine(method: str) -> StateGraph[RefineState, Context, RefineState, RefineState]:
+    """The graph of one method, with the nodes that it wants; not yet compiled: who runs it chooses where its state is kept."""
     graph = StateGraph(RefineState, context_schema=Context)
-    steps: dict[str, Any] = {"retrieve": retrieve, "rewrite": rewrite}
-    steps |= {method: tool_node(method) for method in TOOLS}
+    steps: dict[str, Any] = {} if method in AS_TYPED else {"retrieve": retrieve, "rewrite": rewrite}
+    steps |= {method: sole_solver(method)} if is_solver(method) else {}
     steps |= {"gather": gather, "search": search, "select": select, "heldout": heldout, "finish": finish}
     for name, step in steps.items():
         graph.add_node(name, step)
@@ -58,8 +58,6 @@ def retrieve(state: RefineState, runtime: Runtime[Context]) -> Update:
 def rewrite(state: RefineState, runtime: Runtime[Context]) -> Update:
     """Ask the chat model for variants; what must not become a prompt is dropped, with a reason."""
     context, settings, prompt = runtime.context, runtime.context.settings, state["prompt"]
-    if state["method"] == "dpo-diff":  # searches the words of the prompt as it was typed
-        return {"candidates": [], "note": "not asked for"}
     plan = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     exemplars = [exemplar(row) for row in state["exemplars"]]
     wanted = min(settings.variants, plan.population - 1)

@@ -1,1 +1,1 @@
-"""Reads and writes files of prompts."""
+"""Readers and writers of prompt files."""

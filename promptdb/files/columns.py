@@ -1,7 +1,4 @@
-"""What a row of any file may say about a prompt and a picture of it, under whatever names: the common form of all imports.
-
-Knows nothing of files and of the database.
-"""
+"""The common form of imported rows: what a row may contain about a prompt and a picture of it, and its names in different files."""
 
 from __future__ import annotations
 
@@ -36,19 +33,22 @@ NAMES: dict[str, tuple[str, ...]] = {
     "image_nsfw": ("image_nsfw",),
     "model": ("model",),
 }
-"""Our column -> what files call it: ours, DiffusionDB's table, Lexica's API, DiffusionDB's per-part JSON. Columns of no use are ignored."""
+"""Our column -> its names in files: ours, DiffusionDB's table, Lexica's API, DiffusionDB's per-part JSON. Other columns are ignored."""
 
 SAMPLERS = ("", "ddim", "plms", "k_euler", "k_euler_ancestral", "k_heun", "k_dpm_2", "k_dpm_2_ancestral", "k_lms", "others")
-"""DiffusionDB's numbers for samplers, from 1 on."""
+"""DiffusionDB's sampler numbers, from 1 on."""
 
 Row = dict[str, Any]
-"""One row in our columns; None for what is not there."""
+"""A row in our columns; None for missing values."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A stretch of a file. `rows`: its usable rows as a record batch of `schema()`. `end`: how many rows of the file (malformed ones too)
-    have been read when it ends. `malformed`: (line or row number from 1, reason)."""
+    """A part of a file.
+
+    `rows`: its usable rows as a record batch of `schema()`. `end`: rows of the file, malformed ones included, read up to its end.
+    `malformed`: (line or row number from 1, reason).
+    """
 
     rows: pa.RecordBatch
     end: int
@@ -57,7 +57,7 @@ class Chunk:
 
 @lru_cache(1)
 def schema() -> pa.Schema:
-    """The arrow schema of a chunk: every column of NAMES, none of them required but `text`."""
+    """Returns the arrow schema of a chunk: every column of NAMES, all optional except `text`."""
     import pyarrow as pa
 
     kinds = {
@@ -70,16 +70,16 @@ def schema() -> pa.Schema:
 
 
 def chosen(names: Sequence[str]) -> dict[str, str]:
-    """Our column -> the file's column that fills it, for the columns that a file has."""
+    """Returns {our column: the file's column} for the columns of a file."""
     lower = {name.strip().lower(): name for name in reversed(names)}
     found = {ours: next((lower[name] for name in theirs if name in lower), None) for ours, theirs in NAMES.items()}
     return {ours: theirs for ours, theirs in found.items() if theirs is not None}
 
 
 def parsed(given: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
-    """A row of a file in our columns. Raises Malformed where the prompt, or what decides whether it is shown, cannot be used.
+    """Returns a row of a file in our columns. Raises Malformed where the prompt, or a value that decides whether it is shown, is unusable.
 
-    What is said of a picture is taken tolerantly: a seed that is no number is no seed.
+    Values about a picture are read leniently: an invalid seed becomes None.
     """
     row = {ours: given.get(theirs) for ours, theirs in columns.items()}
     text = row.get("text")
@@ -133,7 +133,7 @@ def _sampler(value: object) -> str | None:
 
 
 def _time(value: object) -> int | None:
-    """Seconds since 1970 in UTC; of a text without a zone, too."""
+    """Returns seconds since 1970 in UTC; a text without a time zone counts as UTC."""
     if not isinstance(value, str) or (number := _whole(value)) is not None:
         return _whole(value) if not isinstance(value, str) else number
     try:

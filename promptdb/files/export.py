@@ -1,6 +1,6 @@
 """Writes the prompts of the database, or their pictures, to a file that `import_file` reads back: JSONL, CSV or parquet.
 
-The file appears whole or not at all.
+The file appears complete or not at all.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def export_file(
     pictures: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> int:
-    """Write every prompt (or every picture, with what is known of it and its prompt) of a source, or of all; how many rows.
+    """Writes every prompt (or every picture with its data and prompt), of one source or of all, and returns the number of rows.
 
-    form: by default as the file's name ends. Raises BadInput where it ends in nothing known, or cannot be written.
+    `form`: by default from the file name's ending. Raises BadInput where the ending is unknown or the file cannot be written.
     """
     form = form or form_of(path)
     columns, rows = (PICTURE_COLUMNS, picture_rows(db, source)) if pictures else (PROMPT_COLUMNS, prompt_rows(db, source))
@@ -51,6 +51,7 @@ def export_file(
 
 
 def form_of(path: Path) -> Format:
+    """Returns the format that the file name's ending stands for. Raises BadInput for an unknown ending."""
     suffix = path.suffix.lower().lstrip(".")
     for form in FORMATS:
         if suffix == form or (form, suffix) == ("jsonl", "ndjson"):
@@ -59,13 +60,13 @@ def form_of(path: Path) -> Format:
 
 
 def prompt_rows(db: PromptDB, source: str | None = None) -> Iterator[Row]:
-    """Prompts in the order in which they were added."""
+    """Yields prompts in the order in which they were added."""
     for prompt in db.prompts(source):
         yield {name: getattr(prompt, name) for name in PROMPT_COLUMNS}
 
 
 def picture_rows(db: PromptDB, source: str | None = None) -> Iterator[Row]:
-    """Pictures by their prompt, under our names for columns."""
+    """Yields pictures in the order of their prompts, in our columns."""
     where, parameters = ("", []) if source is None else ("c.source = (SELECT number FROM label WHERE text = ?) AND ", [source])
     labels = ", ".join(f"(SELECT text FROM label WHERE number = c.{name})" for name in ("source", "sampler", "author", "model"))
     sql = (
@@ -123,7 +124,7 @@ def _write_parquet(path: Path, columns: Sequence[str], rows: Iterator[Row]) -> i
 
 @contextmanager
 def _appearing(path: Path) -> Iterator[Path]:
-    """A file beside `path` that takes its place when all went well."""
+    """Yields a temporary path beside `path`, which replaces `path` on success."""
     work = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

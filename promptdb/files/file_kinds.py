@@ -1,10 +1,6 @@
-"""What kind of file it is, by its first bytes and then by its name, and how it is opened: packed files are unpacked while they are read.
+"""Recognises the kind of a file by its first bytes, then its name, and opens it; compressed files are decompressed while reading.
 
-Knows nothing of rows and prompts.
-
-Lines of text files that may be of any size and kind: read one at a time, decoded and checked, refused with a reason.
-
-Knows nothing of what is in a line.
+Lines of text files of any size are read one at a time, decoded and checked, and rejected with a reason.
 """
 
 from __future__ import annotations
@@ -36,7 +32,7 @@ _OTHERS = (".zip", ".7z", ".bz2", ".xz", ".tar", ".xlsx", ".xls", ".pdf", ".png"
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """`name`: the file's name without the endings of packing and kind, for want of a better source."""
+    """The format and compression of a file. `name`: the file name without the endings of both, the default source of its prompts."""
 
     kind: Kind
     packing: Packing
@@ -45,18 +41,18 @@ class FileKind:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An unpacked stream, and the file below it, whose position tells how far reading is."""
+    """A decompressed stream, and the file below it."""
 
     stream: BinaryIO
     below: BinaryIO
 
     def done(self) -> int:
-        """Bytes of the file, packed as it is, that have been read."""
+        """Returns the number of bytes of the file, as stored, that have been read."""
         return self.below.tell()
 
 
 def file_kind(path: Path) -> FileKind:
-    """Raises BadInput where the file cannot be read, or is of a kind that holds no prompts."""
+    """Returns the kind of a file. Raises BadInput where it cannot be read, or is of a kind without prompts."""
     try:
         with path.open("rb") as file:
             start = file.read(4)
@@ -80,7 +76,7 @@ def file_kind(path: Path) -> FileKind:
 
 @contextmanager
 def unpacked(path: Path, packing: Packing) -> Iterator[Opened]:
-    """The file as a stream of its unpacked bytes. Raises BadInput where it cannot be read, or its packing is damaged."""
+    """Opens the file as a stream of its decompressed bytes. Raises BadInput where it cannot be read or is damaged."""
     try:
         with path.open("rb") as below:
             if packing == "gzip":
@@ -88,7 +84,7 @@ def unpacked(path: Path, packing: Packing) -> Iterator[Opened]:
             elif packing == "zstd":
                 import pyarrow as pa
 
-                # CompressedInputStream ends in silence where a file is cut off, so the end is looked at by itself.
+                # CompressedInputStream ends silently where a file is truncated, so its end is checked separately.
                 yield Opened(cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, pa.CompressedInputStream(below, "zstd")))), below)
             else:
                 yield Opened(below, below)
@@ -101,7 +97,7 @@ def unpacked(path: Path, packing: Packing) -> Iterator[Opened]:
 
 @contextmanager
 def unpacked_file(path: Path, packing: Packing) -> Iterator[Path]:
-    """A path that can be read at any position: the file itself, or a temporary copy of what was packed in it."""
+    """Yields a path that supports random access: the file itself, or a temporary decompressed copy."""
     if not packing:
         yield path
         return
@@ -114,7 +110,7 @@ def unpacked_file(path: Path, packing: Packing) -> Iterator[Path]:
 
 
 def _by_content(peek: bytes) -> Kind:
-    """JSON by its brackets, a table by the names in its first line, else text."""
+    """Returns the kind: JSON by its brackets, a table by the names in its first line, else text."""
     text = peek.decode("utf-8-sig", "ignore").lstrip()
     if text.startswith("["):
         return "jsonl" if _is_json(text.split("\n", 1)[0]) and "\n" in text.strip() else "json"
@@ -143,18 +139,18 @@ def _is_json(text: str) -> bool:
 
 
 MAX_CHARACTERS = 20_000  # of a prompt; no text encoder reads a hundredth of it
-MAX_LINE = 1 << 20  # bytes: room for the longest prompt, subject and negative, every character escaped
+MAX_LINE = 1 << 20  # bytes: fits the longest prompt, subject and negative with every character escaped
 
-UNPRINTABLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # as RE2 reads it, too
+UNPRINTABLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"  # valid in RE2 too
 _UNPRINTABLE = re.compile(UNPRINTABLE + "|[\ud800-\udfff]")
 
 
 class Malformed(Exception):
-    """A line cannot be used; the message is the reason."""
+    """A row cannot be used; the message is the reason."""
 
 
 def lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
-    """Numbered lines; None for one longer than MAX_LINE, which is read past without being held."""
+    """Yields numbered lines; None for a line longer than MAX_LINE, which is skipped without being held in memory."""
     number = 0
     while line := file.readline(MAX_LINE + 1):
         number += 1
@@ -167,6 +163,7 @@ def lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
 
 
 def decoded(line: bytes, path: Path, number: int) -> str:
+    """Returns a line decoded from UTF-8, without a byte order mark. Raises Malformed for invalid bytes, BadInput for UTF-16."""
     if number == 1:
         if line.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise BadInput(f"{path} is UTF-16; save it as UTF-8")
@@ -178,6 +175,7 @@ def decoded(line: bytes, path: Path, number: int) -> str:
 
 
 def usable(value: object, name: str, empty: bool = False) -> str:
+    """Returns a stripped text field. Raises Malformed where it is no text, too long, empty unless `empty`, or has control characters."""
     if not isinstance(value, str):
         raise Malformed(f"the {name} is not a string")
     value = value.strip()

@@ -1,7 +1,7 @@
-"""Imports files of prompts: finds out what a file is, reads it as a stream, loads it chunk by chunk, and reports.
+"""Imports files of prompts: recognises the format, reads it as a stream, loads it chunk by chunk, and reports.
 
-DiffusionDB's parquet and per-part JSON, Lexica's JSON, JSONL, CSV and plain text, each as it is or packed by gzip or zstd. Importing
-again adds nothing; an import that was ended half-way goes on where it was.
+Reads DiffusionDB's parquet and per-part JSON, Lexica's JSON, JSONL, CSV and plain text, each plain or compressed by gzip or zstd. Importing
+a file again adds nothing; an interrupted import continues where it stopped.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.columns import Chunk
@@ -20,17 +19,20 @@ from limner.promptdb.files.read_parquet import read_parquet
 from limner.promptdb.files.read_rows import read_rows
 from limner.promptdb.store import PromptDB
 
-LISTED = 1000  # malformed rows are all counted, and so many of them listed
+LISTED = 1000  # most malformed rows that are listed; all are counted
 
 Progress = Callable[[int, int], None]
-"""Told how much of how much has been read, in bytes or rows."""
+"""Called with how much of how much has been read, in bytes or rows."""
 
 
 @dataclass
 class ImportReport:
-    """What became of a file's rows. `added`: new prompts. `duplicates`: rows whose prompt was there. `pictures`: new ones. `long`: rows
-    whose prompt no CLIP encoder reads to its end. `malformed`: (line or row from 1, reason) of the first LISTED that were left out,
-    `malformed_rows` of how many in all. `resumed`: rows that an earlier, unfinished import had loaded; they are not counted again."""
+    """The result of an import.
+
+    `added`: new prompts. `duplicates`: rows whose prompt existed. `pictures`: new pictures. `long`: rows whose prompt exceeds the window of
+    CLIP's text encoder. `malformed`: (line or row from 1, reason) of the first LISTED rejected rows, `malformed_rows`: their total number.
+    `resumed`: rows that an earlier, interrupted import had loaded, which are not counted again.
+    """
 
     added: int = 0
     duplicates: int = 0
@@ -42,10 +44,10 @@ class ImportReport:
 
 
 def import_file(db: PromptDB, path: Path | str, source: str | None = None, progress: Progress = lambda done, total: None) -> ImportReport:
-    """Add the prompts of a file.
+    """Adds the prompts of a file to the database.
 
-    source: what the prompts are filed under; without it the row's own `source`, else the file's name without its ending.
-    Raises BadInput where the file cannot be read, is damaged or of another kind; what was loaded before the damage is kept.
+    `source`: the prompts' source; by default the row's own `source`, else the file's name without its ending.
+    Raises BadInput where the file cannot be read, is damaged or of an unknown kind; what was loaded before the damage stays.
     """
     path = Path(path).expanduser()
     kind = file_kind(path)
@@ -75,7 +77,7 @@ def _chunks(path: Path, kind: FileKind, skip: int, progress: Progress) -> Iterat
 
 
 def _fingerprint(path: Path, source: str | None) -> str:
-    """Tells files apart without reading them to the end: a file that was changed starts anew."""
+    """Returns an identity of the file without reading all of it; a changed file is imported from the start."""
     try:
         status = path.stat()
         with path.open("rb") as file:
@@ -84,10 +86,3 @@ def _fingerprint(path: Path, source: str | None) -> str:
         raise BadInput(f"{path} cannot be read ({error.strerror})") from error
     facts = f"{path.name}\0{source}\0{status.st_size}\0{status.st_mtime_ns}\0"
     return hashlib.sha256(facts.encode("utf-8", "surrogateescape") + start).hexdigest()[:24]
-
-
-def export_rows(db: PromptDB, source: str | None = None) -> Iterator[dict[str, Any]]:
-    """Every prompt as a JSON-able row that `import_file` reads back, in the order in which they were added; empty fields are left out."""
-    for prompt in db.prompts(source):
-        row = {"text": prompt.text, "subject": prompt.subject, "negative": prompt.negative, "source": prompt.source, "nsfw": prompt.nsfw}
-        yield {key: value for key, value in row.items() if value not in ("", None)}

@@ -1,7 +1,7 @@
-"""Puts chunks of a file into the database: prompts once each, every picture under its prompt, words into the full-text index.
+"""Loads chunks of a file into the database: each prompt once, every picture under its prompt, texts into the full-text index.
 
-One transaction a chunk, with the position in the file in it: a kill loses the chunk under way and nothing else, and the next start
-goes on behind the last one. Knows nothing of files.
+Each chunk is one transaction that includes the position in the file: a kill loses only the current chunk, and the next import continues
+after the last one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from limner.promptdb.store import PromptDB
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LABELS = ("source", "sampler", "author", "model")  # columns of few different strings
+LABELS = ("source", "sampler", "author", "model")  # columns with few distinct strings
 PICTURE = ("prompt", "name", "source", "part", "seed", "steps", "cfg", "sampler", "width", "height", "author", "made", "nsfw", "model")
 
-ENCODER_PIECES = 75  # CLIP's 77 positions less the marks at both ends
+ENCODER_PIECES = 75  # CLIP's 77 positions without the start and end marks
 
 _PIECE = r"\pL+|\pN|[^\s\pL\pN]+"
 _UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(\.png|\.webp)?$"
@@ -33,7 +33,7 @@ _ADD_PICTURE = f"INSERT OR IGNORE INTO picture ({', '.join(PICTURE)}) VALUES ({'
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Prompts added, rows whose prompt was there already (in the file or before), pictures added, and rows of over-long prompts."""
+    """Prompts added, rows whose prompt existed (in the file or before), pictures added, and rows with over-long prompts."""
 
     added: int
     duplicates: int
@@ -42,24 +42,26 @@ class Loaded:
 
 
 class Loader:
-    """Loads the chunks of one file. `source`: what its prompts are filed under; with `keep_sources` only those without a source of their
-    own. `file`: its name in `reading`."""
+    """Loads the chunks of one file.
+
+    `source`: the source of its prompts; with `keep_sources` only of those without their own. `file`: the key of the stored position.
+    """
 
     def __init__(self, db: PromptDB, source: str, file: str, keep_sources: bool = True) -> None:
         self._db, self._source, self._file, self._keep_sources = db, source, file, keep_sources
         self._labels: dict[str, int] = {}
 
     def position(self) -> int:
-        """Rows of the file that an earlier, unfinished start has loaded."""
+        """Returns the number of rows that an earlier, interrupted import has loaded."""
         rows = self._db.query("SELECT rows FROM reading WHERE file = ?", [self._file])
         return int(rows[0][0]) if rows else 0
 
     def finish(self) -> None:
-        """Forget the position: the next import of the file reads it anew."""
+        """Deletes the position, so that the next import of the file reads it from the start."""
         self._db.write("DELETE FROM reading WHERE file = ?", [(self._file,)])
 
     def load(self, chunk: Chunk) -> Loaded:
-        """All of the chunk, or, where this raises, none of it."""
+        """Loads a chunk; where it raises, nothing of the chunk is stored."""
         rows = self._with_sources(chunk.rows)
         texts, codes = _distinct(rows.column("text"))
         firsts = _first_rows(codes, len(texts))
@@ -86,7 +88,7 @@ class Loader:
         return rows.set_column(rows.schema.get_field_index("source"), "source", named)
 
     def _of_prompts(self, rows: pa.RecordBatch, firsts: np.ndarray) -> list[Iterable[Any]]:
-        """Source, subject, negative and nsfw of each distinct prompt, as its first row has them."""
+        """Returns source, subject, negative and nsfw of each distinct prompt, from its first row."""
         import pyarrow.compute as pc
 
         columns = rows.take(firsts) if len(firsts) < rows.num_rows else rows
@@ -94,8 +96,8 @@ class Loader:
         return [*(column.to_pylist() for column in filled), columns.column("nsfw").to_pylist()]
 
     def _numbers(self, ids: list[str], last: int, after: int) -> Iterable[int]:
-        """The number of each prompt."""
-        if after - last == len(ids):  # all are new, and so numbered in turn
+        """Returns the number of each prompt."""
+        if after - last == len(ids):  # all are new and have consecutive numbers
             return range(last + 1, after + 1)
         found = dict(self._db.query("SELECT id, number FROM prompt WHERE number > ?", [last]))
         old = [id for id in ids if id not in found]
@@ -112,7 +114,7 @@ class Loader:
         return self._db.write(_ADD_PICTURE, zip(*(columns[name] for name in PICTURE), strict=True))
 
     def _labelled(self, column: pa.Array) -> list[int | None]:
-        """Numbers in place of strings."""
+        """Returns the label number of each string."""
         encoded = column.dictionary_encode()
         texts = encoded.dictionary.to_pylist()
         missing = [text for text in texts if text not in self._labels]
@@ -126,8 +128,10 @@ class Loader:
 
 
 def _long(texts: pa.Array, codes: np.ndarray) -> int:
-    """Rows whose prompt has more pieces (words, digits, marks) than a CLIP encoder reads: a lower bound, since rare words are split, and
-    prompts too short to be looked at may be of digits alone."""
+    """Returns the number of rows whose prompt has more pieces (words, digits, marks) than CLIP's text encoder reads.
+
+    A lower bound: rare words are split further, and short prompts, which are not counted, may consist of digits.
+    """
     import pyarrow.compute as pc
 
     places = pc.indices_nonzero(pc.greater(pc.utf8_length(texts), 4 * ENCODER_PIECES))
@@ -138,7 +142,7 @@ def _long(texts: pa.Array, codes: np.ndarray) -> int:
 
 
 def image_keys(names: pa.Array) -> list[str | bytes]:
-    """Pictures' names as they are stored: a UUID as its 16 bytes without the file's ending, anything else as it is."""
+    """Returns pictures' names as stored: a UUID as its 16 bytes without the file's ending, anything else unchanged."""
     import pyarrow.compute as pc
 
     digits = pc.replace_substring(pc.utf8_slice_codeunits(names, 0, 36), "-", "").to_pylist()
@@ -149,25 +153,25 @@ def image_keys(names: pa.Array) -> list[str | bytes]:
 
 
 def image_name(key: str | bytes) -> str:
-    """A picture's name, from what is stored."""
+    """Returns a picture's name from its stored form."""
     return str(uuid.UUID(bytes=key)) if isinstance(key, bytes) else key
 
 
 def _distinct(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
-    """The distinct texts in the order in which they come, and for each row the place of its text among them."""
+    """Returns the distinct texts in order of appearance, and for each row the index of its text among them."""
     encoded = column.dictionary_encode()
     return encoded.dictionary, encoded.indices.to_numpy()
 
 
 def _first_rows(codes: np.ndarray, count: int) -> np.ndarray:
-    """The first row of each distinct text."""
+    """Returns the first row of each distinct text."""
     first = np.empty(count, np.int64)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     return first
 
 
 def _pictures(rows: pa.RecordBatch) -> np.ndarray:
-    """The rows that tell of a picture: those with a name."""
+    """Returns the rows with a picture's name."""
     import pyarrow.compute as pc
 
     return pc.indices_nonzero(rows.column("name").is_valid()).to_numpy()

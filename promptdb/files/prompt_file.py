@@ -1,28 +1,28 @@
 """Reads the prompts of one file for a batch: one a line, JSONL with pins, or CSV with a header. Nothing is stored.
 
-Prompts that differ only in case and blanks are one. A line that cannot be used is reported, and reading goes on.
+Prompts that differ only in case and blanks count as one. An unusable line is reported, and reading goes on.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.file_kinds import Malformed, decoded, lines, usable
 from limner.promptdb.records import canonical_text, text_id
 
-LOOKED_AT = 8192  # bytes in which a binary file shows itself, as for git and grep
+LOOKED_AT = 8192  # leading bytes that are searched for zero bytes, as git and grep do to recognise binary files
 
 Parse = Callable[[str], "BatchPrompt | None"]
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPrompt:
-    """A naive prompt of a batch; `pins` are words that no rewriting of it may lose."""
+    """A naive prompt of a batch; `pins` are words that every rewrite must contain."""
 
     text: str
     pins: tuple[str, ...] = ()
@@ -38,10 +38,10 @@ class PromptFile:
 
 
 def read_prompts(path: Path | str, limit: int | None = None) -> PromptFile:
-    """The distinct prompts of a file, at most `limit`. `.jsonl` and `.ndjson` hold {prompt, pins}, `.csv` and `.tsv` a column `prompt`
-    (and `pins`, separated by semicolons), anything else one prompt a line.
+    """Returns the distinct prompts of a file, at most `limit`.
 
-    Raises BadInput where the file cannot be read or holds no prompt.
+    `.jsonl` and `.ndjson` contain {prompt, pins}, `.csv` and `.tsv` a column `prompt` (and `pins`, separated by semicolons), anything else
+    one prompt a line. Raises BadInput where the file cannot be read or has no prompt.
     """
     path = Path(path).expanduser()
     found: dict[str, BatchPrompt] = {}
@@ -64,8 +64,20 @@ def read_prompts(path: Path | str, limit: int | None = None) -> PromptFile:
     return PromptFile(tuple(found.values()), duplicates, tuple(malformed))
 
 
+def distinct(prompts: Iterable[BatchPrompt], limit: int | None = None) -> PromptFile:
+    """The distinct ones of prompts that came in no file, at most `limit`, as `read_prompts` returns those of a file.
+
+    Raises BadInput where there is none.
+    """
+    given = [replace(prompt, text=canonical_text(prompt.text)) for prompt in prompts]
+    found = {text_id(prompt.text): prompt for prompt in reversed(given) if prompt.text}
+    if not found:
+        raise BadInput("there are no prompts to learn on; give at least one")
+    return PromptFile(tuple(reversed(found.values()))[:limit], len(given) - len(found), ())
+
+
 def _rows(path: Path) -> Iterator[tuple[int, BatchPrompt | str]]:
-    """Line number and prompt, or the reason why there is none."""
+    """Yields line number and prompt, or the reason why the line has none."""
     suffix = path.suffix.lower()
     parse: Parse = _json if suffix in (".jsonl", ".ndjson") else _text
     if suffix in (".csv", ".tsv"):
@@ -108,7 +120,7 @@ def _json(line: str) -> BatchPrompt:
 
 
 class _Table:
-    """Rows of a CSV file, whose first line names the columns. A quoted field may not run over several lines."""
+    """Rows of a CSV file, whose first line names the columns. A quoted field may not span several lines."""
 
     def __init__(self, separator: str) -> None:
         self._separator = separator

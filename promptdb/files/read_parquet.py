@@ -1,6 +1,6 @@
-"""Reads parquet tables of prompts, DiffusionDB's `metadata.parquet` above all, a batch at a time and column by column.
+"""Reads parquet tables of prompts, such as DiffusionDB's `metadata.parquet`, in batches and column by column.
 
-Rows that cannot be used are found by arrow's loops and named by their number, counted from 1.
+Unusable rows are found by arrow's vectorised operations and reported by their number, from 1.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from limner.promptdb.files.file_kinds import MAX_CHARACTERS, UNPRINTABLE, Malfor
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS = 50_000  # a chunk
+ROWS = 50_000  # in a chunk
 
 Progress = Callable[[int, int], None]
-"""Told how much of how much has been read, in any unit."""
+"""Called with how much of how much has been read, in any unit."""
 
 
 def read_parquet(
     path: Path, progress: Progress = lambda done, total: None, skip: int = 0, rows: int = ROWS, name: Path | None = None
 ) -> Iterator[Chunk]:
-    """Chunks of the table at `path`, which messages call `name`, from row `skip` on.
+    """Yields chunks of the table at `path`, from row `skip` on; messages call it `name`.
 
     Raises BadInput where it is damaged or has no column of prompts.
     """
@@ -61,7 +61,7 @@ def _chunk(batch: pa.RecordBatch, names: dict[str, str], start: int) -> Chunk:
             column.validate(full=True)
         canonical = _canonical(columns)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
-        return _by_rows(columns, start)  # text that is no UTF-8, or columns of another type: looked at one by one
+        return _by_rows(columns, start)  # invalid UTF-8 or columns of another type: check row by row
     usable = _usable(canonical)
     if not pc.all(usable).as_py():
         for place in pc.indices_nonzero(pc.invert(usable)).to_pylist():
@@ -77,7 +77,7 @@ _SAME = {name: name for name in NAMES}
 
 
 def _canonical(columns: dict[str, pa.Array]) -> pa.RecordBatch:
-    """The columns in the order and types of `schema()`."""
+    """Returns the columns in the order and types of `schema()`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

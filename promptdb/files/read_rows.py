@@ -1,6 +1,6 @@
-"""Reads prompts from files that are read row by row: JSONL, JSON documents, CSV and plain text.
+"""Reads prompts from row-based files: JSONL, JSON documents, CSV and plain text.
 
-A row that cannot be used is named by its line (in a JSON document by its place) and reading goes on.
+An unusable row is reported by its line (in a JSON document by its position), and reading goes on.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.files.columns import Chunk, Row, chosen, parsed, schema
 from limner.promptdb.files.file_kinds import MAX_LINE, Kind, Malformed, decoded, lines
 
-ROWS = 20_000  # a chunk
-CHARACTERS = 1 << 24  # of prompts in a chunk, however few they are
-HOPELESS = 1000  # so many malformed rows and not one prompt: the wrong kind of file
+ROWS = 20_000  # in a chunk
+CHARACTERS = 1 << 24  # most characters of the prompts in a chunk
+HOPELESS = 1000  # malformed rows without a single prompt, after which the file is rejected
 MAX_DOCUMENT = 256 << 20  # bytes of a JSON document, which is read as a whole
-OPEN_LINES = 30  # a quoted field may run over so many lines; a quote that is not closed by then never is
+OPEN_LINES = 30  # most lines of a quoted field; an open quote after that counts as never closed
 
 Raw = tuple[int, Any]
-"""A row before it is parsed: the line where it begins, and a Malformed or what the reader's parse takes."""
+"""A row before parsing: the line where it begins, and a Malformed or the input of the reader's `parse`."""
 
 
 def read_rows(file: BinaryIO, path: Path, kind: Kind, skip: int = 0, rows: int = ROWS) -> Iterator[Chunk]:
-    """Chunks of an unpacked file, from row `skip` on.
+    """Yields chunks of a decompressed file, from row `skip` on.
 
-    Raises BadInput where the file is of another kind than it seems, or malformed from the start.
+    Raises BadInput where the file is not of the kind it seems, or malformed from the start.
     """
     raw: Iterator[Raw]
     parse: Callable[[Any], Row]
@@ -75,7 +75,7 @@ def _chunks(raw: Iterator[Raw], parse: Callable[[Any], Row], path: Path, skip: i
 
 
 def _lines(file: BinaryIO, path: Path, blank: bool = False) -> Iterator[Raw]:
-    """Lines, those that are blank only where they are asked for."""
+    """Yields lines; blank ones only with `blank`."""
     for number, line in lines(file):
         try:
             if line is None:
@@ -104,7 +104,9 @@ def _json_row(row: Any) -> Row:
 
 
 def _document_rows(file: BinaryIO, path: Path) -> Iterator[Raw]:
-    """Lexica's answer (`{"images": [...]}`), DiffusionDB's part (`{"<uuid>.png": {"p": ...}}`), or a list of rows; numbered from 1."""
+    """Yields the rows of Lexica's answer (`{"images": [...]}`), DiffusionDB's part (`{"<uuid>.png": {"p": ...}}`), or a list; numbered from
+    1.
+    """
     content = file.read(MAX_DOCUMENT + 1)
     if len(content) > MAX_DOCUMENT:
         raise BadInput(f"{path} is a JSON document of more than {MAX_DOCUMENT >> 20} MB; save it as JSONL, one row a line")
@@ -126,8 +128,10 @@ def _document_rows(file: BinaryIO, path: Path) -> Iterator[Raw]:
 
 
 def _table_rows(rows: Iterator[Raw], path: Path, separator: str) -> Iterator[Raw]:
-    """Rows of a CSV file as (fields by name, our columns), after its header. A quoted field may run over several lines; a quote that
-    is never closed costs its own line alone."""
+    """Yields rows of a CSV file as (fields by name, our columns), after its header.
+
+    A quoted field may span several lines; a quote that is never closed costs only its own line.
+    """
     header: list[str] = []
     columns: dict[str, str] = {}
     waiting: list[Raw] = []
@@ -166,7 +170,7 @@ def _table_rows(rows: Iterator[Raw], path: Path, separator: str) -> Iterator[Raw
 
 
 def _fields(record: str, separator: str) -> list[str] | Malformed | None:
-    """The fields of a record; None where a quote is still open."""
+    """Returns the fields of a record; None where a quote is still open."""
     try:
         rows = list(csv.reader(io.StringIO(record, newline="\n"), delimiter=separator, strict=True))
     except csv.Error as error:

@@ -1,1 +1,1 @@
-"""Searches the prompt database by words and by meaning."""
+"""Searches of the prompt database: by words, by similarity and by meaning."""

@@ -1,5 +1,5 @@
-"""Which prompts teach best how a professional would write this one: near to it, well scored where a run has tried them, and of
-different things.
+"""Chooses exemplars for rewriting a prompt: professional prompts that are similar to it, did well in earlier runs, and depict different
+things.
 """
 
 from __future__ import annotations
@@ -17,29 +17,28 @@ from limner.promptdb.search.search import Hit, idf_of, keyword, similar
 from limner.promptdb.search.tfidf import vectors
 from limner.promptdb.store import PromptDB
 
-POOL = 8  # times as many hits are looked at as exemplars are wanted
+POOL = 8  # hits examined for each wanted exemplar
 LONGEST = 77  # words; no encoder of Stable Diffusion reads more
-MANNER = 2  # words of style, light, quality and the like from which on a prompt shows how professionals write
-DISPROVED = 2  # runs whose mean gain is a loss, after which a prompt teaches no more
+MANNER = 2  # modifiers (style, light, quality, ...) that a prompt needs to show how professionals write
+DISPROVED = 2  # a prompt with a negative mean gain in so many runs is no exemplar any more
 
 SAFE = Filters(max_words=LONGEST)
 
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """A professional prompt and what it depicts: its subject, or where nobody noted one, its first phrase."""
+    """A professional prompt and what it depicts: its subject, or its first phrase where no subject is recorded."""
 
     prompt: Prompt
     description: str
 
 
 def exemplars(db: PromptDB, prompt: str, count: int, filters: Filters = SAFE) -> list[Exemplar]:
-    """Up to `count` exemplars for `prompt`, the best first.
+    """Returns up to `count` exemplars for `prompt`, the best first.
 
-    Rankings by words, by likeness and by merit are fused. Prompts that add nothing to what they depict are passed by, as is what earlier
-    runs made of this very prompt: it would be an answer, not an example. Those with little to show of manner are taken only
-    where there are too few others. Of several forms of one subject only the best is taken. They
-    shall differ in what they depict, not in manner: what recurs beside different things is what is to be learned.
+    Rankings by words, by similarity and by merit are fused. Left out are prompts without modifiers, rewrites that earlier runs made of this
+    very prompt, and all but the best of several forms of one subject. Prompts with few modifiers are used only where there are too few
+    others. Exemplars should differ in subject, not in style: what recurs beside different subjects is what can be learned.
     """
     if count <= 0:
         return []
@@ -64,7 +63,7 @@ def _shows_manner(item: Exemplar) -> bool:
 
 
 def _teaching(hits: Sequence[Hit], prompt: str) -> list[Exemplar]:
-    """The hits that show what may be added to something."""
+    """Returns the hits that show what may be added to a subject."""
     found = []
     for hit in hits:
         described = hit.prompt.subject or hit.prompt.text.split(",")[0].strip()

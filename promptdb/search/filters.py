@@ -1,4 +1,4 @@
-"""Which prompts a search may show: by source, score, safety, length, and words that must or must not be there."""
+"""Which prompts a search may show: by source, score, safety, length, and required or forbidden words."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from limner.promptdb.records import Prompt
 from limner.promptdb.store import PromptDB
 
 SAFE_BELOW = 0.5
-"""Prompts, and pictures, whose probability of being unsafe reaches this are hidden by default; DiffusionDB gives a blurred picture 2."""
+"""Prompts and pictures with at least this probability of being unsafe are hidden by default; DiffusionDB gives a blurred picture 2."""
 
 _WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What is let through. `source`: filed under it. `min_score`: mean gain in runs, where one was measured, at least this (a prompt
-    without one is kept out). `nsfw_below`: None lets everything through; unknown counts as safe, and a prompt of which all pictures are
-    unsafe as unsafe. `min_words`, `max_words`: length. `contains`, `excludes`: phrases, by whole words in any case, all of them."""
+    """Conditions on prompts, all of which must hold.
+
+    `source`: the prompt's source. `min_score`: least mean gain in runs; prompts without one are excluded. `nsfw_below`: None allows
+    everything; unknown counts as safe, and a prompt with only unsafe pictures as unsafe. `min_words`, `max_words`: length. `contains`,
+    `excludes`: phrases, as whole words in any case. Raises BadInput for a phrase without a word.
+    """
 
     source: str | None = None
     min_score: float | None = None
@@ -37,7 +40,7 @@ class Filters:
                 raise BadInput(f"the phrase {phrase!r} holds no word to look for")
 
     def accepts(self, text: str) -> bool:
-        """Whether a text passes by its words alone."""
+        """Whether a text passes the conditions on words and length."""
         if not self.contains and not self.excludes and self.min_words is None and self.max_words is None:
             return True
         words = _WORD.findall(text.casefold())
@@ -48,7 +51,7 @@ class Filters:
 
 
 def passed(db: PromptDB, numbers: Iterable[int], filters: Filters) -> Iterator[tuple[int, Prompt]]:
-    """(number, prompt) of those that the filters let through, in no order."""
+    """Yields (number, prompt) of the prompts that pass the filters, in no particular order."""
     where, parameters = _conditions(filters)
     sql = f"SELECT p.number, p.id, p.text, p.source, p.subject, p.negative, p.nsfw FROM prompt p WHERE {where} p.number IN"
     for number, id, *columns in db.query_for(sql, numbers, parameters):
@@ -64,7 +67,7 @@ def _conditions(filters: Filters) -> tuple[str, list[Any]]:
         where += "(SELECT avg(value) FROM merit WHERE prompt = p.number) >= ? AND "
         parameters.append(filters.min_score)
     if filters.nsfw_below is not None:
-        # min() over pictures leaves unknown ones out; where none is known, it is NULL and the prompt passes.
+        # min() over pictures ignores unknown ones; where all are unknown it is NULL and the prompt passes.
         where += "coalesce(p.nsfw, 0) < ? AND coalesce((SELECT min(nsfw) FROM picture WHERE prompt = p.number), 0) < ? AND "
         parameters += [filters.nsfw_below, filters.nsfw_below]
     return where, parameters

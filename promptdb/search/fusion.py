@@ -1,4 +1,4 @@
-"""Puts rankings together: reciprocal rank fusion of several into one, and maximal marginal relevance for hits that differ."""
+"""Combines rankings: reciprocal rank fusion of several into one, and maximal marginal relevance for diverse hits."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TypeVar
 import numpy as np
 
 RANK_OFFSET = 60  # of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009)
-RELEVANCE = 0.7  # of maximal marginal relevance: 1 is relevance alone, 0 difference alone
+RELEVANCE = 0.7  # weight in maximal marginal relevance: 1 is relevance alone, 0 diversity alone
 
 Item = TypeVar("Item", bound=Hashable)
 
 
 def fused(rankings: Sequence[Sequence[Item]]) -> dict[Item, float]:
-    """Each item's sum of 1 / (60 + rank) over the rankings, ranks from 0; in the order in which items come first."""
+    """Returns each item's sum of 1 / (60 + rank) over the rankings, ranks from 0, in the order in which items first occur."""
     scores: dict[Item, float] = {}
     for ranking in rankings:
         for rank, item in enumerate(ranking):
@@ -23,8 +23,11 @@ def fused(rankings: Sequence[Sequence[Item]]) -> dict[Item, float]:
 
 
 def diverse(vectors: np.ndarray, relevance: Sequence[float], count: int, share: float = RELEVANCE) -> list[int]:
-    """Places of up to `count` rows, each the best of `share` x its relevance - (1 - share) x its likeness to what was taken before
-    (Carbonell and Goldstein 1998). `vectors`: (n, features), rows of length 1; relevance is scaled to 0..1. Ties go to the first."""
+    """Returns the indices of up to `count` rows by maximal marginal relevance (Carbonell and Goldstein 1998).
+
+    Each maximises `share` x relevance - (1 - share) x similarity to the rows chosen before. `vectors`: (n, features), rows of length 1;
+    `relevance` is scaled to 0..1. Equal rows go in order.
+    """
     values = np.asarray(relevance, float)
     if not len(values) or count <= 0:
         return []

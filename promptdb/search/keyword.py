@@ -1,10 +1,8 @@
 """Finds prompts by words: candidates from SQLite's full-text index, the rarest words first, ranked by BM25.
 
-`ORDER BY rank` looks at every prompt that holds any of the words, and common modifiers are in every third of a million. So the words
-are narrowed down: prompts with all of them, with the rarest ones, with the rarest and any other; a pool of some hundreds is
-enough to rank. Where all matches are few, all of them are ranked.
-
-Where the words of a query stand in the prompts that it found: by stem, as the full-text index sees them.
+`ORDER BY rank` reads every prompt with any of the words, and common modifiers are in every third of a million. So the query is narrowed:
+prompts with all of its words, with the rarest, with the rarest and any other, until a pool of some hundreds is full. Where all matches
+are few, all of them are ranked. `highlights` marks the words in the prompts that were found.
 """
 
 from __future__ import annotations
@@ -18,19 +16,19 @@ from itertools import islice
 from limner.promptdb.search.terms import FUNCTION_WORDS, frequencies, occurrences, stems
 from limner.promptdb.store import PromptDB
 
-MAX_WORDS = 64  # of a query; SQLite refuses expressions that nest too deep, and nobody types more
-POOL = 400  # candidates that are ranked, where not all can be
-FEW = 5_000  # matches that are all ranked
-COMMON = 0.06  # a word in a larger share of all prompts finds nothing by itself (the more so in combination)
-WINDOWS = 8  # where a stage has more than it may give, it gives from so many places of the database, old and new
-K1, B = 1.2, 0.3  # of BM25; a long prompt is no worse for it, so its length counts for less than the usual 0.75
+MAX_WORDS = 64  # of a query; SQLite refuses deeply nested expressions
+POOL = 400  # candidates that are ranked where there are too many matches
+FEW = 5_000  # up to so many matches are all ranked
+COMMON = 0.06  # words in a larger share of all prompts are not searched alone, only in combination
+WINDOWS = 8  # where a stage has too many matches, they are taken from so many places of the database, old and new
+K1, B = 1.2, 0.3  # of BM25; length counts for less than the usual 0.75, since a long prompt is no worse
 
 ASCII_GAPS = re.compile(r"[\s\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of a query, the terms it stands for, and in how many prompts it is."""
+    """A word of a query, its terms in the index, and the number of prompts with it."""
 
     text: str
     terms: tuple[str, ...]
@@ -38,14 +36,15 @@ class Word:
 
     @property
     def quoted(self) -> str:
+        """The word as a string of SQLite's full-text syntax."""
         return f'"{self.text}"'
 
 
 def ranked(db: PromptDB, query: str, pool: int = POOL, phrases: Sequence[str] = ()) -> list[tuple[int, float]]:
-    """(prompt number, BM25) of up to `pool` prompts with words of the query in text or subject, and with all of the phrases, best first.
+    """Returns (prompt number, BM25) of up to `pool` prompts that match words of the query in text or subject, best first.
 
-    Words match by stem, without regard to case and accents. Any string is a valid query; one without a word finds nothing. Scores are
-    comparable within one answer only.
+    All of the `phrases` must occur. Words match by stem, ignoring case and accents. Any string is a valid query; one without a word finds
+    nothing. Scores are comparable within one answer only.
     """
     prompts = db.last_prompt()
     words = query_words(db, query, prompts)
@@ -61,7 +60,7 @@ def ranked(db: PromptDB, query: str, pool: int = POOL, phrases: Sequence[str] = 
 
 
 def query_words(db: PromptDB, query: str, prompts: int) -> list[Word]:
-    """The distinct words of a query that some prompt holds, the rarest first; without function words where there are others."""
+    """Returns the distinct words of a query that occur in some prompt, the rarest first; function words only where there are no others."""
     texts = list(islice(dict.fromkeys(word.lower() for word in ASCII_GAPS.split(readable(query)) if word), MAX_WORDS))
     texts = [text for text in texts if text not in FUNCTION_WORDS] or texts
     terms = stems(db, texts)
@@ -74,7 +73,7 @@ def query_words(db: PromptDB, query: str, prompts: int) -> list[Word]:
 
 
 def _candidates(db: PromptDB, words: Sequence[Word], required: str, prompts: int, pool: int) -> Iterator[int]:
-    """Distinct prompt numbers, of stage after stage until the pool is full."""
+    """Yields distinct prompt numbers, stage after stage, until the pool is full."""
     found: dict[int, None] = {}
     for stage in _stages(words, prompts):
         for number in _spread(db, f"({stage}){required}", pool, prompts):
@@ -86,7 +85,7 @@ def _candidates(db: PromptDB, words: Sequence[Word], required: str, prompts: int
 
 
 def _stages(words: Sequence[Word], prompts: int) -> Iterator[str]:
-    """Full-text expressions, the narrowest first. `words`: the rarest first."""
+    """Yields full-text expressions, the narrowest first. `words`: the rarest first."""
     yield _all(words)
     half = max(2, len(words) // 2)
     if half < len(words):
@@ -100,7 +99,7 @@ def _stages(words: Sequence[Word], prompts: int) -> Iterator[str]:
 
 
 def _spread(db: PromptDB, expression: str, pool: int, prompts: int) -> list[int]:
-    """Up to `pool` matches of an expression; where there are more, taken from all over the database."""
+    """Returns up to `pool` matches of an expression; where there are more, from all over the database."""
     numbers = [number for (number,) in db.query(f"{_MATCHING} LIMIT ?", [expression, prompts, pool])]
     if len(numbers) < pool:
         return numbers
@@ -113,8 +112,10 @@ def _spread(db: PromptDB, expression: str, pool: int, prompts: int) -> list[int]
 
 
 def _scored(db: PromptDB, numbers: Sequence[int], words: Sequence[Word], prompts: int) -> list[tuple[int, float]]:
-    """BM25 of each (Robertson and Zaragoza 2009), times the share of the query's weight that it holds: a prompt with all of the words
-    comes before one with a few of them often. Best first."""
+    """Returns the BM25 of each prompt (Robertson and Zaragoza 2009) times the share of the query's weight that it contains, best first.
+
+    The factor ranks a prompt with all of the words before one that repeats a few of them.
+    """
     held: dict[int, dict[str, int]] = {}
     lengths: dict[int, int] = {}
     terms = {term for word in words for term in word.terms}
@@ -123,7 +124,7 @@ def _scored(db: PromptDB, numbers: Sequence[int], words: Sequence[Word], prompts
         held |= occurrences(db, part, terms)
         lengths |= dict(db.query_for(f"SELECT number, {_LENGTH} FROM prompt WHERE number IN", part))
     mean = sum(lengths.values()) / max(1, len(lengths))
-    # As SQLite has it: a word of more than half of the prompts weighs next to nothing.
+    # As in SQLite, a word in more than half of the prompts has almost no weight.
     weighed = [
         (word.terms, max(math.log((max(prompts, word.documents) - word.documents + 0.5) / (word.documents + 0.5)), 1e-6)) for word in words
     ]
@@ -141,7 +142,7 @@ def _scored(db: PromptDB, numbers: Sequence[int], words: Sequence[Word], prompts
 
 
 def readable(text: str) -> str:
-    """Without lone surrogates, which cannot be handed to SQLite."""
+    """Returns `text` without lone surrogates, which SQLite does not accept."""
     return text.encode("utf-8", "ignore").decode("utf-8")
 
 
@@ -164,7 +165,7 @@ Span = tuple[int, int]
 
 
 def highlights(db: PromptDB, query: str, texts: Sequence[str]) -> list[list[Span]]:
-    """For each text the places of words that match a word of the query."""
+    """Returns for each text the character spans of words that match a word of the query."""
     wanted = {term for group in stems(db, _WORD.findall(readable(query))[:MAX_WORDS]) for term in group}
     words = list(dict.fromkeys(match[0] for text in texts for match in _WORD.finditer(text)))
     matching = {word for word, terms in zip(words, stems(db, words), strict=True) if wanted.intersection(terms)}

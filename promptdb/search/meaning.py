@@ -1,6 +1,6 @@
-"""Nearness by the vectors of an embedding model: kept beside the database as float16 and as sign bits, mapped, never loaded as a whole.
+"""Nearest neighbours by an embedding model: vectors stored beside the database as float16 and as sign bits, memory-mapped.
 
-The bits of all prompts find some hundreds of candidates, whose vectors are then compared exactly. Knows nothing of which model it is.
+The sign bits of all prompts select some hundreds of candidates, whose vectors are then compared exactly.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.search.tfidf import keep, kept
 from limner.promptdb.store import PromptDB
 
-SPAN = 2048  # prompt numbers of a stretch: what a kill may cost of the embedding
-BATCH = 64  # texts given to the model at once
-CANDIDATES = 400  # of the bits, whose vectors are compared
-AT_ONCE = 200  # prompts that a search embeds by itself
+SPAN = 2048  # prompt numbers in a stored part: a kill loses at most one part
+BATCH = 64  # texts embedded at once
+CANDIDATES = 400  # prompts selected by sign bits, whose vectors are compared
+AT_ONCE = 200  # most prompts that a search embeds by itself
 
 Progress = Callable[[int, int], None]
 
@@ -29,27 +29,27 @@ _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1).as
 
 
 class Embedder(Protocol):
-    """Duties: the same text gives the same vector; a new version has a new name."""
+    """Embeds texts. Equal texts give equal vectors; a new version has a new name."""
 
     name: str
     size: int
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """(texts, size) float32, rows of length 1."""
+        """Returns (texts, size) float32, rows of length 1."""
         ...
 
 
 class MeaningIndex:
-    """The vectors of one model for one open database. `above`: the folder in which each edition has its own."""
+    """The vectors of one model for one open database. `above`: the folder with a subfolder for each edition of the database."""
 
     def __init__(self, embedder: Embedder, above: Path) -> None:
         self.embedder, self._above = embedder, above
         self._lock = threading.Lock()
 
     def take_up(self, db: PromptDB, progress: Progress = lambda done, total: None, most: int | None = None) -> int:
-        """Embed the prompts that are missing, a stretch at a time; ended half-way, it goes on where it was. How many were embedded.
+        """Embeds the prompts that have no vectors yet, part by part, and returns their number; an interrupted call can be repeated.
 
-        Raises BadInput where more than `most` are missing, before anything is done.
+        Raises BadInput, before anything is done, where more than `most` are missing.
         """
         last = db.last_prompt()
         missing = self._missing(db, last)
@@ -69,7 +69,7 @@ class MeaningIndex:
         return done
 
     def nearest(self, db: PromptDB, text: str, count: int) -> list[tuple[int, float]]:
-        """(prompt number, cosine) of the `count` nearest of those that are embedded, best first."""
+        """Returns (prompt number, cosine) of the `count` nearest embedded prompts, best first."""
         parts = [arrays for _, _, arrays in self._parts(db, db.last_prompt()) if arrays is not None]
         if not parts or count <= 0:
             return []
@@ -87,14 +87,14 @@ class MeaningIndex:
         return sorted(found, key=lambda item: (-item[1], item[0]))[:count]
 
     def _parts(self, db: PromptDB, last: int) -> list[tuple[int, int, dict[str, np.ndarray] | None]]:
-        """(first number, the last it may have, arrays) of every stretch."""
+        """Returns (first number, largest possible number, arrays or None) of every part."""
         folder = self._folder(db)
         stretches = [(first, min(first + SPAN - 1, last)) for first in range(1, last + 1, SPAN)]
         found = [(first, end, kept(folder, first, end, _ARRAYS)) for first, end in stretches]
         return [(first, end, part[1] if part else None) for first, end, part in found]
 
     def _missing(self, db: PromptDB, last: int) -> list[tuple[int, int, list[int]]]:
-        """Stretches with the numbers of their prompts that have no vector."""
+        """Returns the parts with prompts that have no vector, with their numbers."""
         found = []
         for first, end, arrays in self._parts(db, last):
             behind = int(arrays["numbers"][-1]) if arrays else first - 1
@@ -115,13 +115,13 @@ class MeaningIndex:
             if before is not None and before[0] >= end:
                 return
             parts: list[Mapping[str, np.ndarray]] = [new]
-            if before is not None:  # another process may have come further meanwhile
+            if before is not None:  # another process may have embedded more meanwhile
                 fresh = new["numbers"] > before[1]["numbers"][-1]
                 parts = [before[1], {name: array[fresh] for name, array in new.items()}]
             keep({name: np.concatenate([part[name] for part in parts]) for name in _ARRAYS}, folder, first, end)
 
     def _forget_others(self, db: PromptDB) -> None:
-        """Take this model's vectors of earlier editions away."""
+        """Deletes this model's vectors of earlier editions."""
         for old in self._above.glob(f"{self.embedder.name}-*"):
             if old != self._folder(db):
                 shutil.rmtree(old, ignore_errors=True)

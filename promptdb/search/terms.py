@@ -1,8 +1,6 @@
-"""Words as the full-text index knows them: stemmed, and counted.
+"""Terms of the full-text index: words stemmed and counted, and the list of function words.
 
-A temporary table with the index's own tokenizer stems a query, or the prompts of a small pool, so that no second stemmer can disagree.
-
-English words that say nothing about a picture by themselves: searches pass them by where there are others.
+A temporary table with the index's own tokenizer stems queries and the prompts of a small pool, so that no second stemmer can disagree.
 """
 
 from __future__ import annotations
@@ -17,13 +15,13 @@ from dataclasses import dataclass, field
 from limner.promptdb.schema import TOKENIZER
 from limner.promptdb.store import PromptDB
 
-GROWN = 1.1  # counts are asked anew when the database has grown by more than a tenth
+GROWN = 1.1  # counts are read again when the database has grown by more than a tenth
 
 REMEMBERED = 50_000
-"""Words whose stems are remembered."""
+"""Most words whose stems are cached."""
 
 REMEMBERED_TEXTS = 10_000
-"""Prompts whose terms are remembered; some 20 MB."""
+"""Most prompts whose terms are cached; about 20 MB."""
 
 _TABLES = (
     "CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, prompt_fts, row)",
@@ -34,7 +32,7 @@ _TABLES = (
 
 @dataclass
 class _Counts:
-    """What is known of one open database: in how many prompts each term is, asked when there were `prompts` of them."""
+    """Cached counts of one open database: the number of prompts with each term, read when there were `prompts` of them."""
 
     prompts: int = 0
     documents: dict[str, int] = field(default_factory=dict)
@@ -47,7 +45,7 @@ _texts: dict[str, dict[str, int]] = {}
 
 
 def stems(db: PromptDB, words: Sequence[str]) -> list[tuple[str, ...]]:
-    """The terms of each word: one, none where it is all marks, several where the index sees several words in it."""
+    """Returns the terms of each word: one; none where it is all punctuation; several where the index splits it."""
     known = _stems  # another thread may put an empty one in its place meanwhile
     unknown = [word for word in dict.fromkeys(words) if word not in known]
     if unknown:
@@ -62,7 +60,7 @@ def stems(db: PromptDB, words: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _remember(found: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Stems depend on the tokenizer alone, so they hold for every database; what is remembered is bounded."""
+    """Caches stems up to a limit. They depend on the tokenizer alone, so they hold for every database."""
     global _stems
     if len(_stems) > REMEMBERED:
         _stems = {}
@@ -71,7 +69,7 @@ def _remember(found: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
 
 
 def frequencies(db: PromptDB, terms: Iterable[str], prompts: int) -> dict[str, int]:
-    """In how many prompts each term is. `prompts`: how many there are; counts are kept until there are many more of them."""
+    """Returns the number of prompts with each term. `prompts`: the number of prompts; counts are cached until it has grown."""
     with _lock:
         counts = _known.setdefault(db, _Counts())
         if prompts > GROWN * counts.prompts or prompts < counts.prompts:
@@ -86,7 +84,7 @@ def frequencies(db: PromptDB, terms: Iterable[str], prompts: int) -> dict[str, i
 
 
 def occurrences(db: PromptDB, numbers: Collection[int], terms: Collection[str]) -> dict[int, dict[str, int]]:
-    """For each of those prompts, how often it holds which of the terms in text or subject."""
+    """Returns {prompt number: {term: occurrences in text and subject}}."""
     places = ", ".join("?" * len(numbers))
     texts: dict[int, str] = dict(db.query(f"SELECT number, text || ' ' || subject FROM prompt WHERE number IN ({places})", list(numbers)))
     counted = _counted(db, texts)
@@ -94,8 +92,7 @@ def occurrences(db: PromptDB, numbers: Collection[int], terms: Collection[str]) 
 
 
 def _counted(db: PromptDB, texts: Mapping[int, str]) -> dict[str, dict[str, int]]:
-    """How often each text holds which term. Counted texts are remembered: the same prompts are candidates again and again, and having
-    them split by SQLite is most of what a search costs."""
+    """Returns {text: {term: occurrences}}, cached: the same prompts are candidates often, and splitting them is most of a search's cost."""
     global _texts
     known = _texts  # another thread may put an empty one in its place meanwhile
     found = {text: known[text] for text in texts.values() if text in known}
@@ -118,7 +115,7 @@ def _counted(db: PromptDB, texts: Mapping[int, str]) -> dict[str, dict[str, int]
 
 @contextmanager
 def _probe(db: PromptDB) -> Iterator[None]:
-    """The temporary tables, empty, while no other thread of this process uses them."""
+    """Clears the temporary tables and keeps other threads of this process from using them inside the context."""
     with db.alone():
         if not db.query("SELECT 1 FROM temp.sqlite_master WHERE name = 'probe'"):
             for statement in _TABLES:

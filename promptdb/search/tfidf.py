@@ -1,14 +1,10 @@
-"""Likeness without a model: TF-IDF over hashed words, in numpy arrays that lie beside the database and are mapped, not loaded.
+"""Similarity without a model: TF-IDF over hashed words, in numpy arrays stored beside the database and memory-mapped.
 
-Prompts are cut into segments by their number. A segment holds, for every word, the prompts that have it and how much of each it is: a
-query reads the lists of its own words and nothing else. Prompts weigh a word by its count, the query by its rarity too (SMART's lnc.ltc;
-Manning, Raghavan and Schuetze 2008, ch. 6), so that a segment, once written, stays true however the database grows.
-
-How alike a few hundred texts are: cosines of TF-IDF vectors over their words and word pairs.
-
-Arrays that belong to a stretch of prompt numbers, kept as mapped .npy files in a folder of their own: whole or not there at all.
-
-Several processes may keep the same stretch at once; one of them wins, and they are equal. Knows nothing of what the arrays mean.
+Prompts are divided into segments by number. A segment lists for every word the prompts with it and their weights; a query reads the lists
+of its own words only. Prompts weigh a word by its count, the query also by its rarity (SMART's lnc.ltc; Manning, Raghavan and Schuetze
+2008, ch. 6), so a written segment stays valid as the database grows. The arrays of a segment are .npy files that appear together or
+not at all; processes that write the same segment write equal files. A few hundred texts are compared exactly, by cosines over their words
+and word pairs.
 """
 
 from __future__ import annotations
@@ -34,7 +30,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def keep(arrays: Arrays, folder: Path, first: int, last: int) -> None:
-    """Write arrays of the prompts `first` to `last`; those kept before for a part of them, from `first` on, are taken away.
+    """Writes arrays of the prompts `first` to `last`, replacing those of a shorter part that begins at `first`.
 
     Raises BadInput where the folder cannot be written.
     """
@@ -59,7 +55,9 @@ def keep(arrays: Arrays, folder: Path, first: int, last: int) -> None:
 
 
 def kept(folder: Path, first: int, last: int, names: Sequence[str]) -> tuple[int, dict[str, np.ndarray]] | None:
-    """The longest stretch from `first` on that ends by `last`: (its end, its arrays, mapped). None where none is whole."""
+    """Returns the end and the memory-mapped arrays of the longest part that begins at `first` and ends by `last`; None where none is
+    complete.
+    """
     for end, path in sorted(_kept(folder, first), reverse=True):
         if end <= last:
             try:
@@ -76,10 +74,10 @@ def _kept(folder: Path, first: int) -> Iterator[tuple[int, Path]]:
             yield int(end), path
 
 
-BUCKETS = 1 << 18  # words that share one are rare, and the ranking of the pool sees to them
-SPAN = 1 << 16  # prompt numbers of a segment
-LOOSE = 2_000  # prompts behind the last segment that are taken up anew by each process, before they are written
-COMMON = 0.1  # words of a larger share of the prompts say nothing about likeness, where there are others
+BUCKETS = 1 << 18  # hash buckets; collisions are rare, and the exact comparison of the hits corrects them
+SPAN = 1 << 16  # prompt numbers in a segment
+LOOSE = 2_000  # prompts after the last stored segment that each process indexes in memory before they are stored
+COMMON = 0.1  # words in a larger share of the prompts are ignored where there are others
 
 Progress = Callable[[int, int], None]
 
@@ -88,7 +86,10 @@ _WORD = re.compile(r"[^\W_]+")
 
 @dataclass(frozen=True)
 class Segment:
-    """Prompts `first` to `last`. Of the word in bucket w: prompts first + rows[starts[w]:starts[w + 1]], each with its weight."""
+    """Prompts `first` to `last`.
+
+    The word in bucket w occurs in the prompts first + rows[starts[w]:starts[w + 1]], with the same slice of weights.
+    """
 
     first: int
     last: int
@@ -97,11 +98,15 @@ class Segment:
     weights: np.ndarray
 
     def documents(self, buckets: np.ndarray) -> np.ndarray:
+        """Returns the number of prompts with the words of those buckets."""
         return self.starts[buckets + 1] - self.starts[buckets]
 
 
 class TfIdf:
-    """The index of one open database. `above`: the folder in which each edition has its segments; None keeps them in memory."""
+    """The index of one open database.
+
+    `above`: the folder with a subfolder for each edition of the database; None keeps segments in memory.
+    """
 
     def __init__(self, above: Path | None) -> None:
         self._above = above
@@ -110,7 +115,10 @@ class TfIdf:
         self._segments: list[Segment] = []
 
     def nearest(self, db: PromptDB, text: str, count: int) -> list[tuple[int, float]]:
-        """(prompt number, likeness) of the `count` nearest, best first. A first, coarse ranking: see similar.py."""
+        """Returns (prompt number, similarity) of the `count` nearest prompts, best first.
+
+        A coarse ranking, which search.similar refines.
+        """
         buckets = np.unique(np.array([bucket_of(word) for word in telling_words(text)], np.int64))
         segments = self.segments(db)
         if not buckets.size or not segments or count <= 0:
@@ -134,11 +142,11 @@ class TfIdf:
 
     @staticmethod
     def documents(segments: Sequence[Segment], buckets: np.ndarray) -> np.ndarray:
-        """In how many prompts the words of those buckets are."""
+        """Returns the number of prompts with the words of those buckets, over all segments."""
         return np.sum([segment.documents(buckets) for segment in segments], axis=0)
 
     def segments(self, db: PromptDB, progress: Progress = lambda done, total: None) -> list[Segment]:
-        """All of them, up to the prompt that was added last."""
+        """Returns all segments, up to the latest prompt, building what is missing."""
         # The database first: a thread inside a transaction has it already, and would wait for one that has the index.
         with db.alone(), self._lock:
             last, edition = db.last_prompt(), db.edition()
@@ -156,10 +164,11 @@ class TfIdf:
 
     @property
     def folder(self) -> Path | None:
+        """The folder of the current edition's segments; None in memory."""
         return None if self._above is None else self._above / self._edition
 
     def _forget_others(self) -> None:
-        """Take the segments of earlier editions away."""
+        """Deletes the segments of earlier editions."""
         if self._above is not None and self._above.is_dir():
             for old in self._above.iterdir():
                 if old.name != self._edition:
@@ -176,30 +185,32 @@ class TfIdf:
         return whole
 
     def _stored(self, first: int, last: int) -> Segment | None:
-        """The largest stored segment from `first` on that ends by `last`."""
+        """Returns the largest stored segment that begins at `first` and ends by `last`."""
         found = kept(self.folder, first, last, _ARRAYS) if self.folder is not None else None
         return Segment(first, found[0], **found[1]) if found is not None and _whole(found[1]) else None
 
 
 def words_of(text: str) -> list[str]:
+    """Returns the words of a text in lower case."""
     return _WORD.findall(text.lower())
 
 
 @lru_cache(1 << 13)
 def telling_words(text: str) -> tuple[str, ...]:
-    """The words of a text without those that say nothing; all of them where there are no others."""
+    """Returns the words of a text without function words; all of them where there are no others."""
     words = words_of(text)
     return tuple(word for word in words if word not in FUNCTION_WORDS) or tuple(words)
 
 
 @lru_cache(1 << 17)
 def bucket_of(word: str) -> int:
+    """Returns the hash bucket of a word."""
     # CRC-32 and not hash(): that one differs between processes.
     return zlib.crc32(word.encode("utf-8", "surrogatepass")) % BUCKETS
 
 
 def _scores(segment: Segment, buckets: np.ndarray, idf: np.ndarray) -> np.ndarray:
-    """Products of the query with every prompt of a segment."""
+    """Returns the dot product of the query with every prompt of a segment."""
     spans = [(int(segment.starts[bucket]), int(segment.starts[bucket + 1]), weight) for bucket, weight in zip(buckets, idf, strict=True)]
     spans = [span for span in spans if span[0] < span[1]]
     if not spans:
@@ -210,7 +221,7 @@ def _scores(segment: Segment, buckets: np.ndarray, idf: np.ndarray) -> np.ndarra
 
 
 def _build(db: PromptDB, first: int, last: int, base: int) -> Segment:
-    """A segment of the prompts `first` to `last`, with rows counted from `base`."""
+    """Returns a segment of the prompts `first` to `last`, with rows counted from `base`."""
     numbers, words = [], []
     for number, text in db.query("SELECT number, text FROM prompt WHERE number BETWEEN ? AND ? ORDER BY number", [first, last]):
         found = [bucket_of(word) for word in telling_words(text)]
@@ -228,7 +239,7 @@ def _build(db: PromptDB, first: int, last: int, base: int) -> Segment:
 
 
 def _joined(left: Segment, right: Segment) -> Segment:
-    """Two segments of the same base as one."""
+    """Joins two segments of the same base."""
     words = np.concatenate([np.repeat(np.arange(BUCKETS), np.diff(part.starts)) for part in (left, right)])
     order = np.argsort(words, kind="stable")
     rows, weights = (np.concatenate([getattr(part, name) for part in (left, right)])[order] for name in ("rows", "weights"))
@@ -243,15 +254,17 @@ def _whole(arrays: Mapping[str, np.ndarray]) -> bool:
 _ARRAYS = ("starts", "rows", "weights")
 
 
-PAIR = 0.5  # what a pair weighs beside a word as rare: its words have been counted already
+PAIR = 0.5  # weight of a pair relative to an equally rare word, since its words count already
 
 Idf = Callable[[Sequence[str]], np.ndarray]
-"""Rarity of words."""
+"""Returns the inverse document frequency of words."""
 
 
 def vectors(texts: Sequence[str], idf: Idf) -> np.ndarray:
-    """(texts, features) float32 rows of length 1; zero where a text has no word. A pair of words is as rare as its two on average, or
-    where it is rarer than that among the texts themselves, as there."""
+    """Returns (texts, features) float32 rows of length 1; zero for a text without words.
+
+    A pair of words is as rare as its two words on average, or as among the texts themselves where it is rarer there.
+    """
     numbers: dict[str, int] = {}
     words = [[numbers.setdefault(word, len(numbers)) for word in telling_words(text)] for text in texts]
     row = np.repeat(np.arange(len(texts)), [len(found) for found in words])
@@ -272,7 +285,7 @@ def vectors(texts: Sequence[str], idf: Idf) -> np.ndarray:
 
 
 def _weighted(rows: np.ndarray, features: np.ndarray, size: int, rarity: np.ndarray, count: int) -> np.ndarray:
-    """(count, size) float32: of each row's features, 1 + log(how often), times their rarity."""
+    """Returns (count, size) float32: for each feature of a row 1 + log(count), times its rarity."""
     matrix = np.zeros((count, size), np.float32)
     cells, often = np.unique(rows * max(1, size) + features, return_counts=True)
     columns = cells % max(1, size)

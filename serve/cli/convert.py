@@ -8,25 +8,26 @@ from typing import Annotated, Any
 
 import typer
 
-from limner.serve.cli.options import Json
+from limner.graph.settings import Settings
+from limner.serve.cli.options import Json, takes_settings
 from limner.serve.terminal.printing import print_json
 
 
+@takes_settings("steps")
 def convert_command(
+    settings: Settings,
     text: Annotated[str, typer.Argument(help="a prompt, or a ComfyUI graph or DF-Prompt document in JSON")],
     to: Annotated[str, typer.Option("--to", help="a1111, comfyui, compel or df")],
     source: Annotated[str | None, typer.Option("--from", help="the same names; by default told from the prompt's marks")] = None,
-    steps: Annotated[
-        int | None, typer.Option("--steps", envvar="LIMNER_STEPS", help="model calls of the run it is meant for: borders are then exact")
-    ] = None,
     negative: Annotated[str, typer.Option("--negative", help="the negative prompt, in the same dialect")] = "",
     lenient: Annotated[bool, typer.Option("--lenient", help="df: brackets that begin no triple are plain text")] = False,
     as_json: Json = False,
 ) -> None:
-    """Translate a prompt between dialects of weighting and timing, and say what is lost."""
+    """Translate a prompt between dialects of weighting and timing, and say what is lost. With the --steps of the run
+    that it is meant for, borders are exact."""
     from limner.serve.commands.convert import converted
 
-    document = converted(text, to, source, steps, negative, lenient)
+    document = converted(text, to, source, settings.steps, negative, lenient)
     if as_json:
         return print_json(document)
     print(_text(document))

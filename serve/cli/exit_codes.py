@@ -10,8 +10,8 @@ from contextlib import nullcontext, redirect_stdout
 
 import typer
 
+from limner.graph.sources import read_config, unknown_variables
 from limner.promptdb.errors import BadInput, ImagesAway, ServerAway, Stopped
-from limner.serve.cli.options import read_config
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -23,10 +23,12 @@ def run_command(app: typer.Typer, arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        defaults = read_config(app)
+        for line in unknown_variables(os.environ):
+            print(f"limner: {line}", file=sys.stderr)
+        read_config()  # a file that is wrong is told whatever the command
         # Libraries may print; with --json nothing but the document may reach stdout.
         with redirect_stdout(sys.stderr) if "--json" in arguments else nullcontext():
-            code = app(arguments, standalone_mode=False, default_map=defaults)
+            code = app(arguments, standalone_mode=False)
     except BadInput as error:
         return _complain(str(error), BAD_INPUT)
     except typer.TyperException as error:

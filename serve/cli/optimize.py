@@ -10,23 +10,16 @@ import typer
 from limner.graph.plan import DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS, LearningSettings
 from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
-from limner.serve.cli.options import SEARCHING, Json, takes_settings
+from limner.serve.cli.options import LEARNING, SEARCHING, Json, takes_settings
 from limner.serve.terminal.printing import console, print_json
 
-_LEARNING = LearningSettings()
 
-
-@takes_settings(*SEARCHING, budget=DEFAULT_BUDGET, heldout_seeds=DEFAULT_HELDOUT_SEEDS)
+@takes_settings(*LEARNING, *SEARCHING, budget=DEFAULT_BUDGET, heldout_seeds=DEFAULT_HELDOUT_SEEDS)
 def optimize_command(
     settings: Settings,
+    learning: LearningSettings,
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="prompts: one a line, JSONL {prompt, pins}, or CSV")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="read so many prompts of the file")] = None,
-    iterations: Annotated[int, typer.Option("--iterations", help="rounds of learning")] = _LEARNING.iterations,
-    batch_size: Annotated[int, typer.Option("--batch-size", help="prompts a round")] = _LEARNING.batch_size,
-    arms: Annotated[int, typer.Option("--arms", help="instructions that survive a round")] = _LEARNING.arms,
-    selector: Annotated[str, typer.Option("--selector", help="who survives: ucb, ucb-e, greedy, epsilon, ...")] = _LEARNING.selector,
-    professional: Annotated[bool, typer.Option(help="whether the prompt database takes part")] = _LEARNING.professional,
-    compat: Annotated[str, typer.Option("--compat", help="maai: the reference's own order and UCB numbers")] = "",
     instruction: Annotated[str, typer.Option("--instruction", help="where to start from; by default the rewriter's own")] = "",
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
     as_json: Json = False,
@@ -38,7 +31,6 @@ def optimize_command(
 
     if (file is None) == (resume is None):
         raise BadInput("give either a FILE of prompts or --resume RUN; a resumed run keeps its prompts")
-    learning = LearningSettings(iterations, batch_size, arms, selector, professional=professional, compat=compat)  # type: ignore[arg-type]
     control = Control()
     with watching.stop_on_signals(control):
         if resume:

@@ -6,22 +6,19 @@ from typing import Annotated
 
 import typer
 
-from limner.graph.settings import Settings
+from limner.graph.settings import RefineSettings, Settings
 from limner.promptdb.errors import BadInput
 from limner.serve.cli.options import SEARCHING, Json, takes_settings
 from limner.serve.terminal.printing import console, print_json
 from limner.tools.solvers.dpo_diff.settings import DpoSettings
 
-_DPO = DpoSettings()
 
-
-@takes_settings(*SEARCHING)
+@takes_settings("method", "space", "search", *SEARCHING)
 def refine_command(
     settings: Settings,
+    refining: RefineSettings,
+    dpo: DpoSettings,
     prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
-    method: Annotated[str, typer.Option("--method", help="auto, rewrite, adapter, df-prompt or dpo-diff")] = "auto",
-    space: Annotated[str, typer.Option("--space", help="of dpo-diff: synonym, antonym, library, joined by +")] = _DPO.space,
-    search: Annotated[str, typer.Option("--search", help="of dpo-diff: limner, hybrid, gradient, evolution or random")] = _DPO.search,
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
     as_json: Json = False,
 ) -> None:
@@ -38,18 +35,18 @@ def refine_command(
         if resume:
             document = refine.resume(settings, resume, watching.show_events, control)
         else:
-            document = refine.refine(settings, prompt, method, watching.show_events, control, DpoOptions(space, search))
+            document = refine.refine(settings, prompt, refining.method, watching.show_events, control, DpoOptions(dpo.space, dpo.search))
     if as_json:
         print_json(document)
     else:
         printing.print_refined(document, console())
 
 
-@takes_settings(*SEARCHING)
+@takes_settings("search", *SEARCHING)
 def attack_command(
     settings: Settings,
+    dpo: DpoSettings,
     prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
-    search: Annotated[str, typer.Option("--search", help="limner, hybrid, gradient, evolution or random")] = _DPO.search,
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
     as_json: Json = False,
 ) -> None:
@@ -65,7 +62,7 @@ def attack_command(
         if resume:
             document = refine.resume(settings, resume, watching.show_events, control, refine.ATTACK)
         else:
-            document = refine.attack(settings, prompt, search, watching.show_events, control)
+            document = refine.attack(settings, prompt, dpo.search, watching.show_events, control)
     if as_json:
         print_json(document)
     else:

@@ -28,19 +28,20 @@ def check_extra(needed: tuple[str, ...] = NEEDED) -> None:
         raise BadInput(f"serving needs {', '.join(absent)}: pip install -c constraints.txt -e '.[serve]'")
 
 
-def serve_http(settings: Settings, host: str, port: int, token: str | None, also: tuple[str, ...]) -> None:
+def serve_http(settings: Settings, host: str, port: int, token: str | None, also: tuple[str, ...], models: int = 1) -> None:
     """Serve until a signal says to end; jobs at work then go on with the next start. Raises BadInput."""
     check_extra()
     import uvicorn
 
     from limner.serve.http.app import build_app
     from limner.serve.http.gate import check_exposure
+    from limner.serve.service.requests import Limits
     from limner.serve.service.service import Offer
 
     check_exposure(host, token)
     listening = _listen(host, port)
     config = uvicorn.Config(
-        build_app(Offer(settings, also), token, host),
+        build_app(Offer(settings, also, Limits(models=models)), token, host),
         log_level="warning",
         access_log=False,
         proxy_headers=False,  # headers of proxies are not believed: whoever sends them could choose whose limits count
@@ -85,9 +86,10 @@ def serve_command(
         str | None, typer.Option("--token", envvar="LIMNER_TOKEN", help="what clients must show, 16 characters or more")
     ] = None,
     also: Annotated[list[str] | None, typer.Option("--also", help="a checkpoint that requests may name; repeatable")] = None,
+    models: Annotated[int, typer.Option("--models", min=1, help="checkpoints that stay open, for requests and for jobs each")] = 1,
 ) -> None:
     """Serve the HTTP API, OpenAI's API and MCP, with jobs that survive a restart. The options are what holds where a request is silent."""
-    serve_http(settings, host, port, token, tuple(also or ()))
+    serve_http(settings, host, port, token, tuple(also or ()), models)
 
 
 @takes_settings(*SEARCHING)

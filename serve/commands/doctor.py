@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
 from limner.agents.llm.server import ChatSettings
 from limner.graph.settings import Settings
-from limner.graph.solvers import TOOLS, missing, solvers
+from limner.graph.solvers import TOOLS, missing
+from limner.graph.sources import Given
 from limner.promptdb.errors import BadInput
+from limner.tools.solvers.registry import solvers
 
 EXTRAS = {
     "serve": ("fastapi", "gradio", "mcp", "multipart", "uvicorn"),
@@ -25,14 +28,16 @@ GIB = 2**30
 READY = "ready"
 
 
-def doctor(settings: Settings) -> dict[str, Any]:
-    """`problems`: what keeps the chosen checkpoint from being refined on, in order, each with what to do."""
+def doctor(settings: Settings, given: Mapping[str, Given] | None = None) -> dict[str, Any]:
+    """`problems`: what keeps the chosen checkpoint from being refined on, in order, each with what to do. `given`: what
+    was set, with its sources."""
     machine = _machine()
     checkpoint, problems = _checkpoint(settings)
     extras = {name: [module for module in modules if find_spec(module) is None] for name, modules in EXTRAS.items()}
     chat, chat_problem = _chat()
     return {
         "machine": machine,
+        "settings": {name: _said(item) for name, item in (given or {}).items()},
         "checkpoint": checkpoint,
         "chat_model": chat,
         "database": str(settings.database),
@@ -40,6 +45,11 @@ def doctor(settings: Settings) -> dict[str, Any]:
         "extras": {name: READY if not absent else f"pip install -c constraints.txt -e '.[{name}]'" for name, absent in extras.items()},
         "problems": [*problems, *([chat_problem] if chat_problem else [])],
     }
+
+
+def _said(item: Given) -> dict[str, Any]:
+    """A setting, where it came from, and which weaker source it wins over."""
+    return {"value": item.value, "from": item.source, **({"over": list(item.over)} if item.over else {})}
 
 
 def _machine() -> dict[str, Any]:
@@ -64,11 +74,12 @@ def _machine() -> dict[str, Any]:
 
 def _checkpoint(settings: Settings) -> tuple[dict[str, Any], list[str]]:
     from limner.graph.context import open_models
+    from limner.graph.models import ModelPool
     from limner.tools.diffusion.sampling.sampler import Sampler
     from limner.tools.scoring.registry import scorer_names, unavailable
 
     try:
-        models = open_models(settings, with_scorers=False)
+        models = open_models(settings, ModelPool().lease(), with_scorers=False)
     except BadInput as error:
         return {"name": settings.checkpoint, "usable": False}, [str(error)]
     checkpoint, sampling = models.checkpoint, models.sampling

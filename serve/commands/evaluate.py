@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from limner.graph.context import check_folder, check_objective, open_context, open_models
-from limner.graph.evaluate.base import open_suite, run_suite
+from limner.graph.evaluate.base import Suite, open_suite, run_suite
+from limner.graph.models import Lease, ModelPool
 from limner.graph.runner import new_run_id
 from limner.graph.settings import Settings
 from limner.promptdb.records import Run, RunStatus
+from limner.promptdb.runs import Runs
 from limner.serve.terminal.watching import counting
 
 COMMAND = "evaluate"
@@ -19,17 +21,23 @@ def evaluate(settings: Settings, name: str, full: bool) -> dict[str, Any]:
     suite = open_suite(name)
     check_folder(settings.folder)
     check_folder(settings.database.parent)
-    models = open_models(settings)
+    with ModelPool().lease() as lease:
+        return _evaluate(settings, name, full, suite, lease)
+
+
+def _evaluate(settings: Settings, name: str, full: bool, suite: Suite, lease: Lease) -> dict[str, Any]:
+    models = open_models(settings, lease)
     check_objective(models.scorers)
     run = Run(new_run_id(COMMAND), COMMAND, f"{name}{' --full' if full else ''}", settings.to_json())
     with open_context(settings, models, run.id) as context:
-        context.db.start_run(run)
+        runs = Runs(context.db)
+        runs.start(run)
         try:
             with counting(name, suite.pictures(context, full)) as emit:
                 document = run_suite(suite, context, full, emit)
         except BaseException as error:
             status: RunStatus = "failed" if isinstance(error, Exception) else "interrupted"
-            context.db.finish_run(run.id, status, {"used": context.evaluator.budget.used()})
+            runs.finish(run.id, status, {"used": context.evaluator.budget.used()})
             raise
-        context.db.finish_run(run.id, "done", document)
+        runs.finish(run.id, "done", document)
     return document

@@ -20,6 +20,7 @@ from limner.graph.optimize.arms import manner
 from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, Run
+from limner.promptdb.runs import Runs
 from limner.promptdb.seed import open_database
 from limner.promptdb.store import PromptDB
 from limner.promptdb.trials import Trial, Trials
@@ -39,7 +40,7 @@ def preset(settings: Settings, run_id: str) -> dict[str, Any]:
     if not settings.database.exists():
         raise BadInput(f"there is no database {settings.database} with runs; name it with --db, or its folder with --out")
     with open_database(settings.database) as db:
-        run, document = db.run(run_id), db.run_result(run_id)
+        run, document = Runs(db).get(run_id), Runs(db).result(run_id)
         if run is None:
             raise BadInput(f"there is no run {run_id!r} in {db.path}; see `runs list`")
         if run.status != "done" or document is None or run.command not in ("optimize", *PROMPTED):

@@ -1,11 +1,11 @@
 """Drawing and judging without a search: `generate`, `generate --from`, `score`. Returns documents; prints nothing.
 
-DF-Prompts as people give them to `generate`, and the table of which words act when. Options in, values and rows out; draws nothing.
+Reads DF-Prompts as people give them, and tells which words act at which step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,14 +13,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from limner.graph.context import Models, check_folder, open_context, open_models, open_scorers
-from limner.graph.models import opened_checkpoint
+from limner.graph.context import NO_EXTRAS, Extras, Models, check_folder, open_context, open_models, open_scorers
+from limner.graph.models import Lease, ModelPool
 from limner.graph.runner import Control, new_run_id
 from limner.graph.settings import Settings
 from limner.graph.state import Context
 from limner.promptdb.errors import BadInput, Cancelled
 from limner.promptdb.images import drawing_of, provenance, read_provenance, write_png
 from limner.promptdb.records import Conditioning, Drawing, RangeUnit, Run, RunStatus, SamplerSettings, WeightMode, canonical_text
+from limner.promptdb.runs import Runs
 from limner.tools.budget import BudgetSpent
 from limner.tools.diffusion.remote.openai import RemoteImages
 from limner.tools.diffusion.sampling.sampler import Sampler
@@ -97,19 +98,28 @@ def generate(
     count: int,
     reading: Reading = AS_WRITTEN,
     control: Control | None = None,
+    pool: ModelPool | None = None,
 ) -> dict[str, Any]:
-    """Draw every prompt on `count` seeds from `settings.seed` on; texts may be DF-Prompts. Raises BadInput before anything is written,
-    Cancelled after `control.request_drain()`."""
+    """Draw every prompt on `count` seeds from `settings.seed` on; texts may be DF-Prompts. `pool`: where the checkpoint stays open for the
+    next request; by default one that ends with this. Raises BadInput before anything is written, Cancelled after
+    `control.request_drain()`."""
     if not prompts:
         raise BadInput("there is nothing to draw; give a prompt, or --from IMAGE.png")
     if count * len(prompts) > settings.budget:
         raise BadInput(f"{count * len(prompts)} pictures are more than the budget of {settings.budget}; raise --budget")
     _check_places(settings)
-    models = open_models(settings, with_scorers=False, stop=_cancel_check(control or Control()))
+    with (pool or ModelPool()).lease() as lease:
+        return _generate(settings, prompts, negative, count, reading, control or Control(), lease)
+
+
+def _generate(
+    settings: Settings, prompts: Sequence[str], negative: str, count: int, reading: Reading, control: Control, lease: Lease
+) -> dict[str, Any]:
+    models = open_models(settings, lease, with_scorers=False)
     conditionings = asked(prompts, negative, reading)
     seeds = list(range(settings.seed, settings.seed + count))
     models.sampler.check([Drawing(item, seeds[0], models.sampling, models.sampler.fingerprint) for item in conditionings])
-    with _running(settings, models, " | ".join(item.text for item in conditionings)) as (context, run):
+    with _running(settings, models, " | ".join(item.text for item in conditionings), control) as (context, run):
         try:
             ids = context.evaluator.draw(conditionings, seeds)
         except BudgetSpent as error:  # a cap is checked above; this is another process's
@@ -123,7 +133,12 @@ def redraw(settings: Settings, path: Path) -> dict[str, Any]:
     little, or where the checkpoint's weights are others than those it was drawn with."""
     drawing = drawing_of(read_provenance(path))
     _check_places(settings)
-    models = open_models(replace(settings, dtype=settings.dtype or drawing.settings.dtype), with_scorers=False)
+    with ModelPool().lease() as lease:
+        return _redraw(replace(settings, dtype=settings.dtype or drawing.settings.dtype), path, drawing, lease)
+
+
+def _redraw(settings: Settings, path: Path, drawing: Drawing, lease: Lease) -> dict[str, Any]:
+    models = open_models(settings, lease, with_scorers=False)
     if models.sampler.fingerprint != drawing.checkpoint:
         raise BadInput(
             f"{path} was drawn with the weights {drawing.checkpoint[:12]}, and {settings.checkpoint} has "
@@ -141,8 +156,10 @@ def _schedule(model: Sampler | RemoteImages, sampling: SamplerSettings, asked_fo
     return schedule(asked_for, model.timing(sampling)) if isinstance(model, Sampler) else []
 
 
-def score(settings: Settings, path: Path, prompt: str) -> dict[str, Any]:
-    """What every scorer says of an image file for a prompt. Nothing is stored."""
+def score(
+    settings: Settings, path: Path, prompt: str, pool: ModelPool | None = None, extras: Extras = NO_EXTRAS
+) -> dict[str, Any]:
+    """What every scorer says of an image file for a prompt. Nothing is stored. `pool`: as in `generate`. `extras`: scorers as objects."""
     from PIL import Image, UnidentifiedImageError
 
     if not canonical_text(prompt):
@@ -154,8 +171,10 @@ def score(settings: Settings, path: Path, prompt: str) -> dict[str, Any]:
         raise BadInput(f"there is no file {path}") from error
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"{path} is not a readable image") from error
-    checkpoint = opened_checkpoint(settings.checkpoint, settings.device, settings.dtype)
-    scores = {item.name: float(item.score([image], [canonical_text(prompt)])[0]) for item in open_scorers(settings, checkpoint)}
+    with (pool or ModelPool()).lease() as lease:
+        checkpoint = lease.checkpoint(settings.checkpoint, settings.device, settings.dtype)
+        scorers = open_scorers(settings, lease, checkpoint, extras=extras)
+        scores = {item.name: float(item.score([image], [canonical_text(prompt)])[0]) for item in scorers}
     return {
         "image": str(path),
         "prompt": canonical_text(prompt),
@@ -164,12 +183,16 @@ def score(settings: Settings, path: Path, prompt: str) -> dict[str, Any]:
     }
 
 
-def _cancel_check(control: Control) -> Callable[[], None]:
-    def check() -> None:
-        if control.drain_requested:
-            raise Cancelled(control.drain_reason or "stopped")
+@dataclass(frozen=True)
+class _Cancel:
+    """The CancelToken of a drawing that is no graph."""
 
-    return check
+    control: Control
+
+    def check(self) -> None:
+        """Raises Cancelled where it was asked to stop."""
+        if self.control.drain_requested:
+            raise Cancelled(self.control.drain_reason or "stopped")
 
 
 def _check_places(settings: Settings) -> None:
@@ -178,16 +201,16 @@ def _check_places(settings: Settings) -> None:
 
 
 @contextmanager
-def _running(settings: Settings, models: Models, prompt: str) -> Iterator[tuple[Context, str]]:
+def _running(settings: Settings, models: Models, prompt: str, control: Control | None = None) -> Iterator[tuple[Context, str]]:
     """A run noted in the database, done at the end and failed or interrupted otherwise."""
     run = new_run_id(COMMAND)
-    with open_context(settings, models, run, budget_images=settings.budget) as context:
-        context.db.start_run(Run(run, COMMAND, prompt, settings.to_json()))
+    with open_context(settings, models, run, budget_images=settings.budget, cancel=_Cancel(control or Control())) as context:
+        Runs(context.db).start(Run(run, COMMAND, prompt, settings.to_json()))
         try:
             yield context, run
         except BaseException as error:
             status: RunStatus = "failed" if isinstance(error, Exception) and not isinstance(error, Cancelled) else "interrupted"
-            context.db.finish_run(run, status, {"used": context.evaluator.budget.used()})
+            Runs(context.db).finish(run, status, {"used": context.evaluator.budget.used()})
             raise
 
 
@@ -201,7 +224,7 @@ def _document(context: Context, run: str, folder: Path, drawing_ids: Sequence[st
             write_png(context.images.get(image), path, provenance(stored[key], {}, run))
         images.append(_image_row(drawing, path))
     document = {"run": run, "checkpoint": context.evaluator.model.name, "images": images, "used": context.evaluator.budget.used()}
-    context.db.finish_run(run, "done", document)
+    Runs(context.db).finish(run, "done", document)
     return document
 
 

@@ -14,24 +14,29 @@ import numpy as np
 
 from limner.agents.instructions.bandit import open_selector
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
-from limner.graph.context import Models, check_folder, check_objective, open_context, open_models
+from limner.graph.context import NO_EXTRAS, Extras, Models, check_folder, check_objective, open_context, open_models
+from limner.graph.events import Event
 from limner.graph.feedback import learn_from_optimize
+from limner.graph.models import Lease, ModelPool
 from limner.graph.optimize.graph import first_state
 from limner.graph.optimize.state import OptimizeState
 from limner.graph.plan import LearningSettings, plan_learning, split_prompts
 from limner.graph.resume import reopened
-from limner.graph.runner import Control, new_run_id, optimize_state, stop_check, stream_optimize
+from limner.graph.runner import Control, new_run_id, optimize_state, stream_optimize
 from limner.graph.settings import Settings
-from limner.graph.state import Context, Event
+from limner.graph.state import Context
 from limner.promptdb.errors import BadInput
-from limner.promptdb.files.prompt_file import BatchPrompt, PromptFile, read_prompts
+from limner.promptdb.files.prompt_file import BatchPrompt, PromptFile, distinct, read_prompts
 from limner.promptdb.records import Run
+from limner.promptdb.runs import Runs
 from limner.promptdb.trials import Trials
 from limner.serve.reports.optimize import write_optimize
 from limner.serve.reports.page import rounded
 from limner.tools.scoring.asked import World
 
 COMMAND = "optimize"
+GIVEN = "prompts.jsonl"
+"""What a run is called whose prompts came in no file."""
 
 Show = Callable[[Iterable[Event]], None]
 
@@ -39,47 +44,69 @@ Show = Callable[[Iterable[Event]], None]
 def optimize(
     settings: Settings,
     learning: LearningSettings,
-    file: Path,
+    source: Path | Sequence[BatchPrompt],
     limit: int | None,
     show: Show,
     control: Control | None = None,
     instruction: str = "",
     run_id: str = "",
+    pool: ModelPool | None = None,
+    extras: Extras = NO_EXTRAS,
 ) -> dict[str, Any]:
-    """Learn on the prompts of `file`; returns the document of `optimize --json`. `run_id`: chosen by whoever must know it beforehand.
+    """Learn on prompts; returns the document of `optimize --json`.
+
+    `source`: the prompts, or a file of them; `limit` of them are read. `run_id`: chosen by whoever must know it beforehand. `pool`: where
+    the checkpoint stays open for the next run; by default one that ends with this. `extras`: scorers that are objects already.
 
     Raises BadInput before anything is written, Stopped after `control.request_drain()`, ServerAway where the chat server is silent.
     """
-    open_selector(learning.selector)
-    if settings.traits:
-        raise BadInput("traits are judged in pictures of one prompt, by refine and chat; what an instruction must keep is a --pin")
-    read = read_prompts(file, limit)
-    facts = {"file": str(file), "limit": limit, "instruction": instruction.strip() or DEFAULT_INSTRUCTION}
-    run = Run(run_id or new_run_id(COMMAND), COMMAND, file.name, {**settings.to_json(), "learning": learning.to_json(), **facts})
-    return _run(settings, learning, run, read, show, control or Control())
+    _check_names(settings, learning)
+    read = read_prompts(source, limit) if isinstance(source, Path) else distinct(source, limit)
+    name, file = (source.name, str(source)) if isinstance(source, Path) else (GIVEN, GIVEN)
+    facts = {"file": file, "limit": limit, "instruction": instruction.strip() or DEFAULT_INSTRUCTION}
+    run = Run(run_id or new_run_id(COMMAND), COMMAND, name, {**settings.to_json(), "learning": learning.to_json(), **facts})
+    with (pool or ModelPool()).lease() as lease:
+        return _run(settings, learning, run, read, show, control or Control(), lease, extras)
 
 
 def check(settings: Settings, learning: LearningSettings, prompts: int) -> None:
     """Raises BadInput for what can be told to be wrong from the numbers alone, before a run is begun."""
-    open_selector(learning.selector)
+    _check_names(settings, learning)
     heldout = max(1, min(learning.heldout_prompts, prompts // 2))
     plan_learning(settings.budget, learning, heldout, settings.search_seeds, settings.heldout_seeds)
 
 
-def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None) -> dict[str, Any]:
+def _check_names(settings: Settings, learning: LearningSettings) -> None:
+    """Raises BadInput for a selector that does not exist, and for traits."""
+    open_selector(learning.selector)
+    if settings.traits:
+        raise BadInput("traits are judged in pictures of one prompt, by refine and chat; what an instruction must keep is a --pin")
+
+
+def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None, pool: ModelPool | None = None) -> dict[str, Any]:
     """Go on with a run that was stopped or killed, with the settings and prompts that it was started with; of `settings` only the
     places of files count. A run that is done is told again."""
     run, before, done = reopened(settings, run_id, COMMAND)
     if done is not None:
         return done
     learning = LearningSettings.from_json(run.settings["learning"])
-    return _run(before, learning, run, None, show, control or Control())
+    with (pool or ModelPool()).lease() as lease:
+        return _run(before, learning, run, None, show, control or Control(), lease)
 
 
-def _run(settings: Settings, learning: LearningSettings, run: Run, read: PromptFile | None, show: Show, control: Control) -> dict[str, Any]:
+def _run(
+    settings: Settings,
+    learning: LearningSettings,
+    run: Run,
+    read: PromptFile | None,
+    show: Show,
+    control: Control,
+    lease: Lease,
+    extras: Extras = NO_EXTRAS,
+) -> dict[str, Any]:
     check_folder(settings.folder)
     check_folder(settings.database.parent)
-    models = open_models(settings, stop=stop_check(control))
+    models = open_models(settings, lease, extras=extras)
     check_objective(models.scorers)
     kept = run.settings.get("prompts")
     if kept is None:
@@ -93,13 +120,13 @@ def _run(settings: Settings, learning: LearningSettings, run: Run, read: PromptF
     plan = plan_learning(settings.budget, learning, len(split.heldout), settings.search_seeds, settings.heldout_seeds)
     start = first_state(run.id, list(split.development), list(split.heldout), split.shared, str(run.settings["instruction"]))
     start["warnings"] = [*run.settings["notes"], *_sampled(prompts, split.development, split.heldout)]
-    with open_context(settings, models, run.id, "rewrite", settings.budget) as opened:
+    with open_context(settings, models, run.id, "rewrite", settings.budget, control) as opened:
         context = replace(opened, learning=learning, plan=plan)
         show(stream_optimize(context, run, start, control))
         state = optimize_state(context, run.id)
         document = _document(context, state, write_optimize(context, state, settings.folder / run.id))
         learn_from_optimize(context, run.id)
-        context.db.finish_run(run.id, "done", document)
+        Runs(context.db).finish(run.id, "done", document)
     return document
 
 

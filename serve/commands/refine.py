@@ -10,21 +10,25 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from limner.graph.context import check_folder, check_objective, check_prompt, open_context, open_models
+from limner.graph.context import NO_EXTRAS, Extras, check_folder, check_objective, check_prompt, open_context, open_models
+from limner.graph.events import Event
 from limner.graph.feedback import learn_from_refine
+from limner.graph.models import Lease, ModelPool
 from limner.graph.nodes import conditioning_of
 from limner.graph.plan import plan_images
 from limner.graph.resume import reopened
-from limner.graph.runner import Control, new_run_id, refine_state, stop_check, stream_refine
+from limner.graph.runner import Control, new_run_id, refine_state, stream_refine
 from limner.graph.settings import Settings
-from limner.graph.solvers import METHOD, OBJECTIVE, DpoOptions, check_method, solvers, with_solver
-from limner.graph.state import Context, Event, RefineState
+from limner.graph.solvers import METHOD, OBJECTIVE, DpoOptions, check_method, with_solver
+from limner.graph.state import Context, RefineState
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run, canonical_text
+from limner.promptdb.runs import Runs
 from limner.serve.commands.generate import spoken_by_triples
 from limner.serve.reports.page import rounded
 from limner.serve.reports.refine import ReportFiles, write_refine
 from limner.tools.prompt_language.write import write, write_negative
+from limner.tools.solvers.registry import solvers
 
 COMMAND = "refine"
 ATTACK = "attack"
@@ -39,18 +43,23 @@ def refine(
     show: Show,
     control: Control | None = None,
     options: DpoOptions | None = None,
+    pool: ModelPool | None = None,
+    extras: Extras = NO_EXTRAS,
 ) -> dict[str, Any]:
-    """Refine `prompt`; returns the document of `refine --json`. `options`: of the method dpo-diff.
+    """Refine `prompt`; returns the document of `refine --json`. `options`: of the method dpo-diff. `pool`: where its checkpoint stays open
+    for the next run; by default one that ends with this. `extras`: scorers and solvers that are objects already.
 
     Raises BadInput before anything is written, Stopped after `control.request_drain()`.
     """
-    check_method(method, solvers())
-    return _start(COMMAND, settings, prompt, method, options or DpoOptions(), show, control)
+    check_method(method, solvers() | extras.factories)
+    return _start(COMMAND, settings, prompt, method, options or DpoOptions(), show, control, pool, extras)
 
 
-def attack(settings: Settings, prompt: str, search: str, show: Show, control: Control | None = None) -> dict[str, Any]:
+def attack(
+    settings: Settings, prompt: str, search: str, show: Show, control: Control | None = None, extras: Extras = NO_EXTRAS
+) -> dict[str, Any]:
     """Find a prompt of the same meaning that the model draws worse; the document of `attack --json`. Raises as `refine` does."""
-    return _start(ATTACK, settings, prompt, METHOD, DpoOptions("synonym", search, attack=True), show, control)
+    return _start(ATTACK, settings, prompt, METHOD, DpoOptions("synonym", search, attack=True), show, control, extras=extras)
 
 
 def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None, command: str = COMMAND) -> dict[str, Any]:
@@ -59,11 +68,20 @@ def resume(settings: Settings, run_id: str, show: Show, control: Control | None 
     run, before, done = reopened(settings, run_id, command)
     if done is not None:
         return done
-    return _run(before, run, show, control or Control())
+    with ModelPool().lease() as lease:
+        return _run(before, run, show, control or Control(), lease)
 
 
 def _start(
-    command: str, settings: Settings, prompt: str, method: str, options: DpoOptions, show: Show, control: Control | None
+    command: str,
+    settings: Settings,
+    prompt: str,
+    method: str,
+    options: DpoOptions,
+    show: Show,
+    control: Control | None,
+    pool: ModelPool | None = None,
+    extras: Extras = NO_EXTRAS,
 ) -> dict[str, Any]:
     if not canonical_text(prompt):
         raise BadInput("the prompt is empty; say what the picture should show")
@@ -71,20 +89,22 @@ def _start(
         raise BadInput(f"refine takes plain words and finds ranges and weights itself: give it {words!r}, or use generate")
     plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     kept = {**settings.to_json(), "method": method, "dpo_diff": options.to_json()}
-    return _run(settings, Run(new_run_id(command), command, canonical_text(prompt), kept), show, control or Control())
+    with (pool or ModelPool()).lease() as lease:
+        run = Run(new_run_id(command), command, canonical_text(prompt), kept)
+        return _run(settings, run, show, control or Control(), lease, extras)
 
 
-def _run(settings: Settings, run: Run, show: Show, control: Control) -> dict[str, Any]:
+def _run(settings: Settings, run: Run, show: Show, control: Control, lease: Lease, extras: Extras = NO_EXTRAS) -> dict[str, Any]:
     method = str(run.settings.get("method", "auto"))
     options = DpoOptions.from_json(run.settings.get("dpo_diff", {}))
     check_folder(settings.folder)
     check_folder(settings.database.parent)
     objective = OBJECTIVE if method == METHOD else ""
-    models = open_models(settings, stop=stop_check(control), objective=objective, attack=options.attack)
+    models = open_models(settings, lease, objective=objective, attack=options.attack, extras=extras)
     check_objective(models.scorers)
     check_prompt(run.prompt, models.sampler, settings.truncate)
     settings.contract.check_prompt(run.prompt)
-    with open_context(settings, models, run.id, "auto", settings.budget) as opened:
+    with open_context(settings, models, run.id, "auto", settings.budget, control) as opened:
         context = with_solver(opened, options)
         check_method(method, context.solvers, context.evaluator)
         show(stream_refine(context, run, control))
@@ -92,7 +112,7 @@ def _run(settings: Settings, run: Run, show: Show, control: Control) -> dict[str
         document = _document(context, state, write_refine(context, state, settings.folder / run.id))
         if not options.attack:  # a prompt that leads the model astray is no example to anybody
             learn_from_refine(context, state)
-        context.db.finish_run(run.id, "done", document)
+        Runs(context.db).finish(run.id, "done", document)
     return document
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
+from limner.promptdb.runs import Runs
 from limner.promptdb.store import PromptDB
 
 
@@ -19,7 +20,7 @@ def runs(settings: Settings, limit: int) -> list[dict[str, Any]]:
 
 def runs_in(db: PromptDB, limit: int) -> list[dict[str, Any]]:
     """As `runs`, in a database that is open."""
-    found = db.runs(limit)
+    found = Runs(db).latest(limit)
     return [{"run": run.id, "command": run.command, "status": run.status, "started": run.started, "prompt": run.prompt} for run in found]
 
 
@@ -36,7 +37,7 @@ def run(settings: Settings, run_id: str) -> dict[str, Any]:
 
 def run_in(db: PromptDB, run_id: str) -> dict[str, Any] | None:
     """As `run`, in a database that is open; None where there is no such run."""
-    found = db.run(run_id)
+    found = Runs(db).get(run_id)
     if found is None:
         return None
     candidates = [
@@ -51,5 +52,5 @@ def run_in(db: PromptDB, run_id: str) -> dict[str, Any] | None:
         "prompt": found.prompt,
         "settings": dict(found.settings),
         "candidates": candidates,
-        "result": db.run_result(run_id),
+        "result": Runs(db).result(run_id),
     }

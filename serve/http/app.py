@@ -19,8 +19,8 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
-from limner.graph.chat.threads import Busy as TurnInWork
 from limner.promptdb.errors import BadInput, Cancelled, ServerAway, Stopped
+from limner.promptdb.errors import Busy as TurnInWork
 from limner.serve.http import openai_routes, routes, thread_routes
 from limner.serve.http.gate import HEALTH, Gate, error_document
 from limner.serve.mcp.server import build_mcp

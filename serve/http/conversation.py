@@ -1,9 +1,8 @@
 """A turn of a conversation in Markdown, for chat windows of other programs: what is said meanwhile, and the answer with its pictures.
 
-Such programs send the whole conversation each time and keep no thread, so every answer ends with the thread and turn it belongs to, and is
-found again by them; where a person edited what they said before, the thread goes back to the turn before that. Decides nothing else.
-
-What clients of OpenAI's API send, as far as it means something here; other fields are passed by, as every compatible server does.
+Such programs send the whole conversation each time and keep no thread, so every answer ends with its thread and turn, and
+is found again by them; where a person edited what they said before, the thread goes back to the turn before that. Of what clients of
+OpenAI's API send, the fields that mean something here are read and others are ignored, as every compatible server does.
 """
 
 from __future__ import annotations
@@ -15,12 +14,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from limner.graph.settings import RefineSettings, Settings
 from limner.promptdb.errors import BadInput
-from limner.serve.service import requests
 from limner.serve.service.addresses import Addresses
 from limner.serve.service.progress import in_words
-from limner.serve.service.requests import PROMPT_CHARS, Method, Name, Negative, Pin, Prompt
+from limner.serve.service.requests import DRAWING, PROMPT_CHARS, SEARCHING, Name, Negative, Prompt, offers
 from limner.serve.service.service import Ended, Service, told
+from limner.tools.solvers.dpo_diff.settings import DpoSettings
 
 MODEL = "limner"
 """The name of the server's own checkpoint, as a model; any other that it offers goes by its own name."""
@@ -32,8 +32,12 @@ class OpenAiAsk(BaseModel):
     model: Name = MODEL
 
 
+@offers(Settings, *(name for name in (*DRAWING, *SEARCHING) if name != "checkpoint"))
+@offers(RefineSettings)
+@offers(DpoSettings)
 class ImagesAsk(OpenAiAsk):
-    """`refine` false draws the prompt as it is. `budget`, `method`, `pins`, `negative`, `seed`: Limner's own, for `extra_body`."""
+    """`refine` false draws the prompt as it is. `negative` and the settings, `budget` and `pins` among them, are Limner's own, for
+    `extra_body`."""
 
     prompt: Prompt
     n: int | None = Field(default=1, ge=1, le=10)
@@ -42,11 +46,7 @@ class ImagesAsk(OpenAiAsk):
     )
     response_format: Literal["url", "b64_json"] | None = None
     refine: bool = True
-    method: Method = "auto"
-    budget: int | None = Field(default=None, ge=1)
-    pins: list[Pin] = Field(default_factory=list, max_length=requests.PINS)
     negative: Negative = ""
-    seed: int | None = Field(default=None, ge=0, lt=2**31)
 
 
 class MessageAsk(BaseModel):
@@ -110,14 +110,17 @@ async def turn(service: Service, client: str, ask: ChatAsk, checkpoint: str | No
             reply = str(event.result["reply"])
             rest = reply.removeprefix(said) if reply.startswith(said) else f"\n\n{reply}"
             yield Said(marked(rest) + "  \n" + shown(event.result, places))
-        elif event["kind"] == "words":
-            said += event["text"]
-            yield Said(marked(event["text"]))
-        elif event["kind"] == "heard" and said:  # what was said so far is of a step before this one, such as an undo
-            said = ""
-            yield Said("\n\n")
-        elif line := in_words(event):
-            yield Progress(line + "\n")
+            continue
+        match event["kind"]:
+            case "words":
+                said += event["text"]
+                yield Said(marked(event["text"]))
+            case "heard" if said:  # what was said so far is of a step before this one, such as an undo
+                said = ""
+                yield Said("\n\n")
+            case _:
+                if line := in_words(event):
+                    yield Progress(line + "\n")
 
 
 def marked(text: str) -> str:

@@ -22,7 +22,7 @@ from limner.serve.http.gate import client_of
 from limner.serve.http.routes import Serving, unless_gone
 from limner.serve.http.streams import told_error
 from limner.serve.service.addresses import Addresses
-from limner.serve.service.requests import DEFAULTS, GenerateAsk, RefineAsk
+from limner.serve.service.requests import DEFAULTS, GenerateAsk, RefineAsk, copied
 from limner.serve.service.service import Service
 from limner.tools.prompt_language.write import write_text
 
@@ -53,16 +53,12 @@ async def generate_images(ask: ImagesAsk, request: Request, service: Serving) ->
     async def work() -> dict[str, Any]:
         text, negative, improved, run = write_text(ask.prompt, ()), write_text(ask.negative, ()), None, None
         if ask.refine:
-            refine = RefineAsk(
-                prompt=ask.prompt, method=ask.method, checkpoint=checkpoint, budget=ask.budget, pins=ask.pins or None, seed=ask.seed
-            )
-            refined = await service.refine(client, refine)
+            refined = await service.refine(client, copied(RefineAsk, ask, prompt=ask.prompt, checkpoint=checkpoint))
             result, improved, run = refined["result"], refined["improved"], refined["run"]
             text = result["df_prompt"] or write_text(result["text"], ())
             negative = ", ".join(part for part in (negative, write_text(result["negative"], ())) if part)
-        drawn = await service.generate(
-            client, GenerateAsk(prompts=[text], negative=negative, count=ask.n or 1, checkpoint=checkpoint, seed=ask.seed)
-        )
+        generate = copied(GenerateAsk, ask, prompts=[text], negative=negative, count=ask.n or 1, checkpoint=checkpoint)
+        drawn = await service.generate(client, generate)
         data = [_image(service, row, drawn["run"], ask, _places(request)) for row in drawn["images"] if row["path"]]
         settings = drawn["images"][0]["settings"]
         return {

@@ -21,7 +21,10 @@ from limner.serve.service.documents import (
     GeneratedDocument,
     HitDocument,
     JobDocument,
+    JobStream,
+    LoadedDocument,
     RefinedDocument,
+    RefineStream,
     RunDocument,
     RunRow,
     ScoredDocument,
@@ -85,7 +88,7 @@ async def refine(ask: RefineAsk, request: Request, service: Serving, places: Pla
 
 
 @router.post("/refine/events", response_class=EventSourceResponse, tags=["draw"])
-async def refine_events(ask: RefineAsk, request: Request, service: Serving, places: Placing) -> AsyncIterator[ServerSentEvent]:
+async def refine_events(ask: RefineAsk, request: Request, service: Serving, places: Placing) -> AsyncIterator[RefineStream]:
     """As `refine`, told while it goes on: events of kind `progress`, at the end one of kind `done` with the document, or `error`."""
     work = told(lambda tell: service.refine(client_of(request.scope), ask, tell))
     async for event in as_events(work, places, places.refined):
@@ -150,6 +153,12 @@ def run_file(run: str, name: str, service: Serving) -> Response:
         raise HTTPException(404, "there is no such file")
     headers = {"content-security-policy": REPORT_POLICY} if path.suffix == ".html" else dict(SHOWN_ELSEWHERE)
     return FileResponse(path, media_type=KINDS[path.suffix], headers=headers)
+
+
+@router.get("/loaded", response_model=list[LoadedDocument], tags=["server"])
+def loaded(service: Serving) -> Any:
+    """The checkpoints in memory. Each queue keeps the last ones that were asked for, as many as `serve --models` says."""
+    return service.loaded()
 
 
 @router.get("/images/{key}.png", response_class=FileResponse, tags=["runs"])
@@ -227,7 +236,7 @@ def job_routes(limits: Limits) -> APIRouter:
         places: Placing,
         last_event_id: Annotated[str | None, Header(description="the number of the last event that you know")] = None,
         after: Annotated[int, Query(ge=0, le=2**53, description="the same, where a header cannot be sent")] = 0,
-    ) -> AsyncIterator[ServerSentEvent]:
+    ) -> AsyncIterator[JobStream]:
         """All events of a job, from the first or behind the one named, and those to come; ends with it."""
         known = int(last_event_id) if last_event_id and last_event_id.isascii() and last_event_id.isdigit() else after
         async for event in _followed(_jobs(service), record.id, known, places):
@@ -236,16 +245,16 @@ def job_routes(limits: Limits) -> APIRouter:
     return routes
 
 
-async def _followed(jobs: Jobs, job: str, after: int, places: Addresses) -> AsyncIterator[ServerSentEvent]:
+async def _followed(jobs: Jobs, job: str, after: int, places: Addresses) -> AsyncIterator[Any]:
     loop, news = asyncio.get_running_loop(), asyncio.Event()
     end, state = jobs.watch(job, lambda: loop.call_soon_threadsafe(news.set)), ""
-    events = jobs.events(job, after)
     try:
         while True:
             news.clear()
             record = jobs.get(job)
             assert record is not None
-            for number, event in events.new():
+            for number, event in jobs.events(job, after):
+                after = number
                 yield ServerSentEvent(event="progress", id=str(number), data=places.event(event))
             if record.state != state:
                 state = record.state

@@ -8,8 +8,9 @@ from typing import Any
 
 from fastapi.sse import ServerSentEvent
 
-from limner.graph.chat.threads import Busy as TurnInWork
+from limner.graph.events import Event
 from limner.promptdb.errors import BadInput, Cancelled, ServerAway, Stopped
+from limner.promptdb.errors import Busy as TurnInWork
 from limner.serve.http.gate import error_document
 from limner.serve.service.addresses import Addresses
 from limner.serve.service.queue import Busy
@@ -26,8 +27,9 @@ CODES: dict[type[Exception], str] = {
 """What is told to whoever asked; any other exception is a crash, whose words stay in the log."""
 
 
-async def as_events(events: AsyncIterator[Any], places: Addresses, shown: Callable[[Any], Any]) -> AsyncIterator[ServerSentEvent]:
-    """`shown` puts addresses into the document."""
+async def as_events(events: AsyncIterator[Event | Ended[Any]], places: Addresses, shown: Callable[[Any], Any]) -> AsyncIterator[Any]:
+    """The events and the document at the end as `ServerSentEvent`s; `shown` puts addresses into the document. A route that passes them on
+    declares what their data is, so that the OpenAPI document has it."""
     try:
         async for event in events:
             if isinstance(event, Ended):

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.sse import EventSourceResponse
 
 from limner.promptdb.errors import BadInput
 from limner.serve.http.gate import client_of
 from limner.serve.http.routes import Placing, Serving, unless_gone
 from limner.serve.http.streams import as_events
-from limner.serve.service.documents import ThreadDocument, ThreadRow, TurnDocument
+from limner.serve.service.documents import ThreadDocument, ThreadRow, ThreadStream, TurnDocument
 from limner.serve.service.requests import DEFAULTS, BranchAsk, ReplyAsk, ThreadAsk
 from limner.serve.service.service import Service, told
 
@@ -53,9 +53,7 @@ async def say(thread: ThreadId, ask: ReplyAsk, request: Request, service: Servin
 
 
 @router.post("/{thread}/turns/events", response_class=EventSourceResponse)
-async def say_events(
-    thread: ThreadId, ask: ReplyAsk, request: Request, service: Serving, places: Placing
-) -> AsyncIterator[ServerSentEvent]:
+async def say_events(thread: ThreadId, ask: ReplyAsk, request: Request, service: Serving, places: Placing) -> AsyncIterator[ThreadStream]:
     """As saying something, told while it goes on: `progress`, at the end `done` with what the conversation waits for, or `error`."""
     work = told(lambda tell: service.say(client_of(request.scope), thread, ask.text, ask.action, tell))
     async for event in as_events(work, places, places.asked):

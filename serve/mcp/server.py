@@ -1,16 +1,19 @@
 """Limner for assistants: its commands as MCP tools, its runs, pictures and prompts as resources. Over stdio, or below the HTTP server.
 
 Tools read no file and open no address that a client names: a picture to be judged comes as bytes or as a resource of this server. All work
-is done by the service, in its lanes.
+is done by the service, in its queues.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import inspect
 import json
 import re
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Annotated, Any, TypeVar
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
@@ -18,6 +21,7 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, Field
 
 from limner.agents.chat.actions import Action
+from limner.graph.events import Event
 from limner.promptdb.errors import BadInput
 from limner.serve.mcp.results import SCHEME, Resources, answered, errors_told, optimized_summary, refined_summary
 from limner.serve.service import requests
@@ -31,15 +35,13 @@ from limner.serve.service.documents import (
     ThreadDocument,
 )
 from limner.serve.service.requests import (
+    Ask,
     ConvertAsk,
     Dialect,
     DrawingAsk,
     GenerateAsk,
-    Method,
-    Name,
     Negative,
     OptimizeAsk,
-    Pin,
     Prompt,
     RefineAsk,
     SearchAsk,
@@ -56,13 +58,35 @@ professional prompts."""
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 DRAWS = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
 
-Budget = Annotated[int | None, Field(ge=1, description="pictures to draw at most; the server's setting where nothing is said")]
-Seed = Annotated[int | None, Field(ge=0, lt=2**31)]
-Pins = Annotated[list[Pin] | None, Field(max_length=requests.PINS, description="words that no candidate may lose")]
-Checkpoint = Annotated[Name | None, Field(description="one of the checkpoints that the server offers")]
 Picture = Annotated[
     str, Field(max_length=24 << 20, description=f"a resource ({SCHEME}/images/... or {SCHEME}/runs/.../files/...), or a picture in base64")
 ]
+
+
+Asked = TypeVar("Asked", bound=Ask)
+Tool = Callable[..., Awaitable[CallToolResult]]
+
+
+def takes(model: type[Asked]) -> Callable[[Callable[[Asked, Context], Awaitable[CallToolResult]]], Tool]:
+    """Makes a tool of a function of a request: the request's fields are the tool's arguments, with their help and bounds."""
+
+    def decorate(function: Callable[[Asked, Context], Awaitable[CallToolResult]]) -> Tool:
+        @wraps(function)
+        async def tool(ctx: Context, **given: Any) -> CallToolResult:
+            with errors_told():
+                return await function(model(**given), ctx)
+
+        parameters = [inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=Context)]
+        for name, field in model.model_fields.items():
+            kind: Any = Annotated[(field.annotation, *field.metadata, Field(description=field.description))]
+            default = inspect.Parameter.empty if field.is_required() else field.default
+            parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind))
+        answer = inspect.signature(function, eval_str=True).return_annotation
+        vars(tool)["__signature__"] = inspect.Signature(parameters, return_annotation=answer)
+        tool.__annotations__ = {item.name: item.annotation for item in parameters} | {"return": answer}
+        return tool
+
+    return decorate
 
 
 class Hits(BaseModel):
@@ -112,40 +136,24 @@ def _add_drawing_tools(server: MCPServer, service: Service) -> None:
     places = Resources()
 
     @server.tool(annotations=DRAWS)
-    async def refine_prompt(
-        prompt: Prompt,
-        ctx: Context,
-        method: Method = "auto",
-        budget: Budget = None,
-        pins: Pins = None,
-        seed: Seed = None,
-        checkpoint: Checkpoint = None,
-    ) -> Annotated[CallToolResult, RefinedDocument]:
+    @takes(RefineAsk)
+    async def refine_prompt(ask: RefineAsk, ctx: Context) -> Annotated[CallToolResult, RefinedDocument]:
         """Refine one prompt in one go: rewrite, search, check on unseen seeds. Shows pictures before and after."""
         document: dict[str, Any] = {}
-        with errors_told():
-            ask = RefineAsk(prompt=prompt, method=method, budget=budget, pins=pins, seed=seed, checkpoint=checkpoint)
-            progress = _Progress(ctx, service.settings_for(ask).budget)
-            async for event in told(lambda tell: service.refine(CLIENT, ask, tell)):
-                if isinstance(event, Ended):
-                    document = event.result
-                else:
-                    await progress.tell(event)
+        progress = _Progress(ctx, service.settings_for(ask).budget)
+        async for event in told(lambda tell: service.refine(CLIENT, ask, tell)):
+            if isinstance(event, Ended):
+                document = event.result
+            else:
+                await progress.tell(event)
         pictures = [*document["images"]["before"][:1], *document["images"]["after"][:1]]
         return answered(places.refined(document), refined_summary(document), pictures)
 
     @server.tool(annotations=DRAWS)
-    async def generate(
-        prompts: Annotated[list[Prompt], Field(min_length=1, max_length=16)],
-        negative: Negative = "",
-        count: Annotated[int, Field(ge=1, le=16, description="pictures of each prompt")] = 1,
-        seed: Seed = None,
-        checkpoint: Checkpoint = None,
-    ) -> Annotated[CallToolResult, GeneratedDocument]:
+    @takes(GenerateAsk)
+    async def generate(ask: GenerateAsk, ctx: Context) -> Annotated[CallToolResult, GeneratedDocument]:
         """Draw prompts as they are. The first pictures are shown, all are resources."""
-        with errors_told():
-            ask = GenerateAsk(prompts=prompts, negative=negative, count=count, seed=seed, checkpoint=checkpoint)
-            document = await service.generate(CLIENT, ask)
+        document = await service.generate(CLIENT, ask)
         pictures = [row["path"] for row in document["images"] if row["path"]]
         return answered(places.generated(document), f"{len(pictures)} pictures drawn, run {document['run']}", pictures)
 
@@ -159,25 +167,17 @@ def _add_drawing_tools(server: MCPServer, service: Service) -> None:
 
 def _add_optimize(server: MCPServer, service: Service) -> None:
     @server.tool(annotations=DRAWS)
-    async def optimize(
-        prompts: Annotated[list[Prompt], Field(min_length=1, max_length=requests.PROMPTS)],
-        ctx: Context,
-        budget: Budget = None,
-        iterations: Annotated[int | None, Field(ge=1, le=requests.ITERATIONS)] = None,
-        instruction: Negative = "",
-        checkpoint: Checkpoint = None,
-    ) -> Annotated[CallToolResult, OptimizedDocument]:
+    @takes(OptimizeAsk)
+    async def optimize(ask: OptimizeAsk, ctx: Context) -> Annotated[CallToolResult, OptimizedDocument]:
         """Learn an instruction on many prompts, and report what it is worth on prompts it never saw. Takes minutes; tells progress. A
         cancelled run keeps everything so far."""
         document: dict[str, Any] = {}
-        with errors_told():
-            ask = OptimizeAsk(prompts=[*prompts], budget=budget, iterations=iterations, instruction=instruction, checkpoint=checkpoint)
-            progress = _Progress(ctx, service.settings_for(ask).budget)
-            async for event in told(lambda tell: service.optimize(CLIENT, ask, tell)):
-                if isinstance(event, Ended):
-                    document = event.result
-                else:
-                    await progress.tell(event)
+        progress = _Progress(ctx, service.settings_for(ask).budget)
+        async for event in told(lambda tell: service.optimize(CLIENT, ask, tell)):
+            if isinstance(event, Ended):
+                document = event.result
+            else:
+                await progress.tell(event)
         return answered(Resources().optimized(document), optimized_summary(document))
 
 
@@ -253,18 +253,24 @@ class _Progress:
     def __init__(self, ctx: Context, total: int) -> None:
         self._ctx, self._total, self._drawn, self._told = ctx, total, 0, 0
 
-    async def tell(self, event: Any) -> None:
-        kind = event["kind"]
-        if kind == "drawn":
-            self._drawn += 1
-            if self._drawn % self.EVERY:
+    async def tell(self, event: Event) -> None:
+        match event["kind"]:
+            case "drawn":
+                self._drawn += 1
+                if self._drawn % self.EVERY:
+                    return
+                words = "drawn"
+            case "started":
+                words = f"started: {event['run']}"
+            case "iteration":
+                words = f"iteration: {event['text']}"
+            case "node" if event["phase"] == "end":
+                words = f"{event['node']}: {event['note']}"
+            case _:
                 return
-        elif kind not in ("started", "iteration") and not (kind == "node" and event["phase"] == "end"):
-            return
-        words = event.get("run") or event.get("text") or event.get("note") or ""
         # Progress must grow: a hair for each event, so that none is passed by.
         self._told += 1
-        await self._ctx.report_progress(self._drawn + self._told * 1e-6, self._total, f"{event.get('node', kind)}: {words}".rstrip(": "))
+        await self._ctx.report_progress(self._drawn + self._told * 1e-6, self._total, words.rstrip(": "))
 
 
 def picture_of(service: Service, image: str) -> bytes:

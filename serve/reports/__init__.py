@@ -1,1 +1,1 @@
-"""HTML out of documents: the reports of refine and optimize, and a job while it goes on."""
+"""HTML reports of refine and optimize, and the page of a running job."""

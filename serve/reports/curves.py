@@ -1,6 +1,6 @@
-"""A drawing of how every arm of a search fared: a point for each iteration that it was tried in, with its interval.
+"""The curves of a search: for every arm a point with its interval in each iteration in which it was tried.
 
-Turns numbers into places on the drawing; the template draws them. Arms are told apart by line, marker and number, not by colour alone.
+Computes coordinates; the template draws them. Arms differ in line, marker and number, not in colour alone.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ TICKS = 6  # about so many
 
 
 def curves_view(search: Search) -> dict[str, Any]:
-    """Empty where no arm has a usable picture. `series` in the order in which they are drawn, those that matter on top; `rows`: the same
-    as numbers."""
+    """Returns the template's data; empty where no arm has a usable picture.
+
+    `series`: in drawing order, important ones last; `rows`: the numbers.
+    """
     gains = search.gains
     if not gains:
         return {}
@@ -98,14 +100,14 @@ def _row(search: Search, arm: str, iteration: int, measured: Interval) -> dict[s
 def _places(
     arms: list[str], iteration: int, gains: dict[tuple[str, int], Interval], middle: float, column: float
 ) -> dict[tuple[str, int], float]:
-    """Points of one iteration stand side by side, so that their intervals can be told apart."""
+    """Returns the x coordinates of one iteration's points, side by side so that their intervals do not overlap."""
     there = [arm for arm in arms if (arm, iteration) in gains]
     step = min(POINT, 0.85 * column / len(there))
     return {(arm, iteration): middle + (place - (len(there) - 1) / 2) * step for place, arm in enumerate(there)}
 
 
 def _reach(measured: Any) -> tuple[float, float]:
-    """What the drawing spans: zero, all means, and of the intervals so much that a wide one does not flatten everything else."""
+    """Returns the y range: zero, all means, and as much of the intervals as leaves the means readable."""
     found = list(measured)
     means = [0.0, *(row.mean for row in found)]
     span = max(means) - min(means) or 1.0
@@ -117,7 +119,7 @@ def _reach(measured: Any) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two ends."""
+    """Returns round numbers between two ends."""
     rough = (high - low) / TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next((power * factor for factor in (1, 2, 5) if power * factor >= rough), 10 * power)

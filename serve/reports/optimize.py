@@ -1,7 +1,7 @@
-"""The report of a learned instruction: one HTML file that needs nothing else.
+"""The report of a learned instruction: one self-contained HTML file.
 
-Turns what a run found into what the page shows; the page itself is templates/optimize.html. Results come first, all of them from held-out
-prompts and seeds; how the search went comes after, and is called no result. Decides nothing and draws nothing.
+Builds the data of templates/optimize.html from a run. Results come first, all of them from held-out prompts and seeds; how the search went
+follows, marked as no result.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ LONGEST = 320  # pixels of a large picture: there are many
 
 
 def write_optimize(context: Context, state: OptimizeState, folder: Path) -> Path:
-    """Write the page into `folder`, whole or not at all. Raises BadInput where it cannot be written."""
+    """Writes the page into `folder`, complete or not at all, and returns its path. Raises BadInput where it cannot be written."""
     path = folder / "report.html"
     page.write_text(path, render_optimize(context, state))
     return path
 
 
 def render_optimize(context: Context, state: OptimizeState) -> str:
-    """The page. Everything that people or models wrote is escaped by the template engine."""
+    """Returns the page. The template engine escapes all texts by people and models."""
     trials = Trials(context.db, state["run"])
     outcome = state["outcome"]
     search = Search(
@@ -57,30 +57,30 @@ def render_optimize(context: Context, state: OptimizeState) -> str:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The held-out check, read once more for its single pictures and scores."""
+    """The held-out comparison, read again for its single pictures and scores."""
 
     context: Context
     outcome: LearnOutcome
 
     @cached_property
     def groups(self) -> list[str]:
-        """Those of GROUPS that were measured, in that order."""
+        """The measured ones of GROUPS, in that order."""
         return [name for name in GROUPS if name != "suffix" or self.outcome["suffix"]]
 
     @cached_property
     def found(self) -> Evaluation:
-        """Rows: each group's prompts, one group after the other."""
+        """The scores; rows are the prompts of each group, one group after the other."""
         prompts = self.outcome["prompts"]
         texts = [Conditioning.from_json(row["texts"][group]) for group in self.groups for row in prompts]
         references = [row["prompt"] for _ in self.groups for row in prompts]
         return self.context.evaluator.known(texts, references, self.context.settings.heldout, list(self.outcome["scores"]["learned"]))
 
     def table(self, scorer: str) -> np.ndarray:
-        """(group, prompt, seed)."""
+        """Returns scores (group, prompt, seed)."""
         return self.found.values[scorer].reshape(len(self.groups), len(self.outcome["prompts"]), len(self.found.seeds))
 
     def by_prompt(self, scorer: str, comparison: str) -> np.ndarray:
-        """Mean difference of each prompt that has a usable pair of pictures."""
+        """Returns the mean difference of each prompt with a usable pair of pictures."""
         before, after = (self.table(scorer)[self.groups.index(group)] for group in COMPARISONS[comparison])
         rows = (row[~np.isnan(row)] for row in after - before)
         return np.array([row.mean() for row in rows if len(row)])
@@ -141,7 +141,7 @@ def _summary(outcome: LearnOutcome) -> str:
 
 
 def _notes(context: Context, state: OptimizeState) -> list[str]:
-    """What a reader should know, though nothing went wrong."""
+    """Returns remarks for the reader that are no errors."""
     texts, outcome = [], state["outcome"]
     objective = outcome["objective"]
     higher = outcome["higher_is_better"][objective]
@@ -160,11 +160,11 @@ def _notes(context: Context, state: OptimizeState) -> list[str]:
 
 
 def _share(outcome: LearnOutcome) -> str:
-    """How much of the learned instruction's gain one fixed suffix has too, in words; said only where there is a gain to share."""
+    """Returns a sentence on how much of the learned instruction's gain a fixed suffix also has; '' where there is no gain."""
     objective, scores = outcome["objective"], outcome["scores"]
     suffix, learned = scores.get("suffix", {}).get(objective), scores["learned"][objective]
     if suffix is None or suffix["delta"] is None or learned["delta"] is None:
-        return "No fixed suffix was measured, so what of the gain one could keep is not known."
+        return "No fixed suffix was measured, so it is not known how much of the gain one would give."
     if not is_gain(learned, outcome["higher_is_better"][objective]):
         return "What share of the gain the best fixed suffix keeps cannot be said: the learned instruction's gain over plain is not shown."
     return f"The best fixed suffix keeps {suffix['delta'] / learned['delta']:.0%} of the learned instruction's gain over plain."
@@ -204,7 +204,7 @@ def _professional_view(search: Search) -> dict[str, Any]:
 
 
 def _texts_view(outcome: LearnOutcome) -> list[dict[str, Any]]:
-    """What both instructions made of the first prompts, against the plain one."""
+    """Returns what both instructions made of the first prompts, compared with the plain ones."""
     views = []
     for row in outcome["prompts"][:DIFFED]:
         texts = {group: Conditioning.from_json(row["texts"][group]) for group in ("initial", "learned")}
@@ -221,7 +221,7 @@ def _texts_view(outcome: LearnOutcome) -> list[dict[str, Any]]:
 
 
 def _pictures_view(context: Context, outcome: LearnOutcome, heldout: HeldOut) -> list[dict[str, Any]]:
-    """The first prompts, each with a picture of every group on the first held-out seed."""
+    """Returns the first prompts, each with a picture of every group on the first held-out seed."""
     rows = outcome["prompts"][:SHOWN]
     values = heldout.table(outcome["objective"])
     uris = page.data_uris(context, [row["drawings"][group][0] for row in rows for group in heldout.groups], LONGEST)
@@ -238,7 +238,7 @@ def _pictures_view(context: Context, outcome: LearnOutcome, heldout: HeldOut) ->
 
 
 def _iterations_view(context: Context, search: Search) -> list[dict[str, Any]]:
-    """What the leading arm of an iteration drew for its first prompts, beside the plain ones; some iterations of many, evenly spread."""
+    """Returns what the leading arm of an iteration drew for its first prompts, beside the plain ones; evenly spread iterations."""
     leaders = list(search.leaders().items())
     chosen = [leaders[place] for place in sorted({round(at) for at in np.linspace(0, len(leaders) - 1, ITERATIONS)})] if leaders else []
     seed = context.settings.search[0]
@@ -289,6 +289,6 @@ def _facts(context: Context, state: OptimizeState, search: Search) -> list[page.
         ("Iterations", f"{state['iteration'] + 1} of {learning.iterations}, {learning.batch_size} prompts each"),
         ("Ended because", outcome["stopped"] or "not said"),
         ("Arms", f"{len(search.arms)} in all, {learning.arms} survive, {learning.children} children at most"),
-        ("Selector", "the reference's, --compat maai" if learning.compat else learning.selector),
+        ("Selector", "the reference's, --compat maai" if learning.reference_ucb else learning.selector),
         ("Professional prompts", "take part" if learning.professional else "take no part"),
     ]

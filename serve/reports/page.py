@@ -1,9 +1,6 @@
-"""What the reports share: the template engine, pictures inside the page, numbers as text, the line that shows a difference, what was
-spent and with what.
+"""Shared by the reports: the template engine, embedded pictures, rounded score rows, the difference plot, and tables of costs and models.
 
-A page is one file that asks nobody for anything; everything that people or models wrote is escaped by the template engine.
-
-Score rows as documents show them: rounded, with every field there.
+A page is one file that loads nothing from elsewhere; the template engine escapes all texts by people and models.
 """
 
 from __future__ import annotations
@@ -22,27 +19,27 @@ from limner.graph.state import Context, ScoreRow
 from limner.promptdb.errors import BadInput
 
 TEMPLATES = Path(__file__).parent / "templates"
-INLINE_PIXELS = 256  # larger pictures go into the page as WebP, so that it stays a few megabytes
+INLINE_PIXELS = 256  # larger pictures are embedded as WebP, so that the page stays within a few megabytes
 OFFLINE = "offline"
 
 Fact = tuple[str, str]  # name, value
 
 
 def render(template: str, view: Mapping[str, Any]) -> str:
-    """The page. A name that the view lacks is an error, not a gap."""
+    """Returns the page of a template. Raises an error for a name that the view lacks."""
     return _engine().get_template(template).render(**view)
 
 
 @lru_cache(1)
 def _engine() -> Any:
-    """One for all pages: it keeps the templates that it has read, which for a live view is most of the work."""
+    """Returns the engine, one for all pages, since it caches templates."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """The file appears whole or not at all. Raises BadInput where it cannot be written."""
+    """Writes a file, complete or not at all. Raises BadInput where it cannot be written."""
     half = path.with_suffix(f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,8 +50,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def data_uris(context: Context, drawing_ids: Sequence[str], longest: int = 2 * INLINE_PIXELS) -> dict[str, str]:
-    """Each drawing's picture as a data URI; an empty text where there is none. Those of more than INLINE_PIXELS are made smaller, to
-    `longest` pixels; the others stand there to the pixel."""
+    """Returns each drawing's picture as a data URI; '' where there is none.
+
+    Pictures over INLINE_PIXELS are scaled down to `longest` pixels.
+    """
     from PIL import Image
 
     stored = context.db.stored_drawings(drawing_ids)
@@ -76,29 +75,32 @@ def data_uris(context: Context, drawing_ids: Sequence[str], longest: int = 2 * I
 
 
 def aspect(context: Context) -> str:
-    """Width to height of the pictures, as CSS has it."""
+    """Returns the aspect ratio of the pictures in CSS."""
     return f"{context.evaluator.settings.width} / {context.evaluator.settings.height}"
 
 
 def number(value: float | None) -> str:
+    """Returns a number with four significant digits; '' for None and NaN."""
     return "" if value is None or np.isnan(value) else f"{value:.4g}"
 
 
 def signed(value: float | None) -> str:
+    """Returns a number with its sign and four significant digits; '' for None and NaN."""
     return "" if value is None or np.isnan(value) else f"{value:+.4g}"
 
 
 def interval(ends: Sequence[float] | None) -> str:
-    """Both ends; an empty text where there is no interval."""
+    """Returns both ends of an interval as text; '' where there is none."""
     return f"{ends[0]:+.3g} to {ends[1]:+.3g}" if ends and not np.isnan(ends).any() else ""
 
 
 def direction(gain: float) -> str:
+    """Returns "up" for a gain, "down" for a loss, '' for neither."""
     return "up" if gain > 0 else "down" if gain < 0 else ""
 
 
 def change(name: str, row: ScoreRow, unit: str) -> str:
-    """A measured difference in words. There must be one."""
+    """Returns a measured difference in words. `row` must have one."""
     return f"{name} changed by {row['delta']:+.3g} (95 % interval {interval(row['ci95'])}, {row['n']} {unit})"
 
 
@@ -109,7 +111,7 @@ def settled(row: ScoreRow) -> bool:
 
 
 def difference_view(context: Context, name: str, row: ScoreRow, deltas: np.ndarray) -> dict[str, Any]:
-    """A scorer's row of a table, with its line; `deltas` are the single differences that are shown as dots."""
+    """Returns a scorer's table row with its difference plot; `deltas` are the single differences, shown as dots."""
     scorer = context.evaluator.scorer(name)
     sign = 1 if scorer.higher_is_better else -1
     return {
@@ -127,7 +129,9 @@ def difference_view(context: Context, name: str, row: ScoreRow, deltas: np.ndarr
 
 
 def plot(deltas: np.ndarray, mean: float, ends: Sequence[float], width: int = 200, margin: int = 8) -> dict[str, Any]:
-    """Places on a line of `width` with zero in the middle and the better side on the right; empty where nothing was compared."""
+    """Returns coordinates on a line of `width` pixels with zero in the middle and the better side on the right; empty without
+    differences.
+    """
     reach = max([abs(mean), *(abs(end) for end in ends), *np.abs(deltas)], default=0.0)
     if not len(deltas) or reach == 0:
         return {}
@@ -139,7 +143,7 @@ def plot(deltas: np.ndarray, mean: float, ends: Sequence[float], width: int = 20
 
 
 def spent_facts(context: Context) -> list[Fact]:
-    """What the run cost."""
+    """Returns the costs of the run as table rows."""
     used, usage = context.evaluator.budget.used(), context.chat.usage
     cost = f"{used['llm_calls']} calls"
     if usage.cost_usd is not None:
@@ -155,7 +159,7 @@ def spent_facts(context: Context) -> list[Fact]:
 
 
 def drawing_facts(context: Context) -> list[Fact]:
-    """With what the pictures were drawn, and on which seeds."""
+    """Returns model, settings and seeds of the pictures, and the contract, as table rows."""
     evaluator, settings = context.evaluator, context.settings
     sampling = evaluator.settings
     return [
@@ -178,7 +182,7 @@ DECIMALS = 6
 
 
 def rounded(row: ScoreRow) -> dict[str, Any]:
-    """{before, after, delta, ci95, n} and, where there is one, p."""
+    """Returns {before, after, delta, ci95, n} and, where there is one, p, rounded."""
     numbers = {"before": row["before"], "after": row["after"], "delta": row["delta"]}
     shown: dict[str, Any] = {name: None if value is None else round(value, DECIMALS) for name, value in numbers.items()}
     interval = row["ci95"]

@@ -1,10 +1,7 @@
-"""The report of a refined prompt: one HTML file that needs nothing else, and the pictures beside it as PNGs that say how they were made.
+"""The report of a refined prompt: one self-contained HTML file, and the pictures beside it as PNGs that record how they were made.
 
-Turns what a run found into what the page shows; the page itself is templates/refine.html. Decides nothing and draws nothing.
-
-The report's section on a search for words: how the best candidate came about, picture by picture, and what each word gained.
-
-Which words a prompt gained and lost. Pure text; knows nothing of pages or colours.
+Builds the data of templates/refine.html from a run: the verdict, the words that the prompt gained and lost, and, where words were searched,
+the path to the best candidate and the gain of each word.
 """
 
 from __future__ import annotations
@@ -32,7 +29,7 @@ METHOD = "dpo-diff"
 
 
 def words_view(context: Context, state: RefineState) -> dict[str, Any]:
-    """Empty where no search for words took place, or it had nothing to search."""
+    """Returns the data of the search for words; empty where there was none, or it had nothing to search."""
     found = state.get("findings", {}).get(METHOD, {})
     if not found.get("trajectory"):
         return {}
@@ -76,14 +73,16 @@ def _in_one_line(found: dict[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of words; those `removed` stand only in the first text, those `added` only in the second."""
+    """A stretch of words; `removed` ones are only in the first text, `added` ones only in the second."""
 
     kind: Literal["same", "added", "removed"]
     text: str
 
 
 def word_diff(before: str, after: str) -> list[Piece]:
-    """The second text with what is new in it, and what is gone from the first, in reading order. Case and sentence marks are no change."""
+    """Returns the second text with its added words and the removed words of the first, in reading order; case and punctuation are
+    ignored.
+    """
     old, new = before.split(), after.split()
     matcher = SequenceMatcher(None, [_bare(word) for word in old], [_bare(word) for word in new], autojunk=False)
     pieces: list[Piece] = []
@@ -102,7 +101,7 @@ def _bare(word: str) -> str:
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where things were written. `before`, `after`: a PNG for each held-out seed whose picture was not dropped."""
+    """The written files. `before`, `after`: a PNG for each held-out seed with a usable picture."""
 
     report: Path
     before: list[Path]
@@ -110,7 +109,7 @@ class ReportFiles:
 
 
 def write_refine(context: Context, state: RefineState, folder: Path) -> ReportFiles:
-    """Write pictures and page into `folder`, the page last and whole. Raises BadInput where it cannot be written."""
+    """Writes pictures and page into `folder`, the page last. Raises BadInput where it cannot be written."""
     outcome = state["outcome"]
     before = _write_pictures(context, state, outcome["before"], folder, "before")
     after = _write_pictures(context, state, outcome["after"], folder, "after")
@@ -120,7 +119,7 @@ def write_refine(context: Context, state: RefineState, folder: Path) -> ReportFi
 
 
 def render_refine(context: Context, state: RefineState) -> str:
-    """The page. Everything that people or models wrote is escaped by the template engine."""
+    """Returns the page. The template engine escapes all texts by people and models."""
     return page.render("refine.html", _view(context, state))
 
 
@@ -187,11 +186,11 @@ def _summary(objective: str, row: ScoreRow, higher: bool, improved: bool, compar
     direction = "" if higher else ", lower being better"
     if improved:
         return f"{number}{direction}."
-    return f"With the best candidate {number}{direction}. That does not rule out no gain, so your prompt is returned unchanged."
+    return f"With the best candidate {number}{direction}. This is no reliable gain, so your prompt is returned unchanged."
 
 
 def _notes(context: Context, state: RefineState) -> list[str]:
-    """What a reader should know, though nothing went wrong."""
+    """Returns remarks for the reader that are no errors."""
     texts = []
     if context.chat.name == page.OFFLINE:
         texts.append("No chat model is configured: the offline stand-in rewrote the prompt, by rules and counts, not a language model.")
@@ -233,7 +232,6 @@ def _path_view(state: RefineState) -> list[dict[str, Any]]:
             "note": row["note"],
             "seconds": f"{row['seconds']:.1f} s" if row["seconds"] >= 0.05 else "",
             "share": round(100 * row["seconds"] / longest, 1),
-            "idle": row["note"].startswith(("skipped", "not asked")),
         }
         for row in state["path"]
     ]

@@ -1,7 +1,6 @@
-"""What the search of `optimize` did, for its report: how much every arm gained in each iteration, the tree of instructions, who led when.
+"""The search of an `optimize` run for its report: the gain of every arm in each iteration, the tree of instructions, the leading arms.
 
-All of it was measured on development prompts and search seeds: it tells how the winner was found, and is no result. Reads the records
-of the run; draws nothing.
+All of it was measured on development prompts and search seeds: it shows how the winner was found, and is no result.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from limner.serve.reports import page
 from limner.serve.reports.refine import word_diff
 from limner.tools.stats import Interval, paired_bootstrap
 
-DEEPEST = 12  # levels of the tree that are set in; every row names its parent besides
-FATES = {"born": "joined"}  # in people's words, where they differ
+DEEPEST = 12  # most levels of indentation of the tree; every row also names its parent
+FATES = {"born": "joined"}  # displayed names, where they differ
 
 
 @dataclass(frozen=True)
 class Search:
-    """A run's records, read once. `winner`: id of the arm that won."""
+    """The records of a run. `winner`: id of the winning arm."""
 
     arms: list[Arm]
     trials: list[Trial]
@@ -34,13 +33,15 @@ class Search:
 
     @cached_property
     def numbers(self) -> dict[str, int]:
-        """Arms are numbered in the order in which they were made; the initial instruction is 0."""
+        """Numbers of the arms in the order of creation; the initial instruction is 0."""
         return {arm.instruction.id: number for number, arm in enumerate(self.arms)}
 
     @cached_property
     def gains(self) -> dict[tuple[str, int], Interval]:
-        """Mean gain over the plain prompt by arm and iteration, prompts resampled whole; all professional prompts are one arm. Higher
-        is better whatever the scorer. Where no picture was usable there is none."""
+        """Mean gain over the plain prompt by arm and iteration, resampling whole prompts; all professional prompts form one arm.
+
+        Higher is better whatever the scorer. Arms without a usable picture are left out.
+        """
         rows: dict[tuple[str, int], list[Trial]] = {}
         for trial in self.trials:
             arm = PROFESSIONAL if trial.instruction.startswith(PROFESSIONAL) else trial.instruction
@@ -49,12 +50,14 @@ class Search:
         return {key: found for key, found in measured.items() if found.n}
 
     def gain_of(self, arm: str) -> Interval:
-        """Of all pulls of an arm."""
+        """Returns the mean gain over all pulls of an arm."""
         return self._gain([trial for trial in self.trials if trial.instruction == arm])
 
     def professional(self) -> tuple[float, float, Interval] | None:
-        """Mean score of the professional prompts, that of the plain prompts on the same prompts and seeds, and the gain; None where no
-        professional prompt has a usable picture."""
+        """Returns the mean score of the professional prompts, that of the plain ones on the same prompts and seeds, and the gain.
+
+        None where no professional prompt has a usable picture.
+        """
         own = [trial for trial in self.trials if trial.instruction.startswith(PROFESSIONAL)]
         pairs = [(trial.value, trial.plain) for trial in own if trial.value is not None and trial.plain is not None]
         if not pairs:
@@ -63,7 +66,7 @@ class Search:
         return math.fsum(values) / len(pairs), math.fsum(plain) / len(pairs), self._gain(own)
 
     def leaders(self) -> dict[int, str]:
-        """The arm that the selector ranked first, by iteration."""
+        """Returns the arm that the selector ranked first, by iteration."""
         first: dict[int, str] = {}
         for standing in self.standings:
             if standing.value is not None:
@@ -71,7 +74,7 @@ class Search:
         return first
 
     def lineage(self) -> set[str]:
-        """The winner and all its ancestors."""
+        """Returns the winner and all its ancestors."""
         parents = {arm.instruction.id: arm.instruction.parent for arm in self.arms}
         found: set[str] = set()
         arm: str | None = self.winner
@@ -86,7 +89,7 @@ class Search:
 
 
 def tree_view(search: Search) -> list[dict[str, Any]]:
-    """Every instruction, each below its parent, with the text gradient that made it and what became of it."""
+    """Returns every instruction below its parent, with the text gradient that led to it and its fate."""
     texts = {arm.instruction.id: arm.instruction.text for arm in search.arms}
     last = {standing.instruction: standing for standing in search.standings}
     lineage = search.lineage()
@@ -116,7 +119,7 @@ def tree_view(search: Search) -> list[dict[str, Any]]:
 
 
 def _walk(arms: list[Arm]) -> Iterator[tuple[Arm, int]]:
-    """Each arm before its children, with its depth; one whose parent was not made before it stands at the root."""
+    """Yields each arm before its children, with its depth; an arm whose parent was not made before it is a root."""
     children: dict[str | None, list[Arm]] = {}
     made: set[str] = set()
     for arm in arms:

@@ -1,5 +1,6 @@
-"""A DF-Prompt for the eye: each stretch of words as a bar over the denoising, its weight as thickness; and the strip of pictures as one
-word's range slides. Turns values into what the page shows; draws nothing."""
+"""The timeline of a DF-Prompt: each stretch of words as a bar over the denoising, its weight as thickness; and the pictures as one word's
+range slides.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +15,14 @@ from limner.tools.prompt_language.write import write
 
 WIDTH = 400
 THICK = 8
-"""Pixels: of the whole denoising, and of a bar of weight 1."""
+"""Pixels: width of the whole denoising, and thickness of a bar of weight 1."""
 
 
 def timeline(conditioning: Conditioning) -> dict[str, Any]:
-    """Empty where no words come, go or weigh. Places are parts of the elapsed denoising: of the steps, or of the noise level."""
+    """Returns the template's data; empty without effect spans.
+
+    Positions are fractions of the elapsed denoising, by steps or by noise level.
+    """
     if not conditioning.spans and not conditioning.negative_spans:
         return {}
     rows = _rows(conditioning.text, conditioning.spans) + _rows(conditioning.negative, conditioning.negative_spans, True)
@@ -26,7 +30,7 @@ def timeline(conditioning: Conditioning) -> dict[str, Any]:
 
 
 def strip(context: Context, rows: Sequence[StripRow]) -> dict[str, Any]:
-    """Empty where nothing was drawn for it."""
+    """Returns the pictures as one word's range slides; empty where none were drawn."""
     uris = page.data_uris(context, [row["drawing"] for row in rows])
     shown = [{"image": uris[row["drawing"]], "label": f"{_percent(row['lo'])} to {_percent(row['hi'])}"} for row in rows]
     return {"words": rows[0]["words"], "seed": rows[0]["seed"], "pictures": shown} if rows else {}

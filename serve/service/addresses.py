@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from limner.graph.events import Event
+from limner.serve.service.documents import DrawnAt, SentEvent
+
 Document = dict[str, Any]
 
 
@@ -53,11 +56,14 @@ class Addresses:
         pair = payload["pair"] and {side: {"image": key, "url": self.image(key)} for side, key in payload["pair"].items()}
         return {**payload, "images": images, "pair": pair}
 
-    def event(self, event: Mapping[str, Any]) -> Document:
-        """An event, the picture that it tells of as an address."""
-        if event.get("kind") == "drawn" and event.get("image"):
-            return {**event, "url": self.image(event["image"])}
-        return dict(event)
+    def event(self, event: Event) -> SentEvent:
+        """The event, with the address of the picture that it tells of."""
+        if event["kind"] != "drawn":
+            return event
+        drawn: DrawnAt = {**event}
+        if event["image"]:
+            drawn["url"] = self.image(event["image"])
+        return drawn
 
     def _signed(self, path: str) -> str:
         return f"{self.base}{path}" + (f"?signature={signature(self.token, path)}" if self.token else "")

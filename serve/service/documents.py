@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypeAliasType
+
+from limner.graph.events import OtherEvent
+from limner.tools.events import Drawn
 
 
 class Document(BaseModel):
@@ -176,6 +180,33 @@ class TurnDocument(Document):
     made: str
 
 
+class DrawnAt(Drawn):
+    """A new picture, and where it is found."""
+
+    url: NotRequired[str]
+
+
+SentEvent = TypeAliasType("SentEvent", Annotated[DrawnAt | OtherEvent, Field(discriminator="kind")])
+"""An event of a run or a conversation as servers send it."""
+
+
+class JobStateDocument(Document):
+    """A job's state has changed. `error`: why it failed, or waits to be resumed."""
+
+    state: str
+    error: str
+
+
+class LoadedDocument(Document):
+    """A checkpoint in memory. `queue`: `draw` for what somebody waits for, `learn` for jobs."""
+
+    queue: str
+    checkpoint: str
+    device: str
+    scorers: list[str]
+    leased: bool = Field(description="whether a request is worked on with it just now")
+
+
 class ErrorBody(BaseModel):
     message: str
     type: str
@@ -185,3 +216,9 @@ class ErrorBody(BaseModel):
 
 class ErrorDocument(BaseModel):
     error: ErrorBody
+
+
+RefineStream = SentEvent | RefinedDocument | ErrorDocument
+ThreadStream = SentEvent | ThreadDocument | ErrorDocument
+JobStream = SentEvent | JobStateDocument
+"""The data of server-sent events: of kind `progress`, then `done` or `error`; of a job `progress` and `state`."""

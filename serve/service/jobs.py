@@ -1,152 +1,86 @@
 """Jobs: `optimize` runs that go on while nobody looks, and after the server was started again.
 
-A job is a run, and its id the run's. One is at work at a time, in the lane it is given; pausing, stopping and resuming are those of any
-run. Every event is written down with a number, so that whoever comes later, or comes back, is told all of it.
-
-What is kept of jobs, so that they outlive the server: in OUT/jobs a folder for each, with its record, its prompts and its events.
-
-Records are replaced whole; events are appended, and a line that a kill cut in half is dropped. Runs nothing.
+A job is a run of the run store with the memo `job`, and its status the run's. One is at work at a time, in the queue it is given; pausing,
+stopping and resuming are those of any run. Every event is stored with a number, so that whoever comes later, or comes back, is told all
+of it.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import logging
-import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal, cast
 
+from limner.graph.events import Event
 from limner.graph.plan import LearningSettings
 from limner.graph.runner import Control, new_run_id
 from limner.graph.settings import Settings
-from limner.graph.state import Event
+from limner.promptdb import earlier
 from limner.promptdb.errors import BadInput, ServerAway, Stopped
+from limner.promptdb.errors import Busy as AtWork
 from limner.promptdb.files.prompt_file import BatchPrompt
+from limner.promptdb.records import Run, RunStatus
+from limner.promptdb.runs import Runs
 from limner.promptdb.store import PromptDB
 from limner.serve.commands import optimize
-from limner.serve.service.queue import Busy, Lane
+from limner.serve.service.queue import Busy, WorkQueue
 
 State = Literal["waiting", "running", "paused", "stopped", "done", "failed"]
 
-FOLDER = "jobs"
-_RECORD, _EVENTS, PROMPTS = "job.json", "events.jsonl", "prompts.jsonl"
+MEMO, PROMPTS = "job", "prompts"
+"""What a job's run remembers: that it is one, with the count of its prompts; and the prompts, as rows."""
+FILE = "prompts.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job. `id`: of the run that it is. `settings`, `learning`: as JSON. `error`: why it failed, or waits to be resumed."""
+    """A job as it is shown. `id`: of the run that it is. `settings`: as JSON. `prompts`: how many. `error`: why it failed or is paused."""
 
     id: str
     state: State
     created: str
-    settings: dict[str, Any]
-    learning: dict[str, Any]
-    instruction: str = ""
+    settings: Mapping[str, Any]
     prompts: int = 0
     error: str = ""
-
-
-class JobFiles:
-    """The jobs below `out`. Raises BadInput where another server has them."""
-
-    def __init__(self, out: Path) -> None:
-        self.folder = out / FOLDER
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / "lock").open("w")
-        except OSError as error:
-            raise BadInput(f"{self.folder} cannot be used ({error.strerror}); choose another folder with --out") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise BadInput(f"another server runs the jobs in {self.folder}; stop it, or give another --out") from error
-
-    def close(self) -> None:
-        self._lock.close()
-
-    def prompts(self, id: str) -> Path:
-        return self.folder / id / PROMPTS
-
-    def create(self, record: JobRecord, prompts: Sequence[Mapping[str, Any]]) -> None:
-        (self.folder / record.id).mkdir()
-        text = "".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in prompts)
-        self.prompts(record.id).write_text(text, encoding="utf-8")
-        self.save(record)
-
-    def save(self, record: JobRecord) -> None:
-        path = self.folder / record.id / _RECORD
-        half = path.with_suffix(".part")
-        half.write_text(json.dumps(asdict(record), ensure_ascii=False), encoding="utf-8")
-        os.replace(half, path)
-
-    def load(self) -> list[JobRecord]:
-        """All jobs, oldest first; what is not readable is passed by."""
-        found = []
-        for path in sorted(self.folder.glob(f"*/{_RECORD}")):
-            with suppress(OSError, ValueError, TypeError):
-                found.append(JobRecord(**json.loads(path.read_text(encoding="utf-8"))))
-        return sorted(found, key=lambda record: (record.created, record.id))
-
-    def open_events(self, id: str) -> IO[bytes]:
-        """The file to append events to."""
-        path = self.folder / id / _EVENTS
-        data = path.read_bytes() if path.exists() else b""
-        whole = data.rfind(b"\n") + 1
-        file = path.open("ab")
-        file.truncate(whole)
-        return file
-
-    def events(self, id: str, after: int) -> EventReader:
-        return EventReader(self.folder / id / _EVENTS, after)
-
-
-class EventReader:
-    """Reads a growing file of events from number `after` on (numbers begin at 1); each event once."""
-
-    def __init__(self, path: Path, after: int) -> None:
-        self._path, self._after = path, after
-        self._number = self._place = 0
-
-    def new(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """(number, event) of those that are there and were not read before."""
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as file:
-            file.seek(self._place)
-            while (line := file.readline()).endswith(b"\n"):
-                self._place = file.tell()
-                self._number += 1
-                if self._number > self._after:
-                    yield self._number, json.loads(line)
 
 
 Told = Callable[[], object]
 
 
 class Jobs:
-    """The jobs below `settings.out`, at work in `lane`. Those that were at work when the last server ended go on at once."""
+    """The jobs of a database, worked on in `queue`. Those that were at work when the last server ended go on at once.
 
-    def __init__(self, settings: Settings, lane: Lane) -> None:
-        self._settings, self._lane = settings, lane
-        self._files = JobFiles(settings.folder)
-        self._records = {record.id: record for record in self._files.load()}
+    Raises BadInput where another server runs them.
+    """
+
+    def __init__(self, settings: Settings, queue: WorkQueue, db: PromptDB) -> None:
+        self._settings, self._queue, self._db = settings, queue, db
+        self._runs = Runs(db)
         self._controls: dict[str, Control] = {}
+        """Of jobs at work."""
+        self._asked: dict[str, RunStatus] = {}
+        """What a job at work was asked to become."""
         self._watchers: dict[str, list[Told]] = {}
         self._lock = threading.RLock()
         self._closing = False
-        for record in list(self._records.values()):
-            if record.state in ("running", "waiting"):
-                try:
-                    self._line_up(record.id, record.id)
-                except Busy as error:
-                    self._settle(record.id, "paused", str(error))
+        self._held = ExitStack()
+        busy = f"another server runs the jobs of {db.path}; stop it, or give another --out or --db"
+        self._held.enter_context(self._runs.hold("jobs of the server", busy))
+        try:
+            self._take_over()
+            for record in reversed(self.all()):
+                if record.state in ("running", "waiting"):
+                    try:
+                        self._line_up(record.id, record.id)
+                    except Busy as error:
+                        self._settle(record.id, "paused", str(error))
+        except BaseException:
+            self._held.close()
+            raise
 
     def create(
         self, client: str, settings: Settings, learning: LearningSettings, prompts: Iterable[BatchPrompt], instruction: str
@@ -154,46 +88,43 @@ class Jobs:
         """A new job, waiting for its turn. Raises Busy."""
         rows = [{"prompt": prompt.text, "pins": list(prompt.pins)} for prompt in prompts]
         id, now = new_run_id(optimize.COMMAND), datetime.now(UTC).isoformat(timespec="milliseconds")
-        record = JobRecord(id, "waiting", now, settings.to_json(), learning.to_json(), instruction, len(rows))
         with self._lock:
-            self._files.create(record, rows)
-            self._records[id] = record
+            self._add(id, now, "waiting", settings.to_json(), learning.to_json(), instruction, rows)
             try:
                 self._line_up(id, client)
             except BaseException as error:
-                self._settle(id, "stopped", str(error))
+                self._settle(id, "interrupted", str(error))
                 raise
-            return self._records[id]
+            return self._known(id)
 
     def all(self) -> list[JobRecord]:
         """Newest first."""
-        with self._lock:
-            return sorted(self._records.values(), key=lambda record: record.created, reverse=True)
+        return [self._record(run, memo) for run, memo in self._runs.remembering(MEMO)]
 
     def get(self, id: str) -> JobRecord | None:
-        with self._lock:
-            return self._records.get(id)
+        """The job of that id; None where there is none."""
+        run, memo = self._runs.get(id), self._runs.memo(id, MEMO)
+        return self._record(run, memo) if run and memo else None
 
     def halt(self, id: str, state: State) -> JobRecord:
         """Pause or stop (`state` says which) a job that waits or works; everything so far is kept. One that has ended stays as it is."""
         with self._lock:
-            record = self._records[id]
-            if record.state in ("waiting", "running", "paused", "stopped"):
-                self._settle(id, state)
+            if self._known(id).state in ("waiting", "running", "paused", "stopped"):
+                self._settle(id, "interrupted" if state == "stopped" else "paused")
                 if control := self._controls.get(id):
                     control.request_drain(state)
-            return self._records[id]
+            return self._known(id)
 
     def resume(self, id: str, client: str) -> JobRecord:
         """Go on with a job that is paused, stopped or failed. Raises Busy."""
         with self._lock:
-            if self._records[id].state in ("paused", "stopped", "failed"):
+            if self._known(id).state in ("paused", "stopped", "failed"):
                 self._line_up(id, client)
-            return self._records[id]
+            return self._known(id)
 
-    def events(self, id: str, after: int = 0) -> EventReader:
-        """Those behind number `after`."""
-        return self._files.events(id, after)
+    def events(self, id: str, after: int = 0) -> Iterator[tuple[int, Event]]:
+        """(number, event) of the job's events behind number `after`, in order."""
+        return cast(Iterator[tuple[int, Event]], self._runs.events(id, after))
 
     def watch(self, id: str, told: Told) -> Callable[[], None]:
         """`told` is called, from any thread, when there are new events; returns how to end that."""
@@ -210,74 +141,111 @@ class Jobs:
         """Whatever works is stopped within a step and goes on when the next server starts."""
         with self._lock:
             self._closing = True
-            for control in self._controls.values():
+            for id, control in self._controls.items():
+                self._asked.setdefault(id, "waiting")
                 control.request_drain("the server ends")
-        self._lane.close()
-        self._files.close()
+        self._queue.close()
+        self._held.close()
+
+    def _take_over(self) -> None:
+        """Jobs that an earlier version kept in files below the folder of runs. Their state is later than that of the run, and wins."""
+        for folder, record, prompts, events in earlier.jobs(self._settings.folder):
+            id, instruction = str(record["id"]), str(record.get("instruction", ""))
+            status: RunStatus = "interrupted" if record["state"] == "stopped" else record["state"]
+            with self._db.transaction():
+                if self._runs.get(id) is None:
+                    self._add(id, record["created"], status, record["settings"], record["learning"], instruction, prompts)
+                else:
+                    self._runs.remember(id, MEMO, {"prompts": len(prompts)})
+                self._runs.set_status(id, status, str(record.get("error", "")))
+                for event in events:
+                    self._runs.append_event(id, event)
+            earlier.remove_job(folder)
+
+    def _add(
+        self,
+        id: str,
+        created: str,
+        status: RunStatus,
+        settings: Mapping[str, Any],
+        learning: Mapping[str, Any],
+        instruction: str,
+        prompts: list[Any],
+    ) -> None:
+        document = {**settings, "learning": learning, "file": FILE, "limit": None, "instruction": instruction}
+        with self._db.transaction():
+            self._runs.start(Run(id, optimize.COMMAND, FILE, document, status, created))
+            self._runs.remember(id, MEMO, {"prompts": len(prompts)})
+            self._runs.remember(id, PROMPTS, prompts)
+
+    def _known(self, id: str) -> JobRecord:
+        record = self.get(id)
+        assert record is not None, f"there is no job {id}"
+        return record
+
+    def _record(self, run: Run, memo: Mapping[str, Any]) -> JobRecord:
+        at_work = run.id in self._controls  # the run's own status may be ahead: what comes of an error is decided when its work returns
+        status = self._asked.get(run.id, "running") if at_work else run.status
+        state: State = "stopped" if status == "interrupted" else status
+        return JobRecord(run.id, state, run.started, run.settings, memo["prompts"], run.error)
 
     def _line_up(self, id: str, client: str) -> None:
         with self._lock:  # or its turn could come before it is known to be waiting, and pass by
-            self._lane.submit(client, lambda: self._work(id))
+            self._queue.submit(client, lambda: self._work(id))
             self._settle(id, "waiting")
 
-    def _settle(self, id: str, state: State, error: str = "") -> None:
+    def _settle(self, id: str, status: RunStatus, error: str = "") -> None:
         with self._lock:
-            self._records[id] = replace(self._records[id], state=state, error=error)
-            self._files.save(self._records[id])
+            self._runs.set_status(id, status, error)
+            if id in self._controls:
+                self._asked[id] = status
         self._tell(id)
 
     def _work(self, id: str) -> None:
         with self._lock:
-            record = self._records[id]
-            if record.state != "waiting" or id in self._controls or self._closing:
+            if self._known(id).state != "waiting" or id in self._controls or self._closing:
                 return
-            control = self._controls[id] = Control()
             self._settle(id, "running")
-        state, error = self._run(record, control)
+            control = self._controls[id] = Control()
+        ended, error = self._run(id, control)
         with self._lock:
             del self._controls[id]
-            if self._closing and state == "stopped":
-                return  # its record says "running", so that it goes on with the next server
-            wanted = self._records[id].state
-            # While it was ending, a person may have paused it, or asked for it to go on again: then it stands in line already.
-            self._settle(id, state if state != "stopped" or wanted == "running" else wanted, error)
+            asked = self._asked.pop(id, None)
+            if status := ended or asked:
+                self._runs.set_status(id, status, error)
+        self._tell(id)
 
-    def _run(self, record: JobRecord, control: Control) -> tuple[State, str]:
-        """How it ended, and why where that needs words."""
-        settings = replace(Settings.from_json(record.settings), out=self._settings.out, db=self._settings.db)
-        file = self._files.open_events(record.id)
+    def _run(self, id: str, control: Control) -> tuple[RunStatus | None, str]:
+        """The status that it ends with, None where it was stopped, and why where that needs words."""
+        run = self._runs.get(id)
+        assert run is not None
+        settings = replace(Settings.from_json(run.settings), out=self._settings.out, db=self._settings.db)
 
         def show(events: Iterable[Event]) -> None:
             for event in events:
-                file.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
-                file.flush()
-                self._tell(record.id)
+                self._runs.append_event(id, event)
+                self._tell(id)
 
         try:
-            if self._begun(record.id):
-                optimize.resume(settings, record.id, show, control)
+            if "prompts" in run.settings:
+                optimize.resume(settings, id, show, control, self._queue.models)
             else:
-                learning = LearningSettings.from_json(record.learning)
-                prompts: Path = self._files.prompts(record.id)
-                optimize.optimize(settings, learning, prompts, None, show, control, record.instruction, record.id)
+                self._begin(settings, run, show, control)
         except Stopped:
-            return "stopped", ""
-        except ServerAway as error:
+            return None, ""
+        except (ServerAway, AtWork) as error:
             return "paused", str(error)
         except BadInput as error:
             return "failed", str(error)
         except Exception:
-            logging.getLogger(__name__).exception("job %s failed", record.id)
+            logging.getLogger(__name__).exception("job %s failed", id)
             return "failed", "an error in the server, which its log tells"
-        finally:
-            file.close()
         return "done", ""
 
-    def _begun(self, id: str) -> bool:
-        if not self._settings.database.exists():
-            return False
-        with PromptDB.open(self._settings.database) as db:
-            return db.run(id) is not None
+    def _begin(self, settings: Settings, run: Run, show: optimize.Show, control: Control) -> None:
+        learning = LearningSettings.from_json(run.settings["learning"])
+        prompts = [BatchPrompt(row["prompt"], tuple(row["pins"])) for row in self._runs.memo(run.id, PROMPTS)]
+        optimize.optimize(settings, learning, prompts, None, show, control, str(run.settings["instruction"]), run.id, self._queue.models)
 
     def _tell(self, id: str) -> None:
         with self._lock:

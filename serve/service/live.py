@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from limner.graph.context import JOURNAL, read_journal
-from limner.graph.settings import Settings
+from limner.promptdb.runs import Runs
 from limner.promptdb.store import PromptDB
 from limner.promptdb.trials import Trials
 from limner.serve.reports import page
@@ -20,7 +19,7 @@ LOWER_IS_BETTER = {"spherical_clip"}
 SHOWN = 24  # pictures of the grid
 
 
-def live_view(db: PromptDB, settings: Settings, record: JobRecord) -> str:
+def live_view(db: PromptDB, record: JobRecord) -> str:
     """The piece of HTML; what people and models wrote is escaped."""
     higher = not set(record.settings["scorers"][:1]) & LOWER_IS_BETTER
     trials = Trials(db, record.id)
@@ -28,7 +27,7 @@ def live_view(db: PromptDB, settings: Settings, record: JobRecord) -> str:
     standings = trials.standings()
     leading = next((row.instruction for row in reversed(standings) if row.value is not None), arms[0].instruction.id if arms else "")
     search = Search(arms, trials.trials(), standings, leading, higher)
-    images = int(read_journal(settings.folder / record.id / JOURNAL)["spent"]["images"])
+    images = int(spent.amounts.get("images", 0)) if (spent := Runs(db).spent(record.id)) else 0
     view: dict[str, Any] = {
         "state": record.state,
         "error": record.error,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from limner.graph.events import Event
 
 
-def in_words(event: Mapping[str, Any]) -> str:
+def in_words(event: Event) -> str:
     """An event in a line; empty for those that are too many to be told."""
-    kind = event["kind"]
-    if kind == "node" and event["phase"] == "end" and event["note"] not in ("", "not asked for"):
-        return f"{event['node']}: {event['note']}"
-    if kind == "draw" and event["images"]:
-        return f"drawing {event['images']} pictures"
-    return str(event["text"]) if kind == "warning" else ""
+    match event["kind"]:
+        case "node" if event["phase"] == "end" and event["note"]:
+            return f"{event['node']}: {event['note']}"
+        case "draw" if event["images"]:
+            return f"drawing {event['images']} pictures"
+        case "warning":
+            return event["text"]
+    return ""

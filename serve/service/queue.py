@@ -1,7 +1,7 @@
-"""One thing after the other: a thread that draws, with its checkpoint kept open, and the line of requests before it.
+"""A bounded queue of requests before one thread that does them, one after the other, with a pool of open checkpoints of its own.
 
-A checkpoint belongs to its lane alone, so two requests never touch the same weights at once. A full line refuses at once instead of
-letting everybody wait. Knows nothing of HTTP.
+Two queues never share weights, so that neither waits for the other's. A full queue refuses at once instead of letting everybody wait.
+Knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from limner.graph.models import KeptModels, keep_models
+from limner.graph.models import ModelPool
 from limner.graph.runner import Control
 
 Done = TypeVar("Done")
@@ -24,29 +24,28 @@ RETRY_SECONDS = 5
 
 
 class Busy(Exception):
-    """The line is full, or this client has as much in it as it may."""
+    """The queue is full, or this client has as much in it as it may."""
 
 
-class Lane:
-    """`waiting`: how many may stand in line or be served; `per_client`: of these from one client. `niceness`: by how much its thread, and
-    those that torch starts for it, stand back behind the threads that answer: it has minutes of work, and others wait for milliseconds of
-    theirs."""
+class WorkQueue:
+    """`waiting`: how many requests may wait or be served; `per_client`: of these from one client. `models`: how many checkpoints stay
+    open. `niceness`: by how much the priority of its thread, and of those that torch starts for it, is below that of the threads that
+    answer: it has minutes of work, and others wait for milliseconds of theirs."""
 
-    def __init__(self, name: str, waiting: int, per_client: int, niceness: int = 5) -> None:
+    def __init__(self, name: str, waiting: int, per_client: int, models: int = 1, niceness: int = 5) -> None:
         self.name, self._niceness = name, niceness
         self._most, self._most_per_client = waiting, per_client
-        self.models = KeptModels()
+        self.models = ModelPool(models)
         self._held: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=self._begin)
 
     def _begin(self) -> None:
-        keep_models(self.models)
         if sys.platform == "linux":  # where threads have priorities of their own
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + self._niceness)
 
     def submit(self, client: str, work: Callable[[], Done]) -> Future[Done]:
-        """Put `work` into line. Raises Busy."""
+        """Queue `work`. Raises Busy."""
         with self._lock:
             if self._held.total() >= self._most:
                 raise Busy(f"{self._most} requests are waiting already; try again in a while")
@@ -80,6 +79,7 @@ class Lane:
     def close(self) -> None:
         """Nobody else is served; whoever is at it is waited for."""
         self._thread.shutdown(wait=True, cancel_futures=True)
+        self.models.unload()
 
     def _leave(self, client: str) -> None:
         with self._lock:

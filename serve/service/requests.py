@@ -8,16 +8,20 @@ What one request, one client and the whole server may ask for. Numbers only; who
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic_core import PydanticCustomError
 
 from limner.agents.chat.actions import Action
 from limner.graph.plan import DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS, LearningSettings
-from limner.graph.settings import HELDOUT_FROM, Settings
+from limner.graph.settings import RefineSettings, Settings
 from limner.promptdb.errors import BadInput
+from limner.tools.options import Declared, Option, options_of
+from limner.tools.solvers.dpo_diff.settings import DpoSettings
 
 PROMPT_CHARS = 4000
 """Longer than any text encoder reads by far, and than any prompt a person writes."""
@@ -28,12 +32,6 @@ PINS = 32
 PROMPTS = 10_000
 """Prompts of one optimize job."""
 
-SCORERS = 8
-STEPS = 250
-GUIDANCE = 100.0
-SEEDS = 256
-VARIANTS = 64
-ITERATIONS = 100
 HITS = 200
 RUNS = 500
 
@@ -42,7 +40,8 @@ RUNS = 500
 class Limits:
     """`body`, `job_body`, `upload`: bytes of a request, of one that brings a file of prompts, and of one that brings a picture.
     `pixels`: of a picture to be judged. `budget`: pictures that one request may draw. `waiting`: requests in line for the one that is
-    drawing. `per_client`: of these from one client. `requests`: of any kind under way from one client. `chat_messages`: of one chat."""
+    drawing. `per_client`: of these from one client. `requests`: of any kind under way from one client. `chat_messages`: of one chat.
+    `models`: checkpoints that each of the two queues keeps open."""
 
     body: int = 256 << 10
     job_body: int = 8 << 20
@@ -53,6 +52,7 @@ class Limits:
     per_client: int = 8
     requests: int = 128
     chat_messages: int = 1000
+    models: int = 1
 
 
 DEFAULTS = Limits()
@@ -62,40 +62,113 @@ Prompt = Annotated[str, StringConstraints(min_length=1, max_length=PROMPT_CHARS)
 Negative = Annotated[str, StringConstraints(max_length=PROMPT_CHARS)]
 Pin = Annotated[str, StringConstraints(min_length=1, max_length=PIN_CHARS)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Method = Literal["auto", "rewrite", "adapter", "df-prompt", "dpo-diff"]
 Dialect = Literal["a1111", "comfyui", "compel", "df"]
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,79}$")]
 
 
+Model = TypeVar("Model", bound=BaseModel)
+
+
 class Ask(BaseModel):
+    """A request: nothing in it that is not known."""
+
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+NOT_SERVED = {
+    "device": "the server decides where it computes",
+    "dtype": "one checkpoint is open for all, in one precision",
+    "out": "a name from outside never becomes a path",
+    "db": "a name from outside never becomes a path",
+}
+"""Settings that no request may change, by field, and why. All others are fields of requests."""
+
+SERVED_MOST: dict[str, float] = {
+    "steps": 250,
+    "guidance_scale": 100,
+    "search_seeds": 256,
+    "heldout_seeds": 256,
+    "variants": 64,
+    "scorers": 8,
+    "pins": PINS,
+    "triggers": PINS,
+    "bans": PINS,
+    "traits": PINS,
+    "iterations": 100,
+    "batch_size": 64,
+    "arms": 32,
+    "children": 32,
+}
+"""Bounds of requests, by field, where a setting's own are higher or there are none; of lists, the length."""
+
+DRAWING = ("checkpoint", "steps", "guidance_scale", "seed", "truncate")
+SEARCHING = tuple(item.field for item in options_of(Settings) if item.field not in (*DRAWING, *NOT_SERVED))
+
+_HELP = {"checkpoint": "one of the checkpoints that this server offers"}
+"""Of fields of which a request may name less than a command line."""
+
+_KINDS: dict[str, Any] = {"checkpoint": Name, "selector": Name, "scorers": Name}
+
+
+def field_of(item: Option) -> Any:
+    """The type of a request's field, and pydantic's field with help and bounds from its declaration."""
+    most = SERVED_MOST.get(item.field)
+    kind: Any = _KINDS.get(item.field, item.kind)
+    if item.kind is list:
+        kind = Annotated[list[_KINDS.get(item.field, Pin)], Field(max_length=int(most or PINS))]  # type: ignore[misc]
+    elif kind is item.kind:
+        highest = min((bound for bound in (item.most, most) if bound is not None), default=None)
+        shown = {"minimum": item.least, "maximum": highest, "enum": list(item.choices()) if item.choices else None}
+        schema: dict[str, Any] = {name: value for name, value in shown.items() if value is not None}
+        kind = Annotated[kind, AfterValidator(partial(_checked, item, highest)), Field(json_schema_extra=schema)]
+    usual = "" if item in options_of(Settings) or item.default == "" else f"; by default {item.default}"
+    return kind | None, Field(default=None, description=_HELP.get(item.field, item.help) + usual)
+
+
+def _checked(item: Option, most: float | None, value: Any) -> Any:
+    """A value within the bounds that every door has, in the same words."""
+    try:
+        return item.clean(value, most=most)
+    except BadInput as error:
+        raise PydanticCustomError("bad_input", "{why}", {"why": str(error)}) from None
+
+
+def offers(group: type[Declared], *fields: str) -> Callable[[type[Model]], type[Model]]:
+    """Gives a request the declared fields of `group`; only those named, where any are. A field that is silent is None."""
+
+    def with_fields(model: type[Model]) -> type[Model]:
+        asked: Any = {item.field: field_of(item) for item in options_of(group) if item.field in (fields or (item.field,))}
+        return create_model(model.__name__, __base__=model, __module__=model.__module__, __doc__=model.__doc__, **asked)
+
+    return with_fields
+
+
+@offers(Settings, *DRAWING)
 class DrawingAsk(Ask):
     """How to draw; the server's settings where nothing is said."""
 
-    checkpoint: Name | None = Field(default=None, description="one of the checkpoints that this server offers")
-    steps: int | None = Field(default=None, ge=1, le=STEPS)
-    guidance_scale: float | None = Field(default=None, ge=0, le=GUIDANCE)
-    seed: int | None = Field(default=None, ge=0, lt=HELDOUT_FROM)
-    truncate: bool | None = Field(default=None, description="cut prompts over the text encoder's limit instead of refusing them")
+    def given(self, group: type[Declared]) -> dict[str, Any]:
+        """What was asked for of the fields of `group`."""
+        values = {item.field: getattr(self, item.field, None) for item in options_of(group)}
+        return {name: value for name, value in values.items() if value is not None}
 
 
+@offers(Settings, *SEARCHING)
 class SearchingAsk(DrawingAsk):
-    scorers: list[Name] | None = Field(default=None, max_length=SCORERS, description="the first is the objective")
-    budget: int | None = Field(default=None, ge=1, description="images to draw at most")
-    search_seeds: int | None = Field(default=None, ge=1, le=SEEDS)
-    heldout_seeds: int | None = Field(default=None, ge=2, le=SEEDS)
-    variants: int | None = Field(default=None, ge=1, le=VARIANTS, description="rewritten prompts to ask for")
-    pins: list[Pin] | None = Field(default=None, max_length=PINS, description="words that no candidate may lose")
+    """How to search; the server's settings where nothing is said."""
 
 
+@offers(RefineSettings)
+@offers(DpoSettings)
 class RefineAsk(SearchingAsk):
+    """A prompt to be refined."""
+
     prompt: Prompt
-    method: Method = "auto"
 
 
 class GenerateAsk(DrawingAsk):
+    """Prompts to be drawn."""
+
     prompts: list[Prompt] = Field(min_length=1, max_length=64)
     negative: Negative = ""
     count: int = Field(default=1, ge=1, le=64, description="pictures of each prompt, on seeds from `seed` on")
@@ -103,18 +176,17 @@ class GenerateAsk(DrawingAsk):
 
 
 class BatchPromptAsk(Ask):
+    """A prompt to learn on, with words of its own that no rewriting may lose."""
+
     prompt: Prompt
     pins: list[Pin] = Field(default_factory=list, max_length=PINS)
 
 
+@offers(LearningSettings)
 class OptimizeAsk(SearchingAsk):
+    """Prompts to learn an instruction on."""
+
     prompts: list[Prompt | BatchPromptAsk] = Field(min_length=1, max_length=PROMPTS)
-    iterations: int | None = Field(default=None, ge=1, le=ITERATIONS)
-    batch_size: int | None = Field(default=None, ge=1, le=64)
-    arms: int | None = Field(default=None, ge=1, le=32)
-    selector: Name | None = None
-    professional: bool | None = None
-    compat: Literal["", "maai"] | None = None
     instruction: Negative = Field(default="", description="where to start from; by default the rewriter's own")
 
 
@@ -154,16 +226,15 @@ class ReplyAsk(Ask):
     action: Action | None = Field(default=None, description="the same as a choice that needs no understanding")
 
 
-_SETTINGS = ("checkpoint", "steps", "guidance_scale", "seed", "truncate", "budget", "search_seeds", "heldout_seeds", "variants")
-_LEARNING = ("iterations", "batch_size", "arms", "selector", "professional", "compat")
+def copied(model: type[Model], source: BaseModel, **fields: Any) -> Model:
+    """Another request with the settings that `source` asks for, and `fields`. Raises pydantic's ValidationError."""
+    shared = {name: getattr(source, name) for name in model.model_fields if name in type(source).model_fields}
+    return model(**{**shared, **fields})
 
 
 def settings_of(ask: DrawingAsk, base: Settings, offered: Sequence[str], most_images: int) -> Settings:
     """The server's settings with what was asked for. Raises BadInput for a checkpoint that is not offered, and for too large a budget."""
-    given: dict[str, Any] = {name: value for name in _SETTINGS if (value := getattr(ask, name, None)) is not None}
-    for name in ("scorers", "pins"):
-        if (values := getattr(ask, name, None)) is not None:
-            given[name] = tuple(values)
+    given = ask.given(Settings)
     if isinstance(ask, OptimizeAsk):
         given = {"budget": DEFAULT_BUDGET, "heldout_seeds": DEFAULT_HELDOUT_SEEDS, **given}
     if "checkpoint" in given and given["checkpoint"] not in offered:
@@ -171,7 +242,3 @@ def settings_of(ask: DrawingAsk, base: Settings, offered: Sequence[str], most_im
     if given.get("budget", 0) > most_images:
         raise BadInput(f"a request may draw {most_images} images at most, not {given['budget']}")
     return replace(base, **given)
-
-
-def learning_of(ask: OptimizeAsk) -> LearningSettings:
-    return LearningSettings(**{name: value for name in _LEARNING if (value := getattr(ask, name)) is not None})

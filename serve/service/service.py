@@ -1,7 +1,7 @@
-"""What a server does for whoever asks, over whatever wire: the commands' own functions, each in the lane where its work belongs.
+"""What a server does for whoever asks, over whatever wire: the commands' own functions, each in the queue where its work belongs.
 
-Two lanes: one for what somebody waits for, one for what takes its time, so that a picture need not wait for an `optimize` run. Each has its
-own checkpoint in memory. Knows nothing of HTTP or MCP.
+Two queues: one for what somebody waits for, one for what takes its time, so that a picture need not wait for an `optimize` run. Each has
+checkpoints of its own in memory. Knows nothing of HTTP or MCP.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from typing import Any, Generic, TypeVar
 from anyio import CapacityLimiter
 
 from limner.agents.chat.actions import Action
-from limner.graph.chat.context import Opened, Studio, open_checkpoint_of
+from limner.graph.chat.context import ChatServices
 from limner.graph.chat.threads import Chats
-from limner.graph.models import kept_by
+from limner.graph.context import Models, open_models
+from limner.graph.events import Event
+from limner.graph.models import Lease
+from limner.graph.plan import LearningSettings
 from limner.graph.runner import Control
-from limner.graph.settings import Settings
-from limner.graph.state import Event
+from limner.graph.settings import RefineSettings, Settings
+from limner.graph.solvers import DpoOptions
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.images import ImageStore
@@ -38,7 +41,7 @@ from limner.serve.commands.generate import Reading
 from limner.serve.service import files, pictures
 from limner.serve.service.jobs import JobRecord, Jobs
 from limner.serve.service.live import latest_pictures, live_view
-from limner.serve.service.queue import Lane
+from limner.serve.service.queue import WorkQueue
 from limner.serve.service.requests import (
     DEFAULTS,
     ConvertAsk,
@@ -48,9 +51,9 @@ from limner.serve.service.requests import (
     OptimizeAsk,
     RefineAsk,
     SearchAsk,
-    learning_of,
     settings_of,
 )
+from limner.tools.solvers.dpo_diff.settings import DpoSettings
 
 Document = dict[str, Any]
 Made = TypeVar("Made")
@@ -94,14 +97,14 @@ class Service:
         self.offer, self.limits = offer, offer.limits
         self.db = open_database(offer.settings.database)
         self.images = ImageStore(offer.settings.database.parent / "images")
-        self.chats = Chats(Studio(offer.settings, self._open_offered))
-        self.drawing = Lane("draw", self.limits.waiting, self.limits.per_client)
-        self.learning = Lane("learn", self.limits.waiting, self.limits.per_client, niceness=10)
+        self.drawing = WorkQueue("draw", self.limits.waiting, self.limits.per_client, self.limits.models)
+        self.learning = WorkQueue("learn", self.limits.waiting, self.limits.per_client, self.limits.models, niceness=10)
+        self.chats = Chats(ChatServices(offer.settings, self.drawing.models, self._open_offered))
         self.searching = CapacityLimiter(SEARCHING)
         try:
-            self.jobs = Jobs(offer.settings, self.learning) if with_jobs else None
+            self.jobs = Jobs(offer.settings, self.learning, self.db) if with_jobs else None
         except BaseException:
-            self.chats.studio.close()
+            self.chats.services.close()
             self.db.close()
             raise
 
@@ -110,7 +113,7 @@ class Service:
             self.jobs.close()
         self.learning.close()
         self.drawing.close()
-        self.chats.studio.close()
+        self.chats.services.close()
         self.db.close()
 
     @property
@@ -121,16 +124,18 @@ class Service:
         return settings_of(ask, self.settings, self.offer.checkpoints, self.limits.budget)
 
     async def refine(self, client: str, ask: RefineAsk, tell: Tell = lambda event: None) -> Document:
-        """`refine --json`; `tell` hears events in the lane's thread. Raises BadInput, Busy, Stopped."""
-        settings = self.settings_for(ask)
-        return await self.drawing.run(client, lambda control: refining.refine(settings, ask.prompt, ask.method, _each(tell), control))
+        """`refine --json`; `tell` hears events in the queue's thread. Raises BadInput, Busy, Stopped."""
+        settings, refined = self.settings_for(ask), RefineSettings(**ask.given(RefineSettings))
+        options = DpoOptions(**ask.given(DpoSettings))
+        work = partial(refining.refine, settings, ask.prompt, refined.method, _each(tell), options=options, pool=self.drawing.models)
+        return await self.drawing.run(client, lambda control: work(control=control))
 
     async def generate(self, client: str, ask: GenerateAsk) -> Document:
         """`generate --json`. Raises BadInput, Busy, Cancelled."""
         settings = self.settings_for(ask)
         wanted = len(ask.prompts) * ask.count
         settings = replace(settings, budget=max(settings.budget, min(wanted, self.limits.budget)))
-        work = partial(drawing.generate, settings, ask.prompts, ask.negative, ask.count, Reading(ask.lenient))
+        work = partial(drawing.generate, settings, ask.prompts, ask.negative, ask.count, Reading(ask.lenient), pool=self.drawing.models)
         return await self.drawing.run(client, lambda control: work(control=control))
 
     async def score(self, client: str, image: bytes, prompt: str, ask: DrawingAsk) -> Document:
@@ -139,19 +144,17 @@ class Service:
 
         def work(control: Control) -> Document:
             with self._uploaded(image) as path:
-                return {**drawing.score(settings, path, prompt), "image": ""}
+                return {**drawing.score(settings, path, prompt, self.drawing.models), "image": ""}
 
         return await self.drawing.run(client, work)
 
     async def optimize(self, client: str, ask: OptimizeAsk, tell: Tell) -> Document:
         """`optimize --json`, waited for; whoever stops waiting interrupts the run, which may be resumed. For `jobs`, see there."""
-        settings, learning = self.settings_for(ask), learning_of(ask)
+        settings, learning = self.settings_for(ask), LearningSettings(**ask.given(LearningSettings))
 
         def work(control: Control) -> Document:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "prompts.jsonl"
-                _write_prompts(path, prompts_of(ask))
-                return optimizing.optimize(settings, learning, path, None, _each(tell), control, ask.instruction)
+            pool = self.learning.models
+            return optimizing.optimize(settings, learning, prompts_of(ask), None, _each(tell), control, ask.instruction, pool=pool)
 
         return await self.learning.run(client, work)
 
@@ -202,7 +205,7 @@ class Service:
         record = self.jobs.get(id) if self.jobs else None
         if record is None:
             raise BadInput(f"there is no job {id}")
-        return live_view(self.db, self.settings, record), latest_pictures(self.db, id)
+        return live_view(self.db, record), latest_pictures(self.db, id)
 
     def drawn_for(self, run: str) -> list[tuple[str, str]]:
         """Pictures of what a run tried, whoever drew them first: hash and prompt, the newest first."""
@@ -238,18 +241,21 @@ class Service:
             thread = ""
         return thread or self.chats.start()
 
-    def _open_offered(self, settings: Settings) -> Opened:
+    def loaded(self) -> list[Document]:
+        """The checkpoints in memory, of each queue the least recently used first."""
+        return [{"queue": queue.name, **asdict(row)} for queue in (self.drawing, self.learning) for row in queue.models.loaded()]
+
+    def _open_offered(self, settings: Settings, lease: Lease) -> Models:
         """What a conversation may switch to: a name from outside never becomes a path or a download."""
         if settings.checkpoint not in self.offer.checkpoints:
             raise BadInput(f"this server offers {', '.join(self.offer.checkpoints)}, not {settings.checkpoint!r}")
-        with kept_by(self.drawing.models):  # a turn's nodes have threads of their own, for which the lane's waits
-            return open_checkpoint_of(settings)
+        return open_models(settings, lease)
 
     def start_job(self, client: str, ask: OptimizeAsk) -> JobRecord:
         """Raises BadInput, Busy."""
         if self.jobs is None:
             raise BadInput("this server runs no jobs")
-        settings, learning = self.settings_for(ask), learning_of(ask)
+        settings, learning = self.settings_for(ask), LearningSettings(**ask.given(LearningSettings))
         optimizing.check(settings, learning, len(ask.prompts))
         return self.jobs.create(client, settings, learning, prompts_of(ask), ask.instruction)
 
@@ -317,14 +323,7 @@ def prompts_of(ask: OptimizeAsk) -> list[BatchPrompt]:
     return [BatchPrompt(item) if isinstance(item, str) else BatchPrompt(item.prompt, tuple(item.pins)) for item in ask.prompts]
 
 
-def _write_prompts(path: Path, prompts: Iterable[BatchPrompt]) -> None:
-    import json
-
-    rows = [json.dumps({"prompt": prompt.text, "pins": list(prompt.pins)}, ensure_ascii=False) for prompt in prompts]
-    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
-
-
-def _last(events: Iterable[Any], tell: Tell) -> Document:
+def _last(events: Iterable[Event], tell: Tell) -> Document:
     """The payload with which a turn ends; what comes before it is told."""
     payload: Document = {}
     for event in events:

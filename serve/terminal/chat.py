@@ -1,9 +1,8 @@
-"""A conversation in the terminal: what is asked, what happens meanwhile, pictures in half-block colour with the paths of their files.
+"""A conversation in the terminal, from options to its end: what is asked, what happens meanwhile, pictures in half-block colour with the
+paths of their files.
 
-Reads events and the payload that a thread waits with; every wish goes to the chat graph, but for `/quit` and what concerns the terminal
+Reads events and the payload that a thread waits with; every wish goes to the chat graph, except `/quit` and what concerns the terminal
 itself. Decides nothing.
-
-`chat` from options to the end of the conversation. Shows nothing itself.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from limner.graph.chat.context import Studio
+from limner.graph.chat.context import ChatServices
 from limner.graph.chat.threads import Chats
 from limner.graph.context import check_folder
+from limner.graph.events import Event
 from limner.graph.runner import Control
 from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
@@ -27,6 +27,7 @@ from limner.serve.terminal.half_blocks import WIDTH, beside, half_blocks
 from limner.serve.terminal.printing import plain
 
 PROMPT = "you> "
+STEPS = ("draw", "solve", "settle", "rewrite", "heldout")  # those that take their time
 BYE = ("/quit", "/exit", "/q", "quit", "exit", "bye")
 COMMANDS = """  /history  what was said so far     /images  show the pictures again     /thread  this conversation's id
   /branch [TURN]  a new conversation from there     /quit or Ctrl-D  leave; everything is kept"""
@@ -87,39 +88,39 @@ class ChatTerminal:
         except BadInput as error:
             self.say(f"! {error}")
 
-    def _follow(self, begin: Callable[[Control], Iterator[Any]]) -> dict[str, Any] | None:
+    def _follow(self, begin: Callable[[Control], Iterator[Event]]) -> dict[str, Any] | None:
         """Tell what happens in a turn until the thread waits again; Ctrl-C ends the turn, not the conversation."""
         control, drawn, total = Control(), 0, 0
         payload: dict[str, Any] | None = None
         fresh, told = False, ""
         with _interrupting(control):
             for event in begin(control):
-                kind = event["kind"]
-                if told and not told.endswith("\n") and kind not in ("words", "reply", "asked"):
+                if told and not told.endswith("\n") and event["kind"] not in ("words", "reply", "asked"):
                     told += self._words("\n")  # what is told meanwhile stands on lines of its own
-                if kind == "heard":
-                    self._progress("  ...")
-                elif kind == "draw":
-                    drawn, total = 0, event["images"]
-                elif kind == "drawn":
-                    drawn += 1
-                    self._progress(f"  drawing {drawn} of {max(total, drawn)}")
-                elif kind == "node" and event["phase"] == "start" and event["node"] in ("draw", "solve", "settle", "rewrite", "heldout"):
-                    self._progress(f"  {event['node']} ...")
-                elif kind == "warning":
-                    self._progress("")
-                    self.say(f"  mind: {event['text']}")
-                elif kind == "words":
-                    self._progress("")
-                    told += self._words(event["text"].removeprefix("\n") if told.endswith("\n") else event["text"])
-                elif kind == "reply":
-                    self._progress("")
-                    self._rest(told, event["text"])
-                    told = ""
-                elif kind in ("shown", "pair"):
-                    fresh = True
-                elif kind == "asked":
-                    payload = event["payload"]
+                match event["kind"]:
+                    case "heard":
+                        self._progress("  ...")
+                    case "draw":
+                        drawn, total = 0, event["images"]
+                    case "drawn":
+                        drawn += 1
+                        self._progress(f"  drawing {drawn} of {max(total, drawn)}")
+                    case "node" if event["phase"] == "start" and event["node"] in STEPS:
+                        self._progress(f"  {event['node']} ...")
+                    case "warning":
+                        self._progress("")
+                        self.say(f"  mind: {event['text']}")
+                    case "words":
+                        self._progress("")
+                        told += self._words(event["text"].removeprefix("\n") if told.endswith("\n") else event["text"])
+                    case "reply":
+                        self._progress("")
+                        self._rest(told, event["text"])
+                        told = ""
+                    case "shown" | "pair":
+                        fresh = True
+                    case "asked":
+                        payload = event["payload"]
         self._progress("")
         if payload and fresh:
             self._show(payload)
@@ -141,12 +142,12 @@ class ChatTerminal:
         """The pictures that the thread waits with: of a blind vote the two alone."""
         pair = view["pair"]
         rows = [{"number": side, "image": pair[side], "scores": {}} for side in ("left", "right")] if pair else view["images"]
-        there = [row for row in rows if row["image"] in self.chats.studio.images]
+        there = [row for row in rows if row["image"] in self.chats.services.images]
         columns = max(1, shutil.get_terminal_size((80, 24)).columns // (WIDTH + 2))
         for start in range(0, len(there), columns):
             part = there[start : start + columns]
             if _colours(self.out):
-                blocks = [half_blocks(self.chats.studio.images.get(row["image"])) for row in part]
+                blocks = [half_blocks(self.chats.services.images.get(row["image"])) for row in part]
                 print("\n".join(beside(blocks)), file=self.out)
             for row in part:
                 scores = ", ".join(f"{name} {value:.3f}" for name, value in row["scores"].items())
@@ -155,7 +156,7 @@ class ChatTerminal:
                     self.say(f"     {row['text']}{'  (negative: ' + row['negative'] + ')' if row['negative'] else ''}")
 
     def _path(self, image: str) -> Path:
-        return self.chats.studio.images.path(image)
+        return self.chats.services.images.path(image)
 
     def _history(self) -> None:
         for turn in self.chats.history(self.thread):
@@ -197,9 +198,9 @@ def chat(settings: Settings, thread: str = "") -> None:
     """Talk until the person leaves. Raises BadInput where nothing can be kept, KeyboardInterrupt for Ctrl-C between turns."""
     check_folder(settings.folder)
     check_folder(settings.database.parent)
-    studio = Studio(settings)
+    services = ChatServices(settings)
     try:
-        chats = Chats(studio)
+        chats = Chats(services)
         terminal = ChatTerminal(chats, chats.start(thread))
         try:
             terminal.run()
@@ -207,4 +208,4 @@ def chat(settings: Settings, thread: str = "") -> None:
             terminal.say(f"\ngo on any time with: chat --thread {terminal.thread}")
             raise
     finally:
-        studio.close()
+        services.close()

@@ -1,7 +1,4 @@
-"""Pictures in a terminal: two pixels a character, the upper half block in one colour on a background of the other.
-
-Pure: a picture in, lines of text with ANSI colours out.
-"""
+"""Pictures in a terminal: two pixels a character, the upper half block in one colour on a background of the other."""
 
 from __future__ import annotations
 
@@ -10,13 +7,13 @@ from typing import Any
 
 from PIL import Image
 
-WIDTH = 32  # characters, and so pixels, of one picture
+WIDTH = 32  # characters, and pixels, across one picture
 BLOCK = "▀"
 RESET = "\x1b[0m"
 
 
 def half_blocks(image: Image.Image, width: int = WIDTH) -> list[str]:
-    """`image` as lines of `width` characters in 24-bit colour; its shape is kept, since a character is twice as high as wide."""
+    """Returns `image` as lines of `width` characters in 24-bit colour; a character is twice as high as wide, so its shape stays."""
     height = max(2, 2 * round(image.height * width / image.width / 2))
     pixels = image.convert("RGB").resize((width, height), Image.Resampling.BOX).load()
     assert pixels is not None
@@ -31,7 +28,7 @@ def half_blocks(image: Image.Image, width: int = WIDTH) -> list[str]:
 
 
 def beside(pictures: Sequence[Sequence[str]], gap: int = 2) -> list[str]:
-    """Pictures of equal height side by side."""
+    """Returns pictures of equal height side by side."""
     return [(" " * gap).join(rows) for rows in zip(*pictures, strict=True)] if pictures else []
 
 

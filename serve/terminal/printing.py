@@ -1,7 +1,4 @@
-"""Results as a person at a terminal reads them: a run's in a few lines, rows as tables. Documents in, lines out; starts nothing.
-
-What all commands print with: one JSON document on stdout, people's output on a console without colours of its own accord.
-"""
+"""Prints what a command found: one JSON document on stdout, or lines and tables for a person. Starts nothing."""
 
 from __future__ import annotations
 

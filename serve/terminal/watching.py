@@ -1,8 +1,6 @@
-"""A run as it is watched from a terminal: a bar and a line for each step that is done; Ctrl-C becomes a request to stop.
+"""Shows a run while it works: a progress bar, and a line for each step that is done. Ctrl-C becomes a request to stop.
 
-Reads events; starts nothing.
-
-A bar for work that is told as done of total: imports, counts, exports. On stderr, and on a terminal alone.
+Imports, counts and exports have a bar of their own, on stderr, where that is a terminal. Reads events; starts nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +9,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -31,6 +29,10 @@ from rich.progress import (
 from rich.text import Text
 
 from limner.serve.terminal.printing import chat_name, plain
+
+if TYPE_CHECKING:  # the graphs are more than `db search` needs
+    from limner.graph.events import Event
+    from limner.tools.events import Emit, ToolEvent
 
 INTERRUPTED = 130
 
@@ -74,47 +76,52 @@ def stop_on_signals(control: Stoppable) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def show_events(events: Iterable[Mapping[str, Any]], console: Console | None = None) -> None:
+def show_events(events: Iterable[Event], console: Console | None = None) -> None:
     """Follow a run to its end on stderr: a bar with the time left for pictures, a line for each step that is done."""
     console = console or Console(stderr=True, highlight=False)
     with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("start", total=None)
         for event in events:
-            kind = event["kind"]
-            if kind == "started":
-                line = f"{event['run']}: {event['method']} on {event['checkpoint']}, chat model {chat_name(event['chat_model'])}"
-                console.print(plain(line + (", resumed" if event["resumed"] else "")), soft_wrap=True)
-            elif kind == "node" and event["phase"] == "start":
-                progress.reset(task, description=event["node"], total=None)
-            elif kind == "draw":
-                progress.update(task, total=event["images"] or None)
-            elif kind == "drawn":
-                progress.advance(task)
-            elif kind == "node" and event["note"] and event["note"] != "not asked for":
-                console.print(plain(f"  {event['node']:<9} {event['note']}  ({event['seconds']:.1f} s)"), soft_wrap=True)
-            elif kind == "iteration":
-                console.print(plain(f"  leading    {event['text']}"), soft_wrap=True)
-            elif kind == "best":
-                said = f" / negative: {event['negative']}" if event["negative"] else ""
-                console.print(
-                    plain(f"  best       {event['value']:.4g}  {event['text']}{said}  (candidate {event['count']})"), soft_wrap=True
-                )
-            elif kind == "warning":
-                console.print(Text.assemble(("  mind      ", "yellow"), plain(event["text"])), soft_wrap=True)
+            match event["kind"]:
+                case "node" if event["phase"] == "start":
+                    progress.reset(task, description=event["node"], total=None)
+                case "draw":
+                    progress.update(task, total=event["images"] or None)
+                case "drawn":
+                    progress.advance(task)
+                case "warning":
+                    console.print(Text.assemble(("  mind      ", "yellow"), plain(event["text"])), soft_wrap=True)
+                case _:
+                    if line := _line(event):
+                        console.print(plain(line), soft_wrap=True)
+
+
+def _line(event: Event) -> str:
+    """What is printed of an event; empty for those that are not."""
+    match event["kind"]:
+        case "started":
+            line = f"{event['run']}: {event['method']} on {event['checkpoint']}, chat model {chat_name(event['chat_model'])}"
+            return line + (", resumed" if event["resumed"] else "")
+        case "node" if event["phase"] == "end" and event["note"]:
+            return f"  {event['node']:<9} {event['note']}  ({event['seconds']:.1f} s)"
+        case "iteration":
+            return f"  leading    {event['text']}"
+        case "best":
+            negative = f" / negative: {event['negative']}" if event["negative"] else ""
+            return f"  best       {event['value']:.4g}  {event['text']}{negative}  (candidate {event['count']})"
+    return ""
 
 
 @contextmanager
-def counting(what: str, total: int, console: Console | None = None) -> Iterator[Callable[[dict[str, Any]], None]]:
+def counting(what: str, total: int, console: Console | None = None) -> Iterator[Emit]:
     """A bar over `total` pictures, with the time left; yields what hears the Evaluator's events."""
     console = console or Console(stderr=True, highlight=False)
     with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=total)
 
-        def emit(event: Mapping[str, Any]) -> None:
-            if event.get("kind") == "drawn":
+        def emit(event: ToolEvent) -> None:
+            if event["kind"] == "drawn":
                 progress.advance(task)
-            elif event.get("kind") == "node":
-                progress.update(task, description=event["node"])
 
         yield emit
 

@@ -10,7 +10,7 @@ from limner.promptdb.errors import BadInput
 from limner.serve.service.queue import Busy
 from limner.serve.service.requests import GenerateAsk
 from limner.serve.service.service import Service
-from limner.serve.web.views import AT_ONCE, client_of, failed, opened
+from limner.serve.web.views import AT_ONCE, client_of, failed, number_box, opened
 
 EXAMPLE = "a cat in the snow, [watercolor:0.5-1:1], [sharp focus:0.5->0:1.25]"
 
@@ -26,7 +26,7 @@ def editor_tab(service: Service, page: gr.Blocks) -> None:
         with gr.Column(scale=2, min_width=300):
             with gr.Row():
                 checkpoint = gr.Dropdown(offered, value=offered[0], label="Checkpoint", elem_id="df-checkpoint", min_width=140)
-                seed = gr.Number(service.settings.seed, label="Seed", precision=0, minimum=0, elem_id="df-seed", min_width=80)
+                seed = number_box("seed", service.settings.seed, elem_id="df-seed", min_width=80)
             draw = gr.Button("Draw", variant="primary", elem_id="df-draw")
             picture = gr.ImageSlider(
                 label="The words alone | as written, same seed", interactive=False, height=360, format="png", elem_id="df-picture"
@@ -37,7 +37,8 @@ def editor_tab(service: Service, page: gr.Blocks) -> None:
         try:
             plain = service.timeline(words, never, loose)["plain"]
             prompts = list(dict.fromkeys([plain, words]))
-            ask = GenerateAsk(prompts=prompts, negative=never, lenient=loose, checkpoint=name, seed=int(number or 0))
+            wanted = {"prompts": prompts, "negative": never, "lenient": loose, "checkpoint": name, "seed": int(number or 0)}
+            ask = GenerateAsk.model_validate(wanted)
             document = await service.generate(client_of(request), ask)
         except (BadInput, Busy, ValueError) as error:
             return None, failed(error)

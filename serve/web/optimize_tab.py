@@ -7,12 +7,13 @@ from typing import Any
 
 import gradio as gr
 
+from limner.graph.plan import DEFAULT_BUDGET
 from limner.promptdb.errors import BadInput
 from limner.serve.service.jobs import State
 from limner.serve.service.queue import Busy
 from limner.serve.service.requests import OptimizeAsk
 from limner.serve.service.service import Service
-from limner.serve.web.views import AT_ONCE, client_of, failed, job_choices, picture_grid
+from limner.serve.web.views import AT_ONCE, client_of, failed, job_choices, number_box, picture_grid
 
 LOOK_SECONDS = 3.0  # between looks at the job
 GOING_ON = ("waiting", "running")
@@ -26,8 +27,8 @@ def optimize_tab(service: Service, page: gr.Blocks) -> None:
         with gr.Column(scale=2, min_width=300):
             prompts = gr.Textbox(label="Prompts, one a line", lines=8, elem_id="prompts", max_length=1_000_000)
             with gr.Row():
-                budget = gr.Number(label="Pictures at most", value=1000, precision=0, minimum=1, elem_id="budget")
-                iterations = gr.Number(label="Iterations", value=6, precision=0, minimum=1, elem_id="iterations")
+                budget = number_box("budget", DEFAULT_BUDGET)
+                iterations = number_box("iterations")
             start = gr.Button("Start", variant="primary", elem_id="start")
             which = gr.Dropdown([], label="Job", elem_id="job", interactive=True)
             with gr.Row():
@@ -44,7 +45,7 @@ def optimize_tab(service: Service, page: gr.Blocks) -> None:
     def begin(text: str, most: float, rounds: float, request: gr.Request) -> dict[Any, Any]:
         lines = [line for line in (text or "").splitlines() if line.strip()]
         try:
-            ask = OptimizeAsk(prompts=[*lines], budget=int(most), iterations=int(rounds))
+            ask = OptimizeAsk.model_validate({"prompts": lines, "budget": int(most), "iterations": int(rounds)})
             record = service.start_job(client_of(request), ask)
         except (BadInput, Busy, ValueError) as error:
             return {note: failed(error)}

@@ -9,9 +9,11 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from limner.graph.sources import OPTIONS
 from limner.promptdb.images import ImageStore
 from limner.serve.service.jobs import JobRecord
 from limner.serve.service.progress import in_words
+from limner.serve.service.requests import SERVED_MOST
 
 __all__ = [
     "AT_ONCE",
@@ -22,6 +24,7 @@ __all__ = [
     "in_words",
     "job_choices",
     "literal",
+    "number_box",
     "opened",
     "pair_images",
     "picture_grid",
@@ -60,6 +63,14 @@ def pair_images(images: ImageStore, payload: Mapping[str, Any]) -> tuple[Image.I
 def literal(text: str) -> str:
     """For the conversation's window, which takes its texts for HTML, markup or not."""
     return escape(text, quote=False)
+
+
+def number_box(name: str, value: float | None = None, **more: Any) -> gr.Number:
+    """A box for a setting that is a whole number, with its help and bounds. `value`: shown first; by default the setting's own."""
+    item = OPTIONS[name]
+    most = SERVED_MOST.get(item.field, item.most)
+    facts = {"label": name.replace("_", " ").capitalize(), "info": item.help, "minimum": item.least, "maximum": most, "elem_id": name}
+    return gr.Number(item.default if value is None else value, precision=0, **{**facts, **more})
 
 
 def failed(error: Exception) -> str:

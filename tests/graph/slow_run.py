@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 from limner.graph.context import open_budget
-from limner.graph.runner import Control, Stopped, stop_check, stream_refine
+from limner.graph.runner import Control, Stopped, stream_refine
 from limner.graph.settings import Settings
 from limner.graph.state import Context
+from limner.promptdb.store import PromptDB
 from limner.serve.terminal.watching import INTERRUPTED, stop_on_signals
 from tests.doubles import FakeImageModel
 from tests.graph.stage import likes, run_of, stage
@@ -19,19 +20,18 @@ SECONDS = 0.15  # a bucket
 
 
 def slow_stage(folder: Path, model: FakeImageModel) -> Context:
-    """A stage whose purse is journaled as that of a real run."""
+    """A stage whose budget is stored as that of a real run."""
     settings = Settings(out=str(folder), **SETTINGS)
-    budget = open_budget(settings, "run-1", settings.budget)
+    budget = open_budget(settings, PromptDB.open(settings.database), "run-1", settings.budget)
     return stage(folder, model, budget=budget, **SETTINGS)
 
 
 def main(folder: Path) -> int:
     control = Control()
-    check = stop_check(control)
 
     def slowly(batch: object) -> None:
         time.sleep(SECONDS)
-        check()
+        control.check()
 
     context = slow_stage(folder, FakeImageModel(likes("sharp"), on_bucket=slowly))
     try:

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from limner.agents.llm.base import Answer, Message, NoAnswer, Usage
+from limner.graph.events import Event
 from limner.graph.runner import refine_state, stream_refine
 from limner.graph.settings import Settings
-from limner.graph.state import Context, Event, RefineState
+from limner.graph.state import Context, RefineState
 from limner.promptdb.records import Drawing, Run
 from limner.tools.budget import Budget
 from limner.tools.evaluator import Evaluator
 from limner.tools.scoring.base import Scorer
+from tests.checked_events import checked
 from tests.doubles import FakeImageModel, FakeScorer, hashed_value, open_store
 
 PROMPT = "a red apple"
@@ -70,7 +72,7 @@ def run_of(context: Context, method: str = "auto", prompt: str = PROMPT, id: str
 
 
 def refined(context: Context, method: str = "auto", prompt: str = PROMPT) -> tuple[RefineState, list[Event]]:
-    """Run to the end; what is known then, and all events."""
+    """Run to the end; what is known then, and all events, each of them checked."""
     run = run_of(context, method, prompt)
-    events = list(stream_refine(context, run))
+    events = list(checked(stream_refine)(context, run))
     return refine_state(context, run.id), events

@@ -48,5 +48,5 @@ def test_an_edited_vocabulary_is_refused_in_one_line(card: Card) -> None:
 def test_refine_says_so(tmp_path: Path, card: Card) -> None:
     context = replace(stage(tmp_path, FakeImageModel(likes("sharp"))), card=card)
     start: RefineState = {"run": "r1", "prompt": "a red submarine", "method": "rewrite"}
-    state = build_refine().compile().invoke(start, context=context)
+    state = build_refine("rewrite").compile().invoke(start, context=context)
     assert any("not: submarine" in warning for warning in state["warnings"])

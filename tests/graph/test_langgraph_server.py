@@ -22,9 +22,7 @@ from langgraph.types import Command
 
 from limner.graph.chat import context
 from limner.graph.chat.graph import build_chat
-from limner.graph.settings import settings_from
-from limner.promptdb.errors import BadInput
-from tests.graph.chat.chat_stage import studio
+from tests.graph.chat.chat_stage import services
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,7 +37,7 @@ def test_every_graph_that_is_named_can_be_made() -> None:
 
 
 def test_a_client_with_json_alone_goes_through_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "_standard", [studio(tmp_path)])
+    monkeypatch.setattr(context, "_standard", [services(tmp_path)])
     graph = build_chat(context=None).compile(checkpointer=InMemorySaver())
     config = {"configurable": {"thread_id": "t-1"}}
     asked = graph.invoke({}, config, version="v2").interrupts[0]
@@ -49,13 +47,6 @@ def test_a_client_with_json_alone_goes_through_an_interrupt(tmp_path: Path, monk
     asked = graph.invoke(Command(resume={"action": {"kind": "pick", "image": 2}}), config, version="v2").interrupts[0]
     assert asked.value["base"]["id"] == asked.value["images"][1]["conditioning"]
     json.dumps(asked.value)
-
-
-def test_settings_come_from_the_environment() -> None:
-    settings = settings_from({"LIMNER_CHECKPOINT": "x", "LIMNER_BUDGET": "12", "LIMNER_OUT": ""})
-    assert (settings.checkpoint, settings.budget, settings.out) == ("x", 12, "runs")
-    with pytest.raises(BadInput, match="LIMNER_BUDGET"):
-        settings_from({"LIMNER_BUDGET": "many"})
 
 
 DEV_SERVER = os.environ.get("LIMNER_LANGGRAPH") or shutil.which("langgraph", path=str(Path(sys.executable).parent))

@@ -10,21 +10,40 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.graph import END, START, StateGraph
 
-from limner.agents.llm.base import Usage
-from limner.graph.context import JournaledBudget, read_journal
-from limner.graph.runner import Control, Stopped, new_run_id, refine_state, resumable, stream_refine
-from limner.graph.state import Context
+from limner.graph.nodes import node
+from limner.graph.refine.graph import build_refine
+from limner.graph.runner import Control, Stopped, kept_graph, new_run_id, refine_state, resumable, stream_refine
+from limner.graph.state import Context, RefineState
 from limner.promptdb.errors import BadInput
+from limner.promptdb.runs import Runs
 from tests.doubles import FakeImageModel
 from tests.graph.slow_run import slow_stage
-from tests.graph.stage import likes, refined, run_of, stage
+from tests.graph.stage import PROMPT, likes, refined, run_of, stage
+from tests.graph.test_solvers import Painter
 
 ROOT = Path(__file__).parents[2]
+OLD_NODES = ("retrieve", "rewrite", "adapter", "df-prompt", "dpo-diff", "gather", "search", "select", "heldout", "finish")
+
+
+def old_graph(method: str) -> StateGraph[RefineState, Context, RefineState, RefineState]:
+    """As earlier versions drew it for every method: nodes that were not asked for answered so."""
+    wanted = build_refine(method).nodes
+    graph = StateGraph(RefineState, context_schema=Context)
+    for name in OLD_NODES:
+        graph.add_node(name, wanted[name].runnable if name in wanted else node(name)(lambda state, runtime: {"note": "not asked for"}))
+    for before, after in pairwise([START, *OLD_NODES, END]):
+        graph.add_edge(before, after)
+    return graph
+
+
 WHOLE = 4 * 2 + 2 * 6  # pictures of an undisturbed run of slow_run.py: the search, then the check
 
 
@@ -89,13 +108,13 @@ def test_a_run_cut_off_at_any_checkpoint_ends_as_an_undisturbed_one(tmp_path: Pa
 
 
 def _checkpoints(folder: Path) -> list[str]:
-    with closing(sqlite3.connect(folder / "limner.threads.db")) as threads:
+    with closing(sqlite3.connect(folder / "limner.db")) as threads:
         return [row[0] for row in threads.execute("SELECT checkpoint_id FROM checkpoints ORDER BY checkpoint_id")]
 
 
 def _forget_what_came_after(folder: Path, checkpoint: str, written: bool) -> None:
     """As a kill leaves it: `checkpoint` is the last; the writes of the node after it are there or not."""
-    with closing(sqlite3.connect(folder / "limner.threads.db")) as threads, threads:
+    with closing(sqlite3.connect(folder / "limner.db")) as threads, threads:
         threads.execute("DELETE FROM checkpoints WHERE checkpoint_id > ?", (checkpoint,))
         threads.execute(f"DELETE FROM writes WHERE checkpoint_id {'>' if written else '>='} ?", (checkpoint,))
 
@@ -106,7 +125,7 @@ def test_ctrl_c_and_sigterm_end_a_run_within_seconds_with_130_and_state_kept(
 ) -> None:
     assert signalled(tmp_path, 5, number) == 130
     with stage(tmp_path).db as db:
-        run = db.run("run-1")
+        run = Runs(db).get("run-1")
         assert run is not None and run.status == "interrupted"
     _, model, end = resumed(tmp_path)
     assert end == undisturbed
@@ -130,6 +149,19 @@ def test_a_run_asked_to_stop_between_nodes_goes_on_at_the_next(tmp_path: Path) -
     assert state["outcome"]["improved"]
 
 
+@pytest.mark.parametrize("method", ["rewrite", "df-prompt", "dpo-diff"])
+@pytest.mark.parametrize("place", range(1, len(OLD_NODES)))
+def test_a_run_stopped_by_a_version_whose_graph_had_every_node_ends_as_an_undisturbed_one(tmp_path: Path, method: str, place: int) -> None:
+    solvers = {name: lambda: Painter(["a red apple, painted"]) for name in ("df-prompt", "dpo-diff")}
+    end = refined(stage(tmp_path / "whole", solvers=solvers), method)[0]["outcome"]
+    context = stage(tmp_path / "old", solvers=solvers)
+    start = {"run": "run-1", "prompt": PROMPT, "method": method}
+    with kept_graph(partial(old_graph, method), context.db) as graph:
+        graph.invoke(start, {"configurable": {"thread_id": "run-1"}}, context=context, interrupt_before=[OLD_NODES[place]])
+    state, events = refined(stage(tmp_path / "old", solvers=solvers), method)
+    assert events[0]["resumed"] and state["outcome"] == end
+
+
 def test_a_finished_run_is_told_again_without_work(tmp_path: Path) -> None:
     first, _ = refined(stage(tmp_path))
     model = FakeImageModel(likes("sharp"))
@@ -146,7 +178,7 @@ def test_an_error_leaves_the_run_failed_and_resumable(tmp_path: Path) -> None:
     context = stage(tmp_path, FakeImageModel(likes("sharp"), on_bucket=broken))
     with pytest.raises(RuntimeError, match="device is lost"):
         refined(context)
-    run = context.db.run("run-1")
+    run = Runs(context.db).get("run-1")
     assert run is not None and run.status == "failed"
     assert refined(stage(tmp_path))[0]["outcome"]["improved"]
 
@@ -157,7 +189,7 @@ def test_whoever_stops_listening_leaves_an_interrupted_run(tmp_path: Path) -> No
     for _ in range(4):
         next(events)
     events.close()  # type: ignore[attr-defined]
-    run = context.db.run("run-1")
+    run = Runs(context.db).get("run-1")
     assert run is not None and run.status == "interrupted"
 
 
@@ -179,18 +211,3 @@ def test_state_needs_no_class_of_ours_to_be_read_back(tmp_path: Path, monkeypatc
     state, _ = refined(stage(tmp_path))
     strict = JsonPlusSerializer(allowed_msgpack_modules=None)
     assert strict.loads_typed(strict.dumps_typed(dict(state))) == state
-
-
-def test_the_purse_is_written_with_every_spend_and_survives_its_process(tmp_path: Path) -> None:
-    journal = tmp_path / "run" / "spent.json"
-    purse = JournaledBudget(images=10, journal=journal)
-    purse.spend(images=3, unet_rows=120)
-    purse.give_back(images=1, unet_rows=40)
-    assert read_journal(journal)["spent"] == {"images": 2, "unet_rows": 80, "llm_calls": 0}
-    purse.usage = Usage(calls=2, prompt_tokens=700, completion_tokens=90, cost_usd=0.5)
-    purse.spend(llm_calls=1)
-    later = Usage(calls=1, prompt_tokens=50, cost_usd=0.25)
-    later.add(read_journal(journal)["usage"])
-    assert later == Usage(calls=3, prompt_tokens=750, completion_tokens=90, cost_usd=0.75)
-    journal.write_text("{half", encoding="utf-8")
-    assert read_journal(journal)["spent"] == {"images": 0, "unet_rows": 0, "llm_calls": 0}

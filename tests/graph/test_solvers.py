@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from limner.graph.solvers import METHODS, TOOLS, asked_tools, check_method
+from limner.graph.solvers import METHODS, TOOLS, check_method
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
 from limner.tools.evaluator import Evaluator
 from limner.tools.solvers.base import Emit, Task
+from limner.tools.solvers.df_prompt.sliding import PLACES
 from tests.doubles import FakeImageModel
 from tests.graph.stage import PROMPT, likes, refined, stage
 
@@ -34,12 +35,6 @@ class Painter:
         for number in range(self.draws):
             evaluator.evaluate([Conditioning(f"{PROMPT}, try {number}")], task.reference, task.seeds[:1], emit=emit)
         return [Conditioning(text) for text in self.texts]
-
-
-def test_auto_calls_every_solver_and_the_others_only_themselves() -> None:
-    assert asked_tools("auto") == TOOLS
-    assert asked_tools("rewrite") == ()
-    assert asked_tools("dpo-diff") == ("dpo-diff",)
 
 
 def test_a_solver_starts_from_the_rewrites_and_its_candidate_can_win(tmp_path: Path) -> None:
@@ -77,6 +72,31 @@ def test_a_solver_cannot_spend_what_search_and_check_need(tmp_path: Path) -> Non
     assert any("adapter ended early" in text for text in state["warnings"])
     assert state["outcome"]["scores"]["liking"]["n"] == 4
     assert context.evaluator.budget.spent["images"] <= context.settings.budget
+
+
+@pytest.mark.parametrize(("method", "strip"), [("adapter", 0), ("df-prompt", PLACES), ("dpo-diff", 0)])
+def test_a_solver_alone_has_all_but_what_comes_after_it_in_images_and_in_rows(tmp_path: Path, method: str, strip: int) -> None:
+    found: list[tuple[float, float, float]] = []
+
+    class Spender(Painter):
+        def solve(self, task: Task, evaluator: Evaluator, rng: np.random.Generator, emit: Emit) -> Sequence[Conditioning]:
+            budget = evaluator.budget
+            before = evaluator.budget.left("images")
+            evaluator.charge(2.5 * evaluator.rows_per_image)  # gradients
+            found.append((before, budget.left("images"), budget.left("unet_rows") / evaluator.rows_per_image))
+            return super().solve(task, evaluator, rng, emit)
+
+    context = stage(tmp_path, solvers={method: lambda: Spender([])}, variants=[], images=60, heldout_seeds=4)
+    refined(context, method)
+    left = 60 - 2 * (4 + 2) - strip
+    assert found == [(left, left, left - 2.5)]
+
+
+def test_a_resumed_solver_ends_where_an_undisturbed_one_does_though_it_had_paid_for_gradients(tmp_path: Path) -> None:
+    evaluator = stage(tmp_path, images=60).evaluator
+    evaluator.budget.spend(images=10, unet_rows=15 * evaluator.rows_per_image)
+    part = evaluator.image_equivalents(keep=20)
+    assert part.left("images") == 30 and part.left("unet_rows") == (40 - 15) * evaluator.rows_per_image
 
 
 def test_under_auto_solvers_share_what_is_left(tmp_path: Path) -> None:

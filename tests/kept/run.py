@@ -37,13 +37,14 @@ QUERIES = {
     "arms": "SELECT run, instruction, text, parent, finding, born FROM arm ORDER BY number",
     "trials": "SELECT iteration, instruction, prompt, seed, conditioning, value, plain FROM trial ORDER BY 1, 2, 3, 4",
     "standings": "SELECT iteration, instruction, mean, pulls, value, fate FROM standing ORDER BY iteration, instruction",
-    "answers": "SELECT model, iif(model IN ('purse', 'gradient'), '', key) AS k, answer FROM answer ORDER BY model, k, answer",
+    "answers": "SELECT model, iif(model = 'gradient', '', key) AS k, answer FROM answer ORDER BY model, k, answer",
+    "memos": "SELECT m.run, m.value FROM memo m JOIN run r ON r.id = m.run ORDER BY r.number, m.value",
     "turns": "SELECT thread, place, parent, said, reply, actions, cost, document FROM turn ORDER BY number",
     "turn_pictures": "SELECT thread, place, number, drawing, scores FROM turn_picture ORDER BY thread, place, number",
     "votes": "SELECT reference, left_drawing, right_drawing, winner, voter FROM vote ORDER BY number",
 }
 """What is kept of a database. Texts that are JSON are read, so that numbers in them are compared as numbers.
-Ids of answers about a run depend on its name."""
+Keys of gradients and of memos depend on the name of their run or on weights."""
 
 _RUN = re.compile(r"\b\d{8}-\d{6}-([a-z]+)-[0-9a-f]{6}\b")
 _TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*(?:\+00:00|Z)?")

@@ -16,9 +16,7 @@ from limner.promptdb.records import (
     Conditioning,
     Drawing,
     EffectSpan,
-    Instruction,
     Prompt,
-    Run,
     SamplerSettings,
     Score,
     Vote,
@@ -152,32 +150,6 @@ def test_the_best_come_first_compared_to_four_decimals_with_ties_by_id(db: Promp
     assert db.best("r", "clip", "1", 1, higher_is_better=False) == [(drawings[3], 0.1)]
 
 
-def test_a_run_is_noted_finished_and_listed_newest_first(db: PromptDB) -> None:
-    db.start_run(Run("one", "refine", "a cat", {"steps": 20, "pins": ["cat"]}, started="2026-01-01T00:00:00+00:00"))
-    db.start_run(Run("two", "optimize", "a dog"))
-    assert [run.id for run in db.runs()] == ["two", "one"]
-    assert [run.id for run in db.runs(limit=1)] == ["two"]
-    assert db.run_result("one") is None
-    db.finish_run("one", "done", {"improved": True})
-    assert db.run("one") == Run("one", "refine", "a cat", {"steps": 20, "pins": ["cat"]}, "done", "2026-01-01T00:00:00+00:00")
-    assert db.run_result("one") == {"improved": True}
-    assert db.run("two").started  # type: ignore[union-attr]
-    assert db.run("three") is None
-
-
-def test_a_resumed_run_is_the_same_run_and_running_again(db: PromptDB) -> None:
-    db.start_run(Run("one", "optimize", "a cat", started="2026-01-01"))
-    db.finish_run("one", "interrupted", {"iterations": 2})
-    db.start_run(Run("one", "optimize", "a cat", started="2027-01-01"))
-    assert (db.run("one").status, db.run("one").started) == ("running", "2026-01-01")  # type: ignore[union-attr]
-    assert len(db.runs()) == 1
-
-
-def test_finishing_a_run_that_never_started_is_an_error(db: PromptDB) -> None:
-    with pytest.raises(BadInput, match="no run 'x'"):
-        db.finish_run("x", "done", {})
-
-
 def test_lineage_leads_from_the_root_to_the_candidate_within_one_run(db: PromptDB) -> None:
     root, child, grandchild, stranger = (Conditioning(text) for text in ("root", "child", "grandchild", "stranger"))
     proposed = [
@@ -201,16 +173,6 @@ def test_lineage_ends_where_two_candidates_name_each_other(db: PromptDB) -> None
     db.add_candidate(Candidate("run", one, "x", two.id))
     db.add_candidate(Candidate("run", two, "x", one.id))
     assert [candidate.conditioning for candidate in db.lineage("run", one.id)] == [two, one]
-
-
-def test_an_instruction_is_kept_with_the_finding_it_came_from(db: PromptDB) -> None:
-    first = Instruction("be vivid")
-    second = Instruction("be vivid and brief", parent=first.id, finding="long prompts lose their subject")
-    for instruction in (first, second, second):
-        db.add_instruction(instruction)
-    assert db.instruction(second.id) == second
-    assert db.instruction("f" * 24) is None
-    assert db.stats()["instruction"] == 2
 
 
 def test_a_voter_has_one_vote_on_a_pair_and_the_last_one_counts(db: PromptDB) -> None:

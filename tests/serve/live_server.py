@@ -26,11 +26,13 @@ def tiny_settings(checkpoint: Path, out: Path, **changes: Any) -> Settings:
 
 
 @contextmanager
-def serving(settings: Settings, token: str | None = None, page: bool = False, **limits: int) -> Iterator[str]:
+def serving(
+    settings: Settings, token: str | None = None, page: bool = False, also: tuple[str, ...] = (), **limits: int
+) -> Iterator[str]:
     """Its address. The thread ends with the context, and the jobs with it, as on a signal."""
     import uvicorn
 
-    app = build_app(Offer(settings, limits=Limits(**limits)), token, with_page=page)
+    app = build_app(Offer(settings, also, Limits(**limits)), token, with_page=page)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)

@@ -13,9 +13,10 @@ import pytest
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, Drawing
 from limner.tools.budget import Budget, BudgetSpent
-from limner.tools.diffusion.base import PromptTooLong
+from limner.tools.diffusion.base import Drawn, Hooks, PromptTooLong
 from limner.tools.evaluator import Evaluation, Evaluator
-from tests.doubles import FakeImageModel, FakeScorer, hashed_value, open_store, value_of
+from tests.checked_events import TOOL_EVENTS
+from tests.doubles import FakeClock, FakeImageModel, FakeScorer, hashed_value, open_store, value_of
 
 CANDIDATES = tuple(Conditioning(text) for text in ("a cat", "a cat, sharp", "a cat, blurry"))
 SEEDS = (11, 12)
@@ -84,13 +85,44 @@ def test_only_the_scorers_asked_for_are_used(tmp_path: Path) -> None:
         evaluator_in(tmp_path, scorers=scorers).evaluate(CANDIDATES, "a cat", SEEDS, scorers=["nope"])
 
 
+def test_what_a_budget_affords_is_what_it_will_not_refuse(tmp_path: Path) -> None:
+    evaluator = evaluator_in(tmp_path, budget=Budget(images=4, unet_rows=24))
+    evaluator.draw(CANDIDATES[:1], SEEDS[:1])
+    drawings = [evaluator.drawing(CANDIDATES[0], seed) for seed in (11, 12, 13, 14, 15)]
+    assert evaluator.affords(drawings[:3]) and not evaluator.affords(drawings[:4])  # the first is stored; rows for two are left
+    assert not evaluator.within(Budget(images=2), reuse_cache=False).affords(drawings[:3])
+    clock = FakeClock()
+    timed = evaluator.within(Budget(seconds=1, clock=clock))
+    assert timed.affords(drawings)
+    clock.advance(1)
+    assert not timed.affords(drawings)
+
+
+def test_cancel_and_hooks_are_handed_to_the_model(tmp_path: Path) -> None:
+    class Cancel:
+        def check(self) -> None:
+            raise InterruptedError
+
+    handed: list[object] = []
+
+    class Model(FakeImageModel):
+        def draw(self, drawings: Any, on_drawn: Any = None, *, cancel: Any = None, hooks: Any = None) -> list[Drawn]:
+            handed.append(hooks)
+            return super().draw(drawings, on_drawn, cancel=cancel, hooks=hooks)
+
+    db, images = open_store(tmp_path)
+    hooks = Hooks()
+    evaluator = Evaluator(Model(), [FakeScorer()], db, images, Budget(), run="r", cancel=Cancel())
+    with pytest.raises(InterruptedError):
+        evaluator.with_hooks(hooks).draw(CANDIDATES, SEEDS)
+    assert handed == [hooks]
+
+
 def test_a_held_out_judge_is_refused_as_objective_but_reported(tmp_path: Path) -> None:
     judge = FakeScorer("judge", held_out=True)
     evaluator = evaluator_in(tmp_path, scorers=(judge,))
     with pytest.raises(BadInput, match="kept out of every search"):
         _ = evaluator.objective
-    with pytest.raises(BadInput, match="kept out of every search"):
-        evaluator.race(CANDIDATES, "a cat", SEEDS)
     assert not np.isnan(evaluator.evaluate(CANDIDATES, "a cat", SEEDS).values["judge"]).any()
     with pytest.raises(BadInput, match="--scorer"):
         _ = evaluator_in(tmp_path, scorers=()).objective
@@ -123,14 +155,14 @@ def test_shared_rows_are_paid_once(tmp_path: Path) -> None:
     evaluator = evaluator_in(tmp_path, model, budget=Budget(unet_rows=8))
     with pytest.raises(BudgetSpent):
         evaluator.draw(CANDIDATES, SEEDS)
-    assert len(model.drawn) == 3 and evaluator.budget.spent == {"images": 3, "unet_rows": 8, "llm_calls": 0}
+    assert len(model.drawn) == 3 and evaluator.budget.spent == {"images": 3, "unet_rows": 8, "llm_calls": 0, "usd": 0}
 
 
 def test_a_refused_prompt_costs_nothing(tmp_path: Path) -> None:
     evaluator = evaluator_in(tmp_path, FakeImageModel(limit=2), budget=Budget(images=6))
     with pytest.raises(PromptTooLong):
         evaluator.draw([Conditioning("far too many words")], SEEDS)
-    assert evaluator.budget.spent == {"images": 0, "unet_rows": 0, "llm_calls": 0}
+    assert evaluator.budget.spent == {"images": 0, "unet_rows": 0, "llm_calls": 0, "usd": 0}
 
 
 def test_pictures_that_came_out_nan_are_dropped_counted_and_not_drawn_again(tmp_path: Path) -> None:
@@ -182,6 +214,7 @@ def test_events_tell_of_each_new_picture_and_score(tmp_path: Path) -> None:
     evaluator = evaluator_in(tmp_path)
     evaluation = evaluator.evaluate(CANDIDATES, "a cat", SEEDS, emit=events.append)
     evaluator.evaluate(CANDIDATES, "a cat", SEEDS, emit=events.append)
+    TOOL_EVENTS.validate_python(events, strict=True)
     assert [event["kind"] for event in events] == ["drawn"] * 6 + ["scored"] * 6
     assert {event["drawing"] for event in events} == set(evaluation.drawings.ravel())
 
@@ -190,6 +223,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from limner.promptdb.records import Conditioning
+from tests.checked_events import TOOL_EVENTS
 from tests.doubles import FakeImageModel, FakeScorer, open_store
 from limner.tools.budget import Budget
 from limner.tools.evaluator import Evaluator
@@ -260,84 +294,3 @@ def test_a_candidate_short_of_seeds_never_outranks_a_complete_one() -> None:
 def test_differences_pair_the_seeds_that_both_have() -> None:
     evaluation = _evaluation([[0.25, 0.5, np.nan], [0.5, np.nan, 0.5]])
     assert evaluation.differences("s", before=0, after=1).tolist() == [0.25]
-
-
-# racing
-
-
-def _field(size: int, spread: float = 0.01) -> tuple[tuple[Conditioning, ...], FakeImageModel]:
-    """Candidates of rising quality, seeds that shift all of them by far more than they differ, and a little noise."""
-    candidates = tuple(Conditioning(f"prompt {index}") for index in range(size))
-    quality = {conditioning.id: index / size for index, conditioning in enumerate(candidates)}
-
-    def value(drawing: Drawing) -> float:
-        common = drawing.seed * 7 % 10 / 10
-        return 0.4 * quality[drawing.conditioning.id] + 0.5 * common + spread * hashed_value(drawing)
-
-    return candidates, FakeImageModel(value)
-
-
-def test_a_race_finds_the_best_at_well_under_half_the_cost(tmp_path: Path) -> None:
-    candidates, model = _field(32, spread=0.0)
-    result = evaluator_in(tmp_path, model).race(candidates, "a cat", range(4))
-    assert result.ranking("fake")[:3] == [31, 30, 29]
-    assert len(model.drawn) <= 0.4 * 32 * 4
-
-
-def test_a_race_is_as_good_as_drawing_everything_on_noisy_scores(tmp_path: Path) -> None:
-    """32 candidates, 4 seeds, sd of the candidates and of the seeds 1, of their interaction 0.7: at least 98 % of the quality."""
-    raced, uniform = [], []
-    for trial in range(12):
-        rng = np.random.default_rng(trial)
-        quality, common, noise = rng.normal(size=32), rng.normal(size=4), 0.7 * rng.normal(size=(32, 4))
-        candidates = tuple(Conditioning(f"prompt {index}") for index in range(32))
-        place = {conditioning.id: index for index, conditioning in enumerate(candidates)}
-
-        def value(drawing: Drawing, quality=quality, common=common, noise=noise, place=place) -> float:  # type: ignore[no-untyped-def]
-            row = place[drawing.conditioning.id]
-            return float(np.clip(0.5 + (quality[row] + common[drawing.seed] + noise[row, drawing.seed]) / 20, 0, 0.999))
-
-        evaluator = evaluator_in(tmp_path / str(trial), FakeImageModel(value))
-        raced.append(quality[evaluator.race(candidates, "a cat", range(4)).ranking("fake")[0]])
-        uniform.append(quality[evaluator.evaluate(candidates, "a cat", range(4)).ranking("fake")[0]])
-    assert np.mean(raced) >= 0.98 * np.mean(uniform)
-
-
-def test_a_race_compares_only_on_common_seeds(tmp_path: Path) -> None:
-    candidates, model = _field(12)
-    evaluator = evaluator_in(tmp_path, model)
-    evaluator.draw(candidates[:1], range(4))  # an earlier request must not give one candidate more seeds than its rivals
-    result = evaluator.race(candidates, "a cat", range(4))
-    seen = (~np.isnan(result.values["fake"])).sum(axis=1)
-    assert sorted(seen.tolist()) == [1] * 8 + [2] + [4] * 3
-    assert seen[0] == 1
-    assert set(result.ranking("fake")[:3]) == set(np.flatnonzero(result.complete("fake")))
-
-
-def test_few_candidates_run_through_all_seeds_at_once(tmp_path: Path) -> None:
-    model = FakeImageModel()
-    assert evaluator_in(tmp_path, model).race(CANDIDATES, "a cat", range(4)).complete("fake").all()
-    assert model.calls == 1
-
-
-def test_a_race_minimises_a_loss(tmp_path: Path) -> None:
-    candidates, model = _field(9, spread=0.0)
-    scorer = FakeScorer("loss", higher_is_better=False)
-    assert evaluator_in(tmp_path, model, (scorer,)).race(candidates, "a cat", range(3)).ranking("loss")[0] == 0
-
-
-def test_a_candidate_that_gives_nan_leaves_the_race(tmp_path: Path) -> None:
-    candidates, model = _field(6, spread=0.0)
-    paint = model._paint
-    model._paint = lambda drawing: None if drawing.conditioning == candidates[5] else paint(drawing)  # type: ignore[method-assign]
-    result = evaluator_in(tmp_path, model).race(candidates, "a cat", range(3))
-    assert result.ranking("fake")[0] == 4 and result.ranking("fake")[-1] == 5
-
-
-def test_a_race_that_runs_out_of_budget_leaves_the_leaders_ahead(tmp_path: Path) -> None:
-    candidates, model = _field(12, spread=0.0)
-    evaluator = evaluator_in(tmp_path, model, budget=Budget(images=14))
-    with pytest.raises(BudgetSpent):
-        evaluator.race(candidates, "a cat", range(4))
-    assert len(model.drawn) == 14
-    assert evaluator.known(candidates, "a cat", range(4)).ranking("fake")[0] == 11

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limner.tools.stats import Interval, detectable_effect, paired_bootstrap, prompts_needed, t_quantile
+from limner.tools.stats import Interval, paired_bootstrap, prompts_needed, t_quantile
 
 values = st.floats(-10, 10, allow_nan=False).map(lambda x: round(x, 3))
 
@@ -150,20 +150,6 @@ def test_no_number_of_prompts_shows_an_effect_of_nothing() -> None:
     assert prompts_needed([1.0, -1.0]) is None
     assert prompts_needed([1.0]) is None
     assert prompts_needed([]) is None
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.integers(5, 400), st.floats(0.5, 0.99))
-def test_the_detectable_effect_is_the_one_that_so_many_prompts_are_needed_for(n: int, power: float) -> None:
-    pilot = np.random.default_rng(2).normal(size=30)
-    effect = detectable_effect(pilot, n, power)
-    assert prompts_needed(pilot, power, effect=effect * 1.0001) in (n, n + 1)
-
-
-def test_too_few_prompts_detect_nothing() -> None:
-    assert math.isnan(detectable_effect([1.0]))
-    assert math.isnan(detectable_effect([1.0, 2.0, 3.0], n=1))
-    assert detectable_effect([1.0, 2.0, 4.0] * 4) > 0
 
 
 def test_power_counts_prompts_not_seeds() -> None:

@@ -1,1 +1,1 @@
-"""The image model: a checkpoint opened from a folder, and our own batched denoising loop over it."""
+"""The image model: a checkpoint opened from a folder, and a batched denoising loop over it."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, Drawing, SamplerSettings
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,31 @@ class Drawn:
     image: Image.Image | None
     bucket: int
     device: str
+
+
+class CancelToken(Protocol):
+    """How whoever asked for pictures ends the drawing of them, from any thread."""
+
+    def check(self) -> None:
+        """Called before each denoising step, and by a remote model before each request. Raises what shall end the drawing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Where a method looks on, or takes part. Rows are those of the batch last announced, without padding.
+
+    `on_step(step, timestep, latents)`: before model call `step`, x_t of shape (rows, channels, height, width) in fp32. They are the
+    sampler's own and made in inference mode: `clone` what is to be kept, outside inference mode where a gradient will be taken.
+    `embeddings(step, embeddings)`: what the UNet shall attend to instead, of the same shape: (2 rows, tokens, dim), all negatives
+    before all positives; without guidance (rows, tokens, dim).
+    `on_batch(drawings)`: a batch begins; its rows are these drawings, in this order. It begins again, smaller, where memory ran out.
+    With one of the last two, every drawing has a row of its own from the first call on; else drawings that agree so far share one.
+    """
+
+    on_step: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None
+    embeddings: Callable[[int, torch.Tensor], torch.Tensor] | None = None
+    on_batch: Callable[[Sequence[Drawing]], None] | None = None
 
 
 class ImageModel(Protocol):
@@ -54,10 +82,18 @@ class ImageModel(Protocol):
         """What drawing them would cost, before it is done; shared work is counted once."""
         ...
 
-    def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None) -> list[Drawn]:
+    def draw(
+        self,
+        drawings: Sequence[Drawing],
+        on_drawn: Callable[[Drawn], None] | None = None,
+        *,
+        cancel: CancelToken | None = None,
+        hooks: Hooks | None = None,
+    ) -> list[Drawn]:
         """Draw, in order; `on_drawn` hears of each picture as soon as its batch is done.
 
-        Raises PromptTooLong, and ValueError for settings that this checkpoint cannot serve.
+        Raises PromptTooLong, ValueError for settings that this checkpoint cannot serve, BadInput for hooks in a black box, and what
+        `cancel.check` raises.
         """
         ...
 

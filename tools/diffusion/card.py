@@ -1,19 +1,15 @@
-"""A checkpoint's card: what its maker recommends and which scorers come with it. Reads one JSON file; opens no weights.
+"""A checkpoint's card: recommended settings, scorers, styles. Reads one JSON file and opens no weights.
 
-`card.json` lies beside `model_index.json` and every key is optional; unknown keys are kept in `document` and otherwise ignored:
+`card.json` lies beside `model_index.json`. Every key is optional; unknown keys are available in `document`:
 
     {"name": "miniature",
      "recommended": {"steps": 20, "guidance_scale": 5.0, "scheduler": "DDIMScheduler", "width": 64, "height": 64},
      "scorers": {"hps": {"kind": "hps", "path": "scorers/hps"}},
-     "objective": "hps", "intent": "clip", "judge": "judge", "vocabulary": "vocabulary.json"}
+     "objective": "hps", "intent": "clip", "judge": "judge", "vocabulary": "vocabulary.json",
+     "styles": {"neon": {"lora": "styles/neon", "triggers": ["cyberglow"], "prompts": "styles/neon/prompts.jsonl", "split": "source"}}}
 
-Styles of a checkpoint: fine-tunes that its card lists, each a LoRA with words that wake it. `--checkpoint miniature:neon`.
-
-A card may hold
-
-    "styles": {"neon": {"lora": "styles/neon", "triggers": ["cyberglow"], "prompts": "styles/neon/prompts.jsonl", "split": "source"}}
-
-and such a style opens as a checkpoint of its own: the base's weights with the LoRA added, and a card that says which style it is.
+A style opens as a checkpoint of its own, with `--checkpoint miniature:neon`: the base's weights with the LoRA added, and a card whose
+document has the style's entry.
 """
 
 from __future__ import annotations
@@ -32,11 +28,10 @@ FILE_NAME = "card.json"
 
 @dataclass(frozen=True)
 class Card:
-    """What `card.json` says; a field is empty or None where it says nothing.
+    """The content of `card.json`; a missing entry is empty or None.
 
-    `scorers`: scorer name -> {"kind", "path"}, the path relative to the checkpoint's folder and never outside it. `objective`,
-    `intent` (which says whether a picture shows what was asked) and `judge` are scorer names. `document`: the whole file, for
-    parts that read keys of their own.
+    `scorers`: scorer name -> {"kind", "path"}, the path relative to the checkpoint's folder and never outside it. `objective`, `intent`
+    (rates whether a picture shows what its prompt asks for) and `judge` are scorer names. `document`: the whole file.
     """
 
     folder: Path | None = None
@@ -55,7 +50,7 @@ class Card:
 
     @classmethod
     def read(cls, folder: Path) -> Card:
-        """The card in `folder`; an empty one where there is no `card.json`. Raises BadInput where it is invalid."""
+        """Reads the card in `folder`; an empty card where there is no `card.json`. Raises BadInput where it is invalid."""
         file = folder / FILE_NAME
         if not file.exists():
             return cls(folder)
@@ -78,7 +73,10 @@ class Card:
         )
 
     def path(self, relative: str) -> Path:
-        """A file or folder that the card names. Raises BadInput where it is missing or would lie outside the checkpoint."""
+        """Returns the path of a file or folder that the card names.
+
+        Raises BadInput where it is missing or outside the checkpoint's folder.
+        """
         if self.folder is None:
             raise BadInput(f"there is no card that could name {relative!r}")
         file = self.folder / _relative(self.folder / FILE_NAME, "path", relative)
@@ -87,7 +85,7 @@ class Card:
         return file
 
     def vocabulary(self) -> dict[str, Any]:
-        """The words that the checkpoint knows, as its maker wrote them down; empty where the card names no file."""
+        """Returns the vocabulary document of the checkpoint; empty where the card names none."""
         return _document(self.path(self.vocabulary_file)) if self.vocabulary_file else {}
 
 
@@ -141,7 +139,7 @@ def _scorers(file: Path, document: Mapping[str, Any]) -> dict[str, dict[str, str
 
 
 def _relative(file: Path, what: str, path: str) -> str:
-    """`path` itself. A downloaded card must not be able to point at other files of this machine."""
+    """Returns `path`. Raises BadInput where it leaves the folder: a downloaded card must not point at other files of this machine."""
     parts = PurePosixPath(path.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or ":" in path:
         raise BadInput(f"{file}: the {what} {path!r} must lie inside the checkpoint's folder")
@@ -152,8 +150,10 @@ MARK = ":"
 
 
 def split_style(name: str) -> tuple[str, str]:
-    """What stands before and after the last colon: a checkpoint and its style, ("miniature", "neon"). A folder that is called so, and a
-    drive's letter, are no style."""
+    """Splits "miniature:neon" into checkpoint and style, ("miniature", "neon"); the style is '' where there is none.
+
+    The name of an existing folder is not split, nor is a Windows path at its drive letter.
+    """
     base, mark, style = name.rpartition(MARK)
     if not mark or not style or Path(name).expanduser().exists() or "/" in style or "\\" in style:
         return name, ""
@@ -161,7 +161,7 @@ def split_style(name: str) -> tuple[str, str]:
 
 
 def styles_of(card: Card) -> dict[str, Mapping[str, Any]]:
-    """The styles that a card lists, empty where it lists none. Raises BadInput for a list that is none."""
+    """Returns {style: entry} of a card, empty where it lists none. Raises BadInput for malformed entries."""
     listed = card.document.get("styles", {})
     if not isinstance(listed, dict) or not all(isinstance(entry, dict) and isinstance(entry.get("lora"), str) for entry in listed.values()):
         raise BadInput(f"{card.folder}: card.json must list its styles as objects that name a LoRA")
@@ -169,8 +169,10 @@ def styles_of(card: Card) -> dict[str, Mapping[str, Any]]:
 
 
 def style_card(card: Card, style: str, checkpoint: str) -> tuple[Card, Path]:
-    """The card of a style, whose document says under `style` what the base's lists of it (and its name), and the folder of its LoRA.
-    Raises BadInput for a style that is not there."""
+    """Returns the card of a style and the folder of its LoRA; the card's document has the style's name and entry under `style`.
+
+    Raises BadInput where the card lacks the style. `checkpoint`: the checkpoint's name, for the message.
+    """
     listed = styles_of(card)
     if style not in listed:
         there = f"there are {', '.join(listed)}" if listed else "it has none"

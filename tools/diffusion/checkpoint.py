@@ -1,7 +1,6 @@
-"""A Stable Diffusion checkpoint, opened: its parts, its card, its fingerprint.
+"""Opens a Stable Diffusion checkpoint: its parts, its card, its fingerprint.
 
-Reads diffusers' folder format, part by part, safetensors only; no safety checker, no feature extractor, no pipeline class. Knows
-nothing of prompts or drawings.
+Reads diffusers' folder format part by part, safetensors only; no safety checker, no feature extractor, no pipeline class.
 """
 
 from __future__ import annotations
@@ -51,7 +50,10 @@ SCHEDULERS = (
     "LCMScheduler",
     "TCDScheduler",
 )
-"""Samplers that serve SD 1.x and 2.x and take their noise row by row. DPMSolverSDEScheduler does not: its Brownian tree spans the batch."""
+"""Schedulers that work for SD 1.x and 2.x and take their noise row by row.
+
+DPMSolverSDEScheduler does not: its Brownian tree spans the batch.
+"""
 
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 DTYPES = ("float32", "float16", "bfloat16")
@@ -59,9 +61,10 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 @dataclass
 class Checkpoint:
-    """`name`: what the person typed. `fingerprint`: hash of the weights in use, LoRA included. Modules are in eval mode, without gradients.
+    """An opened checkpoint; its modules are in eval mode, without gradients.
 
-    Tokenizers and text encoders go in pairs; SD 1.x and 2.x have one of each.
+    `name`: as given to `open_checkpoint`. `fingerprint`: hash of the weights, added LoRAs included. `tokenizers` and `text_encoders` belong
+    together in pairs; SD 1.x and 2.x have one of each.
     """
 
     name: str
@@ -78,19 +81,22 @@ class Checkpoint:
 
     @property
     def tokenizer(self) -> Any:
+        """The first tokenizer."""
         return self.tokenizers[0]
 
     @property
     def text_encoder(self) -> Any:
+        """The first text encoder."""
         return self.text_encoders[0]
 
     @property
     def dtype(self) -> torch.dtype:
+        """The dtype of the UNet."""
         return self.unet.dtype
 
     @property
     def device_name(self) -> str:
-        """What results depend on: "cpu", or the accelerator's model."""
+        """The device on which results depend: "cpu", or the accelerator's model."""
         if self.device.type != "cuda":
             return self.device.type
         import torch
@@ -99,16 +105,17 @@ class Checkpoint:
 
     @property
     def vae_factor(self) -> int:
-        """Pixels per latent, along one side."""
+        """Pixels per latent cell along one side."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @property
     def latent_channels(self) -> int:
+        """Channels of the latents."""
         return int(self.unet.config.in_channels)
 
     @property
     def default_settings(self) -> SamplerSettings:
-        """What the card recommends; where it says nothing, the size that the UNet was trained at and the project's defaults."""
+        """The settings that the card recommends; where it lacks them, the UNet's training size and the project's defaults."""
         size = self.unet.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         plain = SamplerSettings()
@@ -122,7 +129,7 @@ class Checkpoint:
         )
 
     def scheduler(self, name: str, steps: int) -> Any:
-        """A fresh scheduler of class `name`, set to `steps`; it holds the state of one batch. Raises BadInput where it cannot serve."""
+        """Returns a new scheduler of class `name` set to `steps`; it has the state of one batch. Raises BadInput where it cannot run."""
         import diffusers
 
         if name not in SCHEDULERS:
@@ -133,18 +140,20 @@ class Checkpoint:
             with _quiet_diffusers():
                 scheduler = getattr(diffusers, name).from_config(self.scheduler_config)
                 scheduler.set_timesteps(steps, device=self.device)
-        except Exception as error:  # every scheduler has its own way to dislike a schedule
+        except Exception as error:  # schedulers raise errors of many classes
             raise BadInput(f"{name} cannot run with {steps} steps here: {one_line(error)}") from error
         return scheduler
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Pictures of clean latents, all at once and differentiable: (rows, 3, height, width), fp32, 0 black to 1 white, not clamped."""
+        """Decodes latents (rows, channels, height, width) at once, differentiably; returns (rows, 3, height, width), fp32, 0 black to 1
+        white, not clamped.
+        """
         pictures = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor, return_dict=False)[0]
         return pictures.float() * 0.5 + 0.5
 
     @contextlib.contextmanager
     def in_float32(self) -> Iterator[None]:
-        """Compute in fp32 meanwhile, on the same weights: widening and narrowing back loses no bit."""
+        """Computes in fp32 inside the context, with the same weights: casting up and back is exact."""
         import torch
 
         before = self.dtype
@@ -155,10 +164,10 @@ class Checkpoint:
             self._cast(before)
 
     def load_lora(self, path: Path | str) -> None:
-        """Add a LoRA in diffusers' or Kohya's format at scale 1, beside those added before; the fingerprint changes with it.
+        """Adds a LoRA in diffusers' or Kohya's format at scale 1, beside those already added, and updates the fingerprint.
 
-        `path`: one .safetensors file, or a folder that diffusers saved one to. Raises BadInput where it is none or does not fit this
-        checkpoint, which then is as before.
+        `path`: one .safetensors file, or a folder written by diffusers. Raises BadInput where it is no LoRA or does not fit; the checkpoint
+        is then unchanged.
         """
         file = lora_file(Path(path))
         digest = file_hash(file)
@@ -174,10 +183,10 @@ class Checkpoint:
 
 
 def open_checkpoint(name: str, device: str | torch.device | None = None, dtype: str | torch.dtype | None = None) -> Checkpoint:
-    """Open "miniature", a folder in diffusers' format, or a hub id; `name:style` adds a style that its card lists.
+    """Opens "miniature", a folder in diffusers' format, or a hub id; `name:style` adds a style that the card lists.
 
     `device`: torch's name; by default the first GPU, else the CPU. `dtype`: torch's name; by default float16 on a GPU, else float32.
-    Raises BadInput, in one line, for everything that is wrong with the name, the files or the options.
+    Raises BadInput, with a message of one line, for whatever is wrong with the name, the files or the options.
     """
     base, style = split_style(name)
     folder = find_folder(base)
@@ -217,7 +226,7 @@ def open_checkpoint(name: str, device: str | torch.device | None = None, dtype: 
 
 
 def _scheduler_config(folder: Path) -> dict[str, Any]:
-    """Its own schedule, with the two corrections that StableDiffusionPipeline makes to old files when it is constructed."""
+    """Returns the checkpoint's schedule, with the two corrections that StableDiffusionPipeline makes to old files."""
     config = read_json(folder / "scheduler" / "scheduler_config.json")
     prediction_type = config.get("prediction_type", "epsilon")
     if prediction_type not in PREDICTION_TYPES:
@@ -251,7 +260,7 @@ def _dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype
 
 @contextlib.contextmanager
 def _quiet_diffusers() -> Iterator[None]:
-    """A scheduler says what it corrects in a configuration each time it is made, which is once a batch."""
+    """Silences the warnings about corrected configurations, which diffusers repeats for every new scheduler."""
     from diffusers.utils import logging
 
     before = logging.get_verbosity()
@@ -263,7 +272,7 @@ def _quiet_diffusers() -> Iterator[None]:
 
 
 def _quiet_cpu(device: torch.device) -> None:
-    """Denormals cost a CPU a hundred times a normal number and no picture shows them."""
+    """Flushes denormals to zero on a CPU, where they are a hundred times slower and change no picture."""
     if device.type == "cpu":
         import torch
 

@@ -1,7 +1,4 @@
-"""From the name a person typed to a folder on this machine; a hub id is fetched once, only the files that are read.
-
-Knows nothing of what the files mean beyond weights.py's choice of them.
-"""
+"""Finds the folder of a checkpoint by name. A hub id is downloaded once, and only the files that are read."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ _ANSWER_SECONDS = 10.0
 
 
 def find_folder(name: str) -> Path:
-    """The folder of checkpoint `name`: "miniature", a folder, or a hub id. Raises BadInput where there is none."""
+    """Returns the folder of checkpoint `name`: "miniature", a folder, or a hub id. Raises BadInput where it is not found."""
     if name == "miniature":
         if not (MINIATURE / "model_index.json").exists():
             raise BadInput(f"the miniature's weights are not in this checkout ({MINIATURE}): run `python main.py train miniature`")
@@ -35,7 +32,7 @@ def find_folder(name: str) -> Path:
 
 
 def _fetch(repo: str) -> Path:
-    """The hub's snapshot of `repo` in its local cache. One request decides whether the hub is there: no retries, no half downloads."""
+    """Returns the hub's snapshot of `repo` in the local cache; a single request decides whether the hub can be reached."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -45,7 +42,7 @@ def _fetch(repo: str) -> Path:
         raise BadInput(f"{repo} is gated: accept its licence on the hub and log in with `hf auth login`") from error
     except RepositoryNotFoundError as error:
         raise BadInput(f"{repo!r} is neither a folder here nor a repository on the hub") from error
-    except Exception as error:  # the client's transport errors share no base class across its versions
+    except Exception as error:  # the client's transport errors have no common base class across versions
         return _cached(repo, error)
     names = {item.rfilename for item in found.siblings or ()}
     try:
@@ -57,7 +54,7 @@ def _fetch(repo: str) -> Path:
 
 
 def _download(repo: str, names: set[str]) -> Path:
-    """Fetch by branch, not by commit: only so does the cache know what to open when the hub cannot be asked."""
+    """Downloads by branch, not by commit, which lets the cache open the snapshot while offline."""
     from huggingface_hub import hf_hub_download, snapshot_download
 
     where = f"hub repository {repo}"
@@ -71,7 +68,7 @@ def _download(repo: str, names: set[str]) -> Path:
 
 
 def _named_on_card(repo: str, names: set[str]) -> set[str]:
-    """Files of the scorers, and the vocabulary, of a repository that carries a card."""
+    """Returns the files of the scorers and the vocabulary that a repository's card names."""
     from huggingface_hub import hf_hub_download
 
     if FILE_NAME not in names:
@@ -86,7 +83,7 @@ def _cached(repo: str, reason: Exception) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        # one file asked for: the cache calls a snapshot incomplete that lacks what we never fetch
+        # ask for one file only: the cache calls a snapshot incomplete where files are missing that are never downloaded
         return Path(snapshot_download(repo, local_files_only=True, allow_patterns=["model_index.json"]))
     except Exception as error:
         raise BadInput(

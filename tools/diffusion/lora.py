@@ -1,4 +1,4 @@
-"""Adds a LoRA to a UNet and a text encoder, through diffusers' own loader. Knows nothing of where checkpoints come from."""
+"""Adds a LoRA to a UNet and a text encoder, through diffusers' own loader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ SAVED_AS = "pytorch_lora_weights.safetensors"
 
 
 def lora_file(path: Path) -> Path:
-    """The weight file at `path`, itself or inside the folder that diffusers' saver wrote. Raises BadInput where there is no whole one."""
+    """Returns the weight file `path`, or the one in the folder `path` that diffusers wrote.
+
+    Raises BadInput where it is missing or damaged.
+    """
     file = path / SAVED_AS if path.is_dir() else path
     if file.suffix in PICKLE_SUFFIXES:
         raise BadInput(f"{file} is pickled and could run code; only .safetensors LoRAs are read")
@@ -23,9 +26,9 @@ def lora_file(path: Path) -> Path:
 
 
 def add_lora(file: Path, adapter: str, unet: Any, text_encoder: Any) -> None:
-    """Add it under the name `adapter`, at scale 1, active together with all that are there.
+    """Adds a LoRA under the name `adapter`, at scale 1, active together with all others.
 
-    Raises BadInput where it does not fit; both modules are then as before.
+    Raises BadInput where it does not fit; both modules are then unchanged.
     """
     from diffusers.loaders import StableDiffusionLoraLoaderMixin as Loader
 
@@ -50,7 +53,7 @@ def add_lora(file: Path, adapter: str, unet: Any, text_encoder: Any) -> None:
 
 
 def _activate_all(module: Any) -> None:
-    """A loader activates what it loaded last, alone. UNet and text encoder name the same thing differently."""
+    """Activates all adapters: a loader activates only the one loaded last. UNet and text encoder use different names for this."""
     adapters = list(getattr(module, "peft_config", {}))
     if adapters:
         activate = module.set_adapters if hasattr(module, "set_adapters") else module.set_adapter

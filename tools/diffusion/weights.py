@@ -1,6 +1,6 @@
-"""The files of a checkpoint in diffusers' folder format: which are read, whether they are whole, and their fingerprint.
+"""The files of a checkpoint in diffusers' folder format: which are read, whether they are complete, and their fingerprint.
 
-Looks at names, headers and bytes only: no model library is imported, nothing is unpickled, no network is touched.
+Reads names, headers and bytes only: no model library is imported, nothing is unpickled, no network is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PART_CLASSES = {
     "vae": ("AutoencoderKL",),
     "scheduler": (),
 }
-"""What an SD 1.x or 2.x consists of, and the classes each part may have (none named: any). A safety checker is never loaded."""
+"""The parts of an SD 1.x or 2.x checkpoint and the allowed classes of each (empty: any). A safety checker is never loaded."""
 
 WEIGHT_STEMS = {"text_encoder": "model", "unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
@@ -32,20 +32,20 @@ _hashes: dict[tuple[str, int, int], str] = {}
 
 
 class Weights(NamedTuple):
-    """The weight files of one part, relative to the checkpoint, and the `variant` to ask diffusers for (None or "fp16")."""
+    """The weight files of one part, relative to the checkpoint, and diffusers' `variant` (None or "fp16")."""
 
     files: tuple[str, ...]
     variant: str | None
 
 
 def one_line(error: Exception, limit: int = 160) -> str:
-    """What an exception of somebody else's says, short enough to go into a message of ours."""
+    """Returns the first line of an exception's message, at most `limit` characters."""
     text = str(error).strip()
     return text.splitlines()[0][:limit] if text else type(error).__name__
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """One JSON object. Raises BadInput where the file is missing or is none."""
+    """Returns the JSON object in `file`. Raises BadInput where the file is missing or holds no JSON object."""
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -58,7 +58,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def check_index(where: str, index: Mapping[str, Any]) -> None:
-    """Whether `model_index.json` describes an SD 1.x or 2.x. Raises BadInput that names what it is instead."""
+    """Raises BadInput unless `model_index.json` describes an SD 1.x or 2.x; the message names what it is instead."""
     name = index.get("_class_name")
     if name != PIPELINE:
         raise BadInput(f"{where} is a {name or 'folder of unknown kind'}; only Stable Diffusion 1.x and 2.x ({PIPELINE}) can be opened")
@@ -71,7 +71,8 @@ def check_index(where: str, index: Mapping[str, Any]) -> None:
 
 
 def choose_weights(where: str, names: Collection[str], part: str) -> Weights:
-    """Which of the files `names` (relative, with slashes) hold the weights of `part`; half-precision ones only where nothing else is there.
+    """Returns which of the files `names` (relative, with slashes) hold the weights of `part`; half precision only where there is nothing
+    else.
 
     Raises BadInput where there are none, or only pickled ones, which could run code when read.
     """
@@ -90,12 +91,14 @@ def choose_weights(where: str, names: Collection[str], part: str) -> Weights:
 
 
 def names_in(folder: Path) -> set[str]:
-    """Every file of a folder, relative, with slashes."""
+    """Returns every file in `folder`, as relative paths with slashes."""
     return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
 
 
 def check_safetensors(file: Path) -> None:
-    """Whether the header can be read and the file is as long as it says. Raises BadInput; a cut download is the usual reason."""
+    """Raises BadInput unless the header is readable and the file has the length that it states; an interrupted download is the
+    usual cause.
+    """
     size = file.stat().st_size
     with file.open("rb") as stream:
         start = stream.read(8)
@@ -114,7 +117,7 @@ def check_safetensors(file: Path) -> None:
 
 
 def check_whole(folder: Path, weights: Weights) -> None:
-    """Whether every weight file of a part is there and whole. Raises BadInput."""
+    """Raises BadInput unless every weight file of a part is there and complete."""
     for name in weights.files:
         if name.endswith(".json"):
             shards = read_json(folder / name).get("weight_map")
@@ -128,9 +131,9 @@ def check_whole(folder: Path, weights: Weights) -> None:
 
 
 def fingerprint(folder: Path, names: Iterable[str]) -> str:
-    """24 hex digits over names and contents: equal on every machine that holds the same files.
+    """Returns 24 hex digits over names and contents, equal on every machine with the same files.
 
-    Of configurations only what shapes a picture counts: keys that begin with an underscore (library version, origin) do not.
+    In configurations only what shapes a picture counts: keys that begin with an underscore (library version, origin) do not.
     """
     total = hashlib.sha256()
     for name in sorted(names):
@@ -146,7 +149,7 @@ def _config_hash(file: Path) -> str:
 
 
 def file_hash(file: Path) -> str:
-    """SHA-256 of the contents, computed once per process. The hub's cache already names large files so."""
+    """Returns the SHA-256 of the contents, computed once in a process; for large files in the hub's cache it is their file name."""
     real = file.resolve()
     if real.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", real.name):
         return real.name

@@ -1,1 +1,1 @@
-"""Words that can stand for other words: a WordNet-derived file, or a chat model's lists, and whether a substitution keeps the meaning."""
+"""Substitutes for words: from a file derived from WordNet or from a chat model, and checks that a substitution keeps the meaning."""

@@ -1,4 +1,7 @@
-"""A prompt's synonyms and antonyms asked of a chat model (DPO-Diff, F.2), kept in the database; the file answers where it fails."""
+"""Asks a chat model for the synonyms and antonyms of a prompt's words (DPO-Diff, appendix F.2), with WordNet's file as the fallback.
+
+Answers are stored in the prompt database, so that no question is asked twice.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ from limner.tools.lexicon.lexicon import PER_WORD, WordSource
 Kind = Literal["synonyms", "antonyms"]
 Answer = TypeVar("Answer", bound=BaseModel)
 
-CHUNK = 100  # words of a question
-QUESTIONS = 5  # of a chunk, before the file answers instead
-THIN = 0.4  # a larger share of words with a single substitute is asked again
-VERSION = 1  # of the questions' wording: a new one is asked anew
+CHUNK = 100  # words in a question
+QUESTIONS = 5  # attempts for a chunk
+THIN = 0.4  # an answer in which a larger share of words has a single substitute is asked for again
+VERSION = 1  # of the questions' wording: a new version ignores stored answers
 
 _TASK = {
     "synonyms": "For every word of the text below, name {n} words or short phrases that can replace it without changing what is meant.",
@@ -37,8 +40,8 @@ class Lines(BaseModel):
 class Ask(Protocol):
     """Puts one question to a chat model.
 
-    Duties: the answer is an instance of the schema, or None where no valid one could be had; running out of budget is raised. `seed`
-    differs between repeats of a question.
+    An implementation returns an instance of `schema`, or None where the model gives no valid one, and raises where the budget is spent.
+    `seed` differs between repeats of a question.
     """
 
     def __call__(self, question: str, schema: type[Answer], seed: int) -> Answer | None: ...
@@ -46,22 +49,27 @@ class Ask(Protocol):
 
 @dataclass(frozen=True)
 class AskedLexicon:
-    """A WordSource from a chat model's lists for one prompt; `fallback` answers for words that they leave out."""
+    """A WordSource with a chat model's lists for one prompt; `fallback` answers for words without a list."""
 
     lists: dict[Kind, dict[str, tuple[str, ...]]]
     fallback: WordSource
     failed: int = field(default=0)
-    """Chunks for which the chat model gave nothing usable."""
+    """Number of chunks for which the chat model gave no usable answer."""
 
     def synonyms(self, word: str) -> tuple[str, ...]:
+        """Returns the chat model's synonyms of `word`, or the fallback's where it has none."""
         return self.lists["synonyms"].get(word.lower()) or self.fallback.synonyms(word)
 
     def antonyms(self, word: str) -> tuple[str, ...]:
+        """Returns the chat model's antonyms of `word`, or the fallback's where it has none."""
         return self.lists["antonyms"].get(word.lower()) or self.fallback.antonyms(word)
 
 
 def ask_lexicon(prompt: str, ask: Ask, model: str, db: PromptDB, fallback: WordSource) -> AskedLexicon:
-    """Ask for every word of a prompt, in chunks of 100 words; what was asked of this `model` before comes from the database."""
+    """Asks for synonyms and antonyms of every word of a prompt, in chunks of 100 words.
+
+    Answers of the same `model` to the same question are read from `db`, and new ones stored there.
+    """
     lists: dict[Kind, dict[str, tuple[str, ...]]] = {"synonyms": {}, "antonyms": {}}
     words, failed = prompt.split(), 0
     for kind, found in lists.items():
@@ -75,7 +83,10 @@ def ask_lexicon(prompt: str, ask: Ask, model: str, db: PromptDB, fallback: WordS
 
 
 def parse(lines: Sequence[str], text: str) -> dict[str, tuple[str, ...]]:
-    """Word of `text` in lower case -> at most 5 substitutes. Lines of another form or about other words are dropped."""
+    """Parses lines such as `big -> large, huge`; returns {lower-case word of `text`: at most 5 substitutes}.
+
+    Drops lines of another form and about other words.
+    """
     asked = f" {' '.join(text.lower().split())} "
     found: dict[str, tuple[str, ...]] = {}
     for line in lines:
@@ -98,19 +109,19 @@ def _chunk(text: str, kind: Kind, ask: Ask, model: str, db: PromptDB) -> dict[st
     best: dict[str, tuple[str, ...]] = {}
     for seed in range(QUESTIONS):
         answer = ask(question, Lines, seed)
-        if answer is None:  # it was asked with retries already
+        if answer is None:  # `ask` has retried already
             break
         parsed = parse(answer.lines, text)
         if sum(map(len, parsed.values())) > sum(map(len, best.values())):
             best = parsed
         if parsed and sum(len(substitutes) == 1 for substitutes in parsed.values()) <= THIN * len(parsed):
             break
-    if best:  # a failure is not kept: another day the model may answer
+    if best:  # failures are not stored: the model may answer next time
         db.add_answer(key, model, json.dumps(best))
     return best
 
 
 def _usable(text: str) -> bool:
-    """A word or a phrase of at most three, of letters: no explanations, no markup."""
+    """Whether `text` is one to three words of letters, without explanation or markup."""
     words = text.replace("-", " ").replace("'", "").split()
     return 0 < len(words) <= 3 and all(word.isalpha() for word in words) and len(text) <= 40

@@ -1,10 +1,10 @@
-"""Builds `wordnet.txt.xz`, the lexicon's data file, from WordNet's database. The same input gives the same bytes.
+"""Builds `wordnet.txt.xz`, the lexicon's data file, from WordNet's database. Equal input gives equal bytes.
 
     python -m limner.tools.lexicon.build --wordnet /usr/share/wordnet
 
-What is kept: kinds of things (no single named ones) in lower case, of at most three words, in which at least one word has the meaning
-as one of its three most frequent, and either that use was counted in WordNet's concordance or it is the word's first meaning and
-of a topic that can be pictured. So rare technical senses go, and "giraffe", which the concordance never met, stays.
+The file holds kinds of things (no named individuals), as lower-case words or phrases of at most three words, in meanings that are one of
+the three most frequent of at least one word, where that use is counted in WordNet's concordance, or is the word's first meaning
+and its topic can be pictured. So rare technical senses are left out, and "giraffe", which the concordance lacks, is in.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ TARGET = Path(__file__).with_name("wordnet.txt.xz")
 DEBIAN = Path("/usr/share/wordnet")
 SENSES = 3
 PICTURED = frozenset((0, 1, 5, 6, 7, 8, 13, 15, 17, 18, 19, 20, 27, 35, 38))
-"""Topics that pictures show: adjectives, animals, artifacts, attributes, body, food, places, things in nature, people, phenomena,
-plants, substances, verbs of touch and of motion."""
+"""Topics that pictures can show: adjectives, animals, artifacts, attributes, body, food, places, things in nature, people, phenomena,
+plants, substances, verbs of touch and of motion.
+"""
 
 Key = tuple[str, int]
 Uses = dict[tuple[Key, str], tuple[int, int]]
@@ -29,21 +30,21 @@ Uses = dict[tuple[Key, str], tuple[int, int]]
 
 
 def build(wordnet: Path) -> bytes:
-    """The compressed file. Raises BadInput where the database is incomplete."""
-    # The format's checksum and preset are fixed here, so that the bytes depend on nothing else.
+    """Returns the compressed file. Raises BadInput where the database is incomplete."""
+    # Checksum and preset are fixed, so that the bytes depend on the input alone.
     return lzma.compress(text(wordnet).encode("ascii"), format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, preset=9 | lzma.PRESET_EXTREME)
 
 
 def text(wordnet: Path) -> str:
-    """One line a meaning, then one line an irregular form.
+    """Returns the uncompressed file: one line a meaning, then one line an irregular form.
 
-    A meaning: `part topic`, its words as `word:rank:count`, numbers of the lines of its hypernyms, those of similar meanings, and
-    antonyms as `word>antonym`, five fields parted by tabs and items by blanks. An irregular form: `! part inflected base`.
+    A meaning has five fields separated by tabs, with items separated by blanks: `part topic`; its words as `word:rank:count`; line numbers
+    of its hypernyms; line numbers of similar meanings; antonyms as `word>antonym`. An irregular form: `! part inflected base`.
     """
     uses = _uses(wordnet)
     everything = {synset.key: synset for synset in database_files.synsets(wordnet)}
     kept = {key: synset for key, synset in everything.items() if _worth(synset, uses)}
-    # What lies between a kept meaning and the root is kept too: co-hyponyms are found through it.
+    # All hypernyms up to the root are included: co-hyponyms are found through them.
     pending = list(kept)
     while pending:
         for above in everything[pending.pop()].hypernyms:
@@ -94,6 +95,7 @@ def _line(synset: Synset, kept: dict[Key, Synset], numbers: dict[Key, int], uses
 
 
 def main() -> None:
+    """Runs the command line: reads --wordnet and writes --out."""
     parser = argparse.ArgumentParser(description="build the lexicon's data file from WordNet's database")
     parser.add_argument("--wordnet", type=Path, default=DEBIAN, help="folder with data.noun, index.noun, ...")
     parser.add_argument("--out", type=Path, default=TARGET)

@@ -1,7 +1,7 @@
-"""How near two prompts must be to an encoder to mean the same: the threshold that our labelled substitutions give for it.
+"""Finds an encoder's threshold: how similar two prompts must be to mean the same, from labelled substitutions.
 
-The paper keeps a substitution at a cosine of 0.9 or more of sentence-T5 (DPO-Diff, sec. 6 and appendix). Another encoder has another
-scale, so its threshold is found on `substitutions.jsonl`, at a bounded share of false accepts.
+The paper accepts a substitution at a cosine of at least 0.9 of sentence-T5 embeddings (DPO-Diff, sec. 6 and appendix). Other encoders have
+other scales, so their threshold is found on `substitutions.jsonl`, with a bounded share of false accepts.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ FILE = Path(__file__).with_name("substitutions.jsonl")
 FALSE_ACCEPTS = 0.05
 
 Encode = Callable[[Sequence[str]], np.ndarray]
-"""Texts -> (texts, dim) vectors of any length and any norm above 0."""
+"""Returns (texts, dim) vectors of texts, of any dimension and any norm above 0."""
 
 Gate = Callable[["Substitution"], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Substitution:
-    """A word in a short prompt and what stands in its place. `keep`: whether the picture that is meant stays the same (our label)."""
+    """A word in a short prompt and its substitute. `keep`: our label, whether the prompt still means the same picture."""
 
     prompt: str
     word: str
@@ -44,8 +44,9 @@ class Substitution:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """`threshold`: least cosine that is accepted. Shares in [0, 1] on the list: `acceptance` of all, `recall` of those that keep the
-    meaning, `false_accepts` of those that change it. `n`: length of the list."""
+    """`threshold`: least accepted cosine. `n`: number of examples. Shares in [0, 1]: `acceptance` of all examples, `recall` of those that
+    keep the meaning, `false_accepts` of those that change it.
+    """
 
     threshold: float
     acceptance: float
@@ -61,7 +62,7 @@ class Calibration:
 
 
 def labelled(file: Path = FILE) -> tuple[Substitution, ...]:
-    """The shipped list. Raises BadInput for a missing or malformed file."""
+    """Returns the labelled substitutions. Raises BadInput for a missing or malformed file."""
     try:
         return tuple(Substitution(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
     except (OSError, ValueError, TypeError) as error:
@@ -71,10 +72,10 @@ def labelled(file: Path = FILE) -> tuple[Substitution, ...]:
 def calibrate(
     encode: Encode, examples: Sequence[Substitution], false_accepts: float = FALSE_ACCEPTS, gate: Gate = lambda example: True
 ) -> Calibration:
-    """The lowest threshold at which at most `false_accepts` of the changing examples pass.
+    """Returns the lowest threshold at which at most `false_accepts` of the examples that change the meaning pass.
 
-    `gate`: a second condition that must hold too, such as WordNet's sense check. Where no threshold accepts anything within the bound,
-    it lies above 1 and nothing passes. Raises ValueError unless there are examples of both labels.
+    `gate`: a second condition for passing, such as WordNet's sense check. Where no threshold satisfies the bound, it is above 1 and nothing
+    passes. Raises ValueError unless there are examples of both labels.
     """
     keep = np.array([example.keep for example in examples], bool)
     if keep.all() or not keep.any():
@@ -91,7 +92,7 @@ def calibrate(
 
 
 def cosines(encode: Encode, examples: Sequence[Substitution]) -> np.ndarray:
-    """(examples,) of each prompt and its changed form."""
+    """Returns (examples,) cosines between each prompt and its changed form."""
     texts = list(dict.fromkeys(text for example in examples for text in (example.prompt, example.changed)))
     vectors = np.asarray(encode(texts), np.float64)
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

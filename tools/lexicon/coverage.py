@@ -1,8 +1,8 @@
-"""How many words of a file of prompts the lexicon has candidates for.
+"""Measures for how many words of a file of prompts the lexicon has candidates.
 
     python -m limner.tools.lexicon.coverage PROMPTS.txt
 
-Words of closed classes (a, on, two) are left out of the count: nothing is meant to stand for them.
+Function words (a, on, two) are not counted: they are never substituted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from limner.tools.lexicon.lexicon import CLOSED_WORDS, Lexicon
 
 
 def coverage(prompts: Iterable[str], lexicon: Lexicon) -> dict[str, float]:
-    """`words`: how many open-class words there are; `synonyms`, `antonyms`, `opposites`: the share that has any, in [0, 1]."""
+    """Returns {`words`: number of open-class words; `synonyms`, `antonyms`, `opposites`: share in [0, 1] of them that has any}."""
     words = [word for prompt in prompts for word in re.findall(r"[^\W\d_][\w'’-]*", prompt) if word.lower() not in CLOSED_WORDS]
     lookups = {"synonyms": lexicon.synonyms, "antonyms": lexicon.antonyms, "opposites": lexicon.opposites}
     shares = {name: sum(bool(lookup(word)) for word in words) / max(len(words), 1) for name, lookup in lookups.items()}
@@ -24,6 +24,7 @@ def coverage(prompts: Iterable[str], lexicon: Lexicon) -> dict[str, float]:
 
 
 def main() -> None:
+    """Runs the command line: prints the coverage of a text file, one prompt a line."""
     parser = argparse.ArgumentParser(description="share of prompt words that have candidates")
     parser.add_argument("prompts", type=Path, help="text file, one prompt a line")
     lexicon = Lexicon()

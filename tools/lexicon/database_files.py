@@ -1,6 +1,6 @@
-"""Reads WordNet's own database files (`data.*`, `*.exc`, `cntlist.rev`), as Debian's package `wordnet-base` installs them.
+"""Reads WordNet's own database files (`data.*`, `*.exc`, `cntlist.rev`), which Debian's package `wordnet-base` installs.
 
-Their format is described in WordNet's manual page wndb(5). Only what the lexicon needs is kept: words, ranks, counts and four relations.
+WordNet's manual page wndb(5) describes the format. Only words, ranks, counts and four relations are read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from limner.promptdb.errors import BadInput
 
 PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
-"""Part of speech as the database writes it -> the ending of its files. Satellite adjectives (`s`) are adjectives here."""
+"""Part of speech in the database -> ending of its files. Satellite adjectives (`s`) are read as adjectives."""
 
 _TYPES = {"1": "n", "2": "v", "3": "a", "4": "r", "5": "a"}
 
@@ -31,7 +31,7 @@ class Synset:
     similar: tuple[tuple[str, int], ...]
     antonyms: tuple[tuple[int, tuple[str, int], int], ...]
     named: bool
-    """Whether it is a single thing with a name (a town, a person), not a kind of things."""
+    """Whether it is a named individual (a town, a person), not a kind of things."""
 
 
 def synsets(folder: Path) -> Iterator[Synset]:
@@ -43,7 +43,7 @@ def synsets(folder: Path) -> Iterator[Synset]:
 
 
 def ranks(folder: Path) -> dict[tuple[str, str], list[int]]:
-    """(lower-case word, part of speech) -> offsets of its meanings, the most frequent first."""
+    """Returns {(lower-case word, part of speech): offsets of its meanings, the most frequent first}."""
     found: dict[tuple[str, str], list[int]] = {}
     for part in PARTS:
         for line in _lines(folder / f"index.{PARTS[part]}"):
@@ -54,7 +54,7 @@ def ranks(folder: Path) -> dict[tuple[str, str], list[int]]:
 
 
 def counts(folder: Path) -> dict[tuple[str, str, int], int]:
-    """(lower-case word, part of speech, rank from 1) -> how often the meaning was tagged in WordNet's concordance texts."""
+    """Returns {(lower-case word, part of speech, rank from 1): number of occurrences in WordNet's concordance}."""
     found: dict[tuple[str, str, int], int] = {}
     for line in _lines(folder / "cntlist.rev"):
         key, rank, count = line.split()
@@ -64,7 +64,7 @@ def counts(folder: Path) -> dict[tuple[str, str, int], int]:
 
 
 def exceptions(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """(part of speech, inflected form, base) of the irregular forms."""
+    """Yields (part of speech, inflected form, base) of the irregular forms."""
     for part in PARTS:
         for line in _lines(folder / f"{PARTS[part]}.exc"):
             inflected, *bases = line.split()
@@ -74,7 +74,7 @@ def exceptions(folder: Path) -> Iterator[tuple[str, str, str]]:
 def _synset(part: str, line: str) -> Synset:
     fields = line.split("|")[0].split()
     count = int(fields[3], 16)
-    # An adjective may carry its place, as in galore(ip): no part of the word.
+    # An adjective may end with a syntactic marker, as in galore(ip), which is not part of the word.
     words = tuple(word.split("(")[0] for word in fields[4 : 4 + 2 * count : 2])
     start = 5 + 2 * count
     hypernyms, similar, antonyms, named = [], [], [], False

@@ -1,4 +1,4 @@
-"""English inflection: which base a form may come from, and the same form of another base. Rules, and WordNet's lists of irregular forms.
+"""English inflection: the bases a form may come from, and the same form of another base, by rules and WordNet's irregular forms.
 
 A form is `base`, `plural`, `third` (she walks), `past`, `participle`, `ing`, `comparative` or `superlative`. Regular past forms are read as
 participles: a prompt says "a parked car" far more often than "he parked".
@@ -13,7 +13,7 @@ from limner.tools.lexicon.wordnet import WordNet
 
 _VOWELS = "aeiou"
 
-# (part of speech, form, ending, what stands for it in the base), as in WordNet's manual page morphy(7).
+# (part of speech, form, ending, its replacement in the base), as in WordNet's manual page morphy(7).
 _DETACHMENTS = (
     ("n", "plural", "ies", "y"), ("n", "plural", "ves", "f"), ("n", "plural", "ses", "s"), ("n", "plural", "xes", "x"),
     ("n", "plural", "zes", "z"), ("n", "plural", "ches", "ch"), ("n", "plural", "shes", "sh"), ("n", "plural", "men", "man"),
@@ -27,7 +27,7 @@ _DETACHMENTS = (
 _UNCHANGED = frozenset(
     ("sheep", "deer", "fish", "cattle", "moose", "bison", "people", "aircraft", "salmon", "trout", "shrimp", "species", "series")
 )
-"""Nouns whose plural is the word itself, which WordNet's lists of irregular forms leave out."""
+"""Nouns with equal singular and plural that WordNet's lists of irregular forms leave out."""
 
 _NOT_MEN = frozenset(("human", "german", "roman", "norman", "shaman", "talisman", "caiman", "ottoman"))
 
@@ -36,7 +36,7 @@ _DOUBLED = re.compile(r"([bdgklmnprt])\1$")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One way of reading a word: its base form, part of speech (n, v, a, r) and inflection."""
+    """One reading of a word: its base form, part of speech (n, v, a, r) and form."""
 
     base: str
     part: str
@@ -44,13 +44,13 @@ class Reading:
 
 
 def readings(word: str, wordnet: WordNet) -> tuple[Reading, ...]:
-    """All readings of a lower-case word or phrase that the lexicon knows, each once; bases come first."""
+    """Returns all distinct readings of a lower-case word or phrase that the lexicon knows, base forms first."""
     found = [Reading(word, part, "base") for part in "nvar" if wordnet.of(word, part)]
     for part in "nva":
         for base in wordnet.bases.get((word, part), ()):
             if wordnet.of(base, part) and base != word:
                 found.append(Reading(base, part, _irregular_form(word, base, part, wordnet)))
-    # An irregular form is never regular too: "left" is no plural, "leaves" is one of "leaf".
+    # A form that is irregular in a part of speech is not read as regular there: "leaves" is a plural of "leaf" alone.
     closed = {reading.part for reading in found if reading.form != "base"}
     for part, form, ending, instead in _DETACHMENTS:
         if part in closed or not word.endswith(ending) or word.endswith("ss"):
@@ -64,7 +64,7 @@ def readings(word: str, wordnet: WordNet) -> tuple[Reading, ...]:
 
 
 def inflect(base: str, part: str, form: str, wordnet: WordNet) -> str:
-    """The form of a base, which may be a phrase: nouns change at their last word, verbs at their first.
+    """Returns the form of a base, which may be a phrase: nouns change at their last word, verbs at their first.
 
     Adjectives of more than one syllable that do not end in y are compared with "more" and "most".
     """
@@ -109,7 +109,7 @@ def _irregular_form(word: str, base: str, part: str, wordnet: WordNet) -> str:
     others = [form for form in wordnet.forms.get((base, part), ()) if form != word and not form.endswith(("ing", "s"))]
     if not others:
         return "participle"
-    # Of two forms the participle is the one in -n ("taken") or with u for a ("sung").
+    # Of two irregular forms the participle is the one that ends in n ("taken") or has u for a ("sung").
     return "participle" if word.endswith(("n", "ne")) or re.search(r"u(ng|nk|m|n)$", word) else "past"
 
 
@@ -147,6 +147,6 @@ def _consonant_y(base: str) -> bool:
 
 
 def _doubled(base: str) -> str:
-    """One short syllable doubles its last consonant: "sit", "big"; not "rain", "box"."""
+    """Doubles the last consonant of one short syllable: "sit", "big"; not "rain", "box"."""
     short = re.fullmatch(r"[^aeiou]*(?:qu)?[aeiou][bdgklmnprt]", base)
     return base + base[-1] if short else base

@@ -1,7 +1,7 @@
-"""Synonyms, antonyms and contrasts of a word as it stands in a prompt: inflection kept, capitals matched. Offline, from WordNet's file.
+"""Synonyms, antonyms and contrasts of a word as it is written in a prompt: inflection and capitals are carried over. From WordNet's file.
 
-Which meaning a word has is not read from the prompt: the frequent ones are taken, and a filter of meaning (`calibration.py`) or the
-search itself throws out what does not fit.
+The prompt is not used to choose a meaning: the frequent meanings are taken, and a similarity filter (`calibration.py`) or the search itself
+rejects what does not fit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from limner.tools.lexicon.inflection import Reading
 from limner.tools.lexicon.wordnet import Meaning, WordNet, load
 
 PER_WORD = 5
-"""Candidates of a word, as in the paper (DPO-Diff, appendix F.2)."""
+"""Candidates for a word, as in the paper (DPO-Diff, appendix F.2)."""
 
 CLOSED_WORDS = FUNCTION_WORDS | frozenset(
     """about after all along also am among any around away back because before behind below beneath beside between both but can can't could
@@ -25,33 +25,36 @@ CLOSED_WORDS = FUNCTION_WORDS | frozenset(
     such than them then there through too toward towards two three four five six seven eight nine ten until up upon us using via what when
     where while will within would yet""".split()  # noqa: SIM905
 )
-"""Words of closed classes: WordNet lists some of them as nouns (a for ampere, in for inch), which no prompt means."""
+"""Function words. WordNet lists some of them as nouns (a for ampere, in for inch), which no prompt means."""
 
 _SHARE = 0.25  # a meaning counts if it is used at least this often, relative to the most frequent one
 _MEANINGS = 3
-_CATEGORY = 12  # co-hyponyms wanted before climbing stops
+_CATEGORY = 12  # the search climbs to further hypernyms until it has so many co-hyponyms
 _CLIMB = 4
 _COLOURS = ("chromatic color", "achromatic color")
 
 
 class WordSource(Protocol):
-    """Where candidates for a word come from: this lexicon, or a chat model's lists (`asked.py`).
+    """A source of candidates for a word: this lexicon, or a chat model's lists (`asked.py`).
 
-    Duties: the word in any case, answers in lower case or as names are spelt, most fitting first, the word itself not among
-    them, no empties, none twice; nothing for a word that is not known.
+    The word may be in any case. An implementation returns distinct non-empty candidates, the best first, in lower case or as names are
+    spelt, without the word itself; () for an unknown word.
     """
 
-    def synonyms(self, word: str) -> tuple[str, ...]: ...
+    def synonyms(self, word: str) -> tuple[str, ...]:
+        """Returns words of the same meaning."""
 
-    def antonyms(self, word: str) -> tuple[str, ...]: ...
+    def antonyms(self, word: str) -> tuple[str, ...]:
+        """Returns words of the opposite meaning."""
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """`groups`: co-hyponyms that a checkpoint records of its own words (group -> names), preferred where a contrast is wanted.
+    """WordNet's words, with the words that a checkpoint's own vocabulary adds.
 
-    `forms`: what else those names are called (form -> name), as "on the grass" for "meadow". `alike`: its own words for the same (form ->
-    other forms). `known`: the words that it was taught; where there are any, no other becomes an opposite, since it would steer nothing.
+    `groups`: group -> co-hyponyms, preferred as contrasts. `forms`: form -> name, such as "on the grass" -> "meadow". `alike`: form ->
+    forms with the same meaning. `known`: words that the checkpoint was trained on; where it is not empty, no other word becomes an
+    opposite, since it would have no effect. `per_word`: most candidates for a word.
     """
 
     wordnet: WordNet = field(default_factory=load)
@@ -62,27 +65,27 @@ class Lexicon:
     per_word: int = PER_WORD
 
     def knows(self, phrase: str) -> bool:
-        """Whether the phrase, in any case and inflection, is in the lexicon and has something to say about a picture."""
+        """Whether the lexicon has a meaning for the phrase, in any case and inflection; function words have none."""
         return bool(self._meanings(phrase))
 
     def synonyms(self, word: str) -> tuple[str, ...]:
-        """For each meaning, words of the same, then similar adjectives or the kind of thing it is; at most `per_word`."""
+        """Returns at most `per_word` synonyms: of each meaning its other words, then similar adjectives or hypernyms."""
         return self._listed(word, self._synonyms(word))
 
     def own_synonyms(self, word: str) -> tuple[str, ...]:
-        """Of the synonyms those that the checkpoint was taught; none where it does not say which words those are."""
+        """Returns the synonyms that the checkpoint was trained on; none where its vocabulary does not list its words."""
         return self._listed(word, (there for there in self._synonyms(word) if self.known and self._was_taught(there)))
 
     def antonyms(self, word: str) -> tuple[str, ...]:
-        """Opposites, those through a similar adjective included; empty for most nouns. At most `per_word`."""
+        """Returns at most `per_word` opposites, including those of similar adjectives; most nouns have none."""
         return self._listed(word, self._antonyms(word))
 
     def contrasts(self, word: str) -> tuple[str, ...]:
-        """What else could stand there: other animals, colours, places. The checkpoint's own group first; at most `per_word`."""
+        """Returns at most `per_word` alternatives (other animals, colours, places), the checkpoint's own group first."""
         return self._listed(word, self._contrasts(word))
 
     def opposites(self, word: str) -> tuple[str, ...]:
-        """Antonyms and, where those are few, contrasts: what a negative prompt may name. At most `per_word`."""
+        """Returns at most `per_word` words for a negative prompt: antonyms, then contrasts."""
         found = dict.fromkeys((*self.antonyms(word), *self._contrasts(word)))
         return self._listed(word, (there for there in found if self._was_taught(there)))
 
@@ -90,13 +93,13 @@ class Lexicon:
         return not self.known or any(base in self.known for base in self._bases(word))
 
     def _bases(self, word: str) -> dict[str, Reading]:
-        """The word, and as a noun its singular, each with how it is inflected."""
+        """Returns the word and, for a noun, its singular, each with its reading."""
         lower = word.lower()
         found = {reading.base: reading for reading in inflection.readings(lower, self.wordnet) if reading.part == "n"}
         return found or {lower: Reading(lower, "n", "base")}
 
     def _meanings(self, word: str) -> list[tuple[Reading, Meaning]]:
-        """The frequent meanings over all readings, the most frequent first."""
+        """Returns the frequent meanings over all readings, the most frequent first."""
         lower = word.lower()
         if lower in CLOSED_WORDS or len(lower) < 2:
             return []
@@ -112,7 +115,7 @@ class Lexicon:
 
     def _synonyms(self, word: str) -> Iterator[str]:
         for base, reading in self._bases(word).items():
-            # A plural among the checkpoint's forms is another number, not another word.
+            # The checkpoint's forms include plurals, which are no synonyms.
             yield from (self._inflected(reading, form) for form in self.alike.get(base, ()) if form in self._bases(form))
         for reading, meaning in self._meanings(word):
             yield from self._words(reading, [meaning])
@@ -137,7 +140,7 @@ class Lexicon:
         for reading, meaning in frequent[:1]:
             if reading.part == "n":
                 yield from self._co_hyponyms(reading, meaning)
-            elif reading.part == "a":  # "red" is counted as an adjective, and the other colours lie beside it as nouns
+            elif reading.part == "a":  # WordNet counts "red" as an adjective, but its co-hyponyms are nouns
                 colours = [noun for noun in self.wordnet.of(reading.base, "n") if self._is_colour(noun)]
                 for noun in colours[:1]:
                     yield from self._co_hyponyms(Reading(reading.base, "n", "base"), noun)
@@ -146,7 +149,7 @@ class Lexicon:
         return any(use.word in _COLOURS for above in self.wordnet.above(meaning) for use in above.uses)
 
     def _co_hyponyms(self, reading: Reading, meaning: Meaning) -> Iterator[str]:
-        """The most frequent words under the nearest kind above that has enough of them; not those above or below the word itself."""
+        """Yields the most frequent words under the nearest hypernym with enough of them, without the word's own hypernyms and hyponyms."""
         own = {meaning.number, *(below.number for below in self.wordnet.under(meaning))}
         kind, best = meaning, list[tuple[int, str]]()
         for _ in range(_CLIMB):
@@ -155,7 +158,7 @@ class Lexicon:
                 break
             own.add(kind.number)
             kind = above[0]
-            # A word counts where this is its first meaning, so that a "plane" among tools does not stand for the tool.
+            # Only words of which this is the first meaning count: "plane" is not listed among tools.
             best = [
                 (-use.count, use.word)
                 for below in self.wordnet.under(kind)
@@ -168,13 +171,13 @@ class Lexicon:
         yield from (self._inflected(reading, word) for _, word in sorted(best))
 
     def _words(self, reading: Reading, meanings: Sequence[Meaning]) -> Iterator[str]:
-        # The most used words first, and none for which this is a remote meaning: "machine" is a car to nobody.
+        # The most frequent words first, without those of which this is a rare meaning: "machine" for "car".
         for use in sorted((use for meaning in meanings for use in meaning.uses), key=lambda use: (-use.count, use.rank)):
             if use.word != reading.base and use.rank <= _MEANINGS + 1 and not (reading.part == "a" and self._is_compared(use.word)):
                 yield self._inflected(reading, use.word)
 
     def _is_compared(self, word: str) -> bool:
-        """Whether it is itself a comparative or superlative, as "smaller" beside "small"."""
+        """Whether the word is itself a comparative or superlative, as "smaller" beside "small"."""
         return any(reading.part == "a" and reading.form != "base" for reading in inflection.readings(word, self.wordnet))
 
     def _inflected(self, reading: Reading, base: str) -> str:

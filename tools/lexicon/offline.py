@@ -1,4 +1,4 @@
-"""The word source that needs no chat model: antonyms filled up with contrasts, which prefer the checkpoint's own kinds of things."""
+"""The word source that needs no chat model: antonyms are filled up with contrasts, the checkpoint's own groups of things first."""
 
 from __future__ import annotations
 
@@ -9,24 +9,29 @@ from typing import Any
 from limner.tools.lexicon.lexicon import CLOSED_WORDS, Lexicon
 
 KINDS = ("nouns", "colours", "backgrounds", "styles", "modifiers")
-"""Tables of a vocabulary that give words and phrases a meaning."""
+"""Tables of a vocabulary document that give words and phrases a meaning."""
 
 ALIKE = ("nouns", "backgrounds", "relations", "counts")
-"""Those in which forms of one meaning may stand for each other."""
+"""Tables in which forms of one meaning can replace each other."""
 
 
 @dataclass(frozen=True)
 class Offline:
-    """A WordSource whose antonyms include co-hyponyms, since nouns have few antonyms: for "dog" other animals. `taught`: its synonyms are
-    words that the checkpoint was taught alone, none where it does not say which: another word may break a picture and makes none better."""
+    """A WordSource whose antonyms include co-hyponyms, since nouns have few antonyms: for "dog" other animals.
+
+    `taught`: return only synonyms that the checkpoint was trained on, none where its vocabulary does not list its words: any other
+    word may spoil the picture.
+    """
 
     lexicon: Lexicon = field(default_factory=Lexicon)
     taught: bool = False
 
     def synonyms(self, word: str) -> tuple[str, ...]:
+        """Returns the lexicon's synonyms of `word`, or with `taught` only those that the checkpoint was trained on."""
         return self.lexicon.own_synonyms(word) if self.taught else self.lexicon.synonyms(word)
 
     def antonyms(self, word: str) -> tuple[str, ...]:
+        """Returns the lexicon's opposites of `word`: antonyms, then contrasts."""
         return self.lexicon.opposites(word)
 
 
@@ -61,8 +66,10 @@ def forms_of(vocabulary: Mapping[str, Any], groups: Mapping[str, Sequence[str]])
 
 
 def alike_of(vocabulary: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Form -> the other forms of the same thing, place, relation or number that fit into the same sentence: "on the grass" is no
-    other word for "meadow"."""
+    """Returns {form: other forms that fit into the same sentence and mean the same thing, place, relation or number}.
+
+    "on the grass" is no replacement for "meadow".
+    """
     found: dict[str, tuple[str, ...]] = {}
     for kind in ALIKE:
         if isinstance(table := vocabulary.get(kind), Mapping):
@@ -74,7 +81,7 @@ def alike_of(vocabulary: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _is_phrase(form: str) -> bool:
-    """Whether it begins with a preposition, as "in the snow"."""
+    """Whether the form begins with a function word, as "in the snow"."""
     return form.lower().split()[0] in CLOSED_WORDS
 
 

@@ -1,4 +1,4 @@
-"""Whether WordNet itself says that a substitute keeps the meaning: a check that needs no encoder, strict and blind to context."""
+"""Checks by WordNet alone whether a substitute keeps the meaning. Needs no encoder; strict, and ignores the context."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from limner.tools.lexicon.wordnet import WordNet
 def keeps_sense(word: str, substitute: str, wordnet: WordNet, part: str | None = None) -> bool:
     """Whether the substitute shares a synset with the word, or is its hypernym at distance 1, in one part of speech.
 
-    `part`: n, v, a or r; None tries each. Both may be inflected, in the same form, and in any case. A word keeps its own sense, known
-    or not; any other word that the lexicon does not know keeps none.
+    `part`: n, v, a or r; None tries each. Both may be inflected, in the same form, and in any case. Equal words always keep the sense;
+    otherwise unknown words never do.
     """
     if word.lower() == substitute.lower():
         return True

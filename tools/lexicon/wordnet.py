@@ -1,6 +1,6 @@
-"""The lexicon's data file in memory: meanings, what lies above and beside them, irregular forms. Knows no inflection rules and no prompts.
+"""The lexicon's data file in memory: meanings, their relations, irregular forms.
 
-Derived from WordNet 3.0 (Princeton University; the notice is in `WORDNET_LICENSE.txt`) by `build.py`, whose docstrings say what is in it.
+Derived from WordNet 3.0 (Princeton University; the notice is in `WORDNET_LICENSE.txt`) by `build.py`, which describes the content.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """A synset. `part` is n, v, a or r; `topic` the lexicographer's file; numbers are those of other meanings."""
+    """A synset. `part` is n, v, a or r; `topic` the lexicographer's file; `hypernyms` and `similar` are numbers of other meanings."""
 
     number: int
     part: str
@@ -38,12 +38,13 @@ class Meaning:
     antonyms: tuple[tuple[str, str], ...]
 
     def use(self, word: str) -> Use:
+        """Returns the entry of `word` in this meaning; raises StopIteration where the meaning lacks it."""
         return next(use for use in self.uses if use.word == word)
 
 
 @dataclass(frozen=True)
 class WordNet:
-    """`meanings` by their number; `irregular`: (part of speech, inflected form, base)."""
+    """`meanings`, each at the index that is its number; `irregular`: (part of speech, inflected form, base)."""
 
     meanings: tuple[Meaning, ...]
     irregular: tuple[tuple[str, str, str], ...] = ()
@@ -74,23 +75,23 @@ class WordNet:
         return found
 
     def of(self, word: str, part: str) -> tuple[Meaning, ...]:
-        """The meanings of a base form, lower case with blanks; empty where it is not known."""
+        """Returns the meanings of a base form, lower case with blanks; () for an unknown one."""
         return self.by_word.get((word, part), ())
 
     def above(self, meaning: Meaning) -> tuple[Meaning, ...]:
-        """Its hypernyms at distance 1."""
+        """Returns the hypernyms at distance 1."""
         return tuple(self.meanings[number] for number in meaning.hypernyms)
 
     def beside(self, meaning: Meaning) -> tuple[Meaning, ...]:
-        """Adjectives of similar meaning, through the head that they share as well."""
+        """Returns adjectives of similar meaning, including the other satellites of a satellite's head."""
         near = [self.meanings[number] for number in meaning.similar]
-        # A satellite knows one meaning, its head; the other satellites of that head are nearly as near.
+        # A satellite adjective is linked to its head alone; the other satellites of that head are nearly as similar.
         if len(near) == 1:
             near += [self.meanings[number] for number in near[0].similar if number != meaning.number]
         return tuple(near)
 
     def under(self, meaning: Meaning) -> Iterator[Meaning]:
-        """Everything below a meaning, level by level, each once."""
+        """Yields all hyponyms of a meaning, level by level, each once."""
         seen, level = {meaning.number}, [meaning.number]
         while level:
             level = [number for above in level for number in self._children.get(above, ()) if number not in seen]
@@ -109,7 +110,7 @@ class WordNet:
 
 @lru_cache(maxsize=1)
 def load(file: Path = FILE) -> WordNet:
-    """Read the file once. Raises BadInput where it is missing or broken."""
+    """Reads the file, once in a process. Raises BadInput where it is missing or broken."""
     try:
         lines = lzma.decompress(file.read_bytes()).decode("ascii").splitlines()
         irregular = tuple(_irregular(line) for line in lines if line.startswith("!"))

@@ -1,1 +1,1 @@
-"""The embedded checkpoint: a world of emoji scenes whose truth is known, the recipe that trains on it, and the trained weights."""
+"""The embedded checkpoint: a world of emoji scenes with known ground truth, the training recipe, and the trained weights."""

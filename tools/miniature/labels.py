@@ -1,15 +1,16 @@
-"""Does the judge agree with a person? Generated pictures labelled by eye, without the prompt, against what the judge sees in them.
+"""Compares the judge with a person: labels written by eye for generated pictures, against what the judge detects in them.
 
     python main.py miniature blind --out runs/blind
 
-draws them as numbered sheets and lists what was drawn; a person writes down what is there, and adds it to the list, line by line:
+draws numbered sheets of pictures without their prompts and lists the prompts in drawn.jsonl. A person adds to each line what the picture
+shows:
 
     {"prompt": "...", "seed": 77,
      "things": ["cat"], "colours": ["red"], "count": 1, "relation": null, "background": "beach", "style": "photo", "defects": ["blurry"]}
 
-A colour that is the thing's own, and whatever cannot be told, is null and not asked about; a null among the things is one that cannot be
-told: whatever else the judge sees in that picture is then not asked about either. Beside a checkpoint's judge as `labels.jsonl`, they
-become rows of `evaluate miniature`.
+A colour is null where the thing has its natural colour; any other field is null where the person cannot decide. Null fields are not
+compared. A null among the things stands for one that the person cannot name; the judge's other detections in that picture are then not
+compared either. `evaluate miniature` reports the agreement when the file lies beside the checkpoint's judge as `labels.jsonl`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ HEADS = ("object", "colour", "count", "relation", "background", "style", "defect
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a person sees in the picture of `prompt` and `seed`; None where it cannot be told."""
+    """What a person sees in the picture drawn from `prompt` and `seed`. None means that the person could not decide."""
 
     prompt: str
     seed: int
@@ -45,7 +46,7 @@ class Label:
 
 
 def read_labels(path: Path) -> list[Label]:
-    """Raises BadInput for a file that cannot be read."""
+    """Reads a labels file, one JSON object a line. Raises BadInput, with the line number, where a line is no label."""
     labels = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
@@ -60,21 +61,22 @@ def read_labels(path: Path) -> list[Label]:
 
 
 def agreement(sights: Sequence[Sight], labels: Sequence[Label], world: World) -> dict[str, tuple[float, int]]:
-    """Of each head the share of questions on which judge and person agree, and how many there were; heads without any are left out.
+    """Returns {head: (share of questions on which judge and person agree, number of questions)}; heads without questions are left out.
 
-    `object`: each thing that either sees, where the person can tell every one, else each that the person sees; `colour`: of things that
-    both see, where the person tells one; `count` where the person tells one; `relation` where both see the same two things; `defects`:
-    each of the `world`'s, where the person tells.
+    `sights` and `labels` belong to the same pictures in the same order. Questions per head:
+    `object`: one for each thing that the person sees, and for each that the judge sees where the person could name every thing;
+    `colour`: one for each thing that both see and whose colour the person gave; `count`: where the person gave one and there is one kind of
+    thing; `relation`: where both see the same two things; `defects`: one for each of the world's defects, where the person judged them.
     """
     right: dict[str, list[bool]] = {head: [] for head in HEADS}
     for sight, label in zip(sights, labels, strict=True):
-        told_things = [thing for thing in label.things if thing is not None]
-        others = sight.things if len(told_things) == len(label.things) else ()
-        right["object"] += [thing in sight.things and thing in told_things for thing in dict.fromkeys((*told_things, *others))]
+        named = [thing for thing in label.things if thing is not None]
+        others = sight.things if len(named) == len(label.things) else ()
+        right["object"] += [thing in sight.things and thing in named for thing in dict.fromkeys((*named, *others))]
         seen = dict(zip(sight.things, sight.colours, strict=True))
-        told = dict(zip(label.things, label.colours, strict=True))
+        by_person = dict(zip(label.things, label.colours, strict=True))
         right["colour"] += [
-            world.of_colour(thing, seen[thing], colour) for thing, colour in told.items() if thing and colour and thing in seen
+            world.of_colour(thing, seen[thing], colour) for thing, colour in by_person.items() if thing and colour and thing in seen
         ]
         if label.count is not None and sight.count is not None and len(label.things) == 1:
             right["count"].append(sight.count == label.count)

@@ -1,7 +1,7 @@
-"""The recipe: world -> pictures -> autoencoder -> CLIPs -> UNet -> scorers and judge -> checkpoint folder.
+"""The training recipe: world -> pictures -> autoencoder -> CLIPs -> UNet -> scorers and judge -> checkpoint folder.
 
-One command, resumable: a stage that is done is loaded, one that was killed goes on from its last minute. Stages that do not need
-each other may be run by several processes over one work folder (`stages`), one core each.
+Training is resumable: finished stages are loaded, and an interrupted one continues from its last snapshot, at most a minute old. Several
+processes may train stages that do not depend on each other in one work folder (`stages`), one core each.
 """
 
 from __future__ import annotations
@@ -47,13 +47,14 @@ def train(
     glyphs: Glyphs = EMOJI_FONT,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Train (or go on training) the miniature in `work`; write the checkpoint to `out` once every stage is done.
+    """Trains the miniature in the folder `work`, or continues training there, and writes the checkpoint once every stage is finished.
 
-    `out`: None means the embedded checkpoint's own folder. `resume`: off throws away what `work` holds. `stages`: only these
-    and what they need. `keep`: stages whose weights are taken from the checkpoint that is there, untrained; the card says which.
-    `share`: of every stage's steps, to try the recipe out. `glyphs`: what the pictures to train on are made of.
+    `preset`: a name in `PRESETS`. `out`: the checkpoint's folder; None for the embedded checkpoint's own. `resume`: False deletes what
+    `work` holds and starts over. `stages`: train only these and the stages that they need. `keep`: take these stages' weights from the
+    checkpoint in `out` without training them; the card lists them. `share`: fraction in (0, 1] of every stage's steps and pictures, for
+    trial runs. `glyphs`: source of the emoji pictures. `say`: called with each line of progress.
 
-    Raises BadInput for an unknown preset or stage, or where the emoji font is missing.
+    Raises BadInput for an unknown preset or stage, where `work` holds a training with other settings, or where the emoji font is missing.
     """
     import torch
 
@@ -80,7 +81,10 @@ def train(
 
 
 def _begin(work: Path, asked: dict[str, Any]) -> None:
-    """Note in `work` what is trained there; BadInput where that is something else: its parts would be mixed with other ones in silence."""
+    """Records in `work` what is trained there.
+
+    Raises BadInput where `work` holds a training with other settings: their parts must not be mixed.
+    """
     note = work / "training.json"
     if note.is_file():
         begun = json.loads(note.read_text(encoding="utf-8"))
@@ -92,7 +96,7 @@ def _begin(work: Path, asked: dict[str, Any]) -> None:
 
 
 class _Recipe:
-    """The stages with what each needs from those before it; asking for a part trains it or loads it."""
+    """The training stages. Each method trains its part, or loads it if it is trained already, and so do the parts that it needs."""
 
     def __init__(self, preset: Preset, work: Path, seed: int, device: str, glyphs: Glyphs, say: Callable[[str], None], kept: Kept) -> None:
         from limner.tools.miniature.recipe.dataset import render_dataset
@@ -177,11 +181,11 @@ class _Recipe:
         return kept_pool(self.vae(), self.preset.pool, self.preset.nouns, self.seed, self.work, self.glyphs, self.say)
 
     def styles(self) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
-        """LoRA weights of every style checkpoint: {name: {unet, text_encoder}}."""
+        """Returns the LoRA weights of every style checkpoint: {name: {"unet": ..., "text_encoder": ...}}."""
         return self._once("styles", self._trained_styles)
 
     def finish(self, out: Path, facts: dict[str, Any]) -> None:
-        """Measure the scorers on fresh scenes and write the checkpoint."""
+        """Measures the trained parts on new scenes and writes the checkpoint to `out`; `facts` go into its card."""
         from limner.tools.diffusion.checkpoint import open_checkpoint
         from limner.tools.miniature.checks.hard import write_hard
         from limner.tools.miniature.checks.measure import FRESH, measured

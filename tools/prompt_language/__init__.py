@@ -1,1 +1,1 @@
-"""The languages of prompts: DF-Prompt, A1111, ComfyUI and compel, read and written."""
+"""The prompt languages DF-Prompt, A1111, ComfyUI and compel: readers, writers and conversion."""

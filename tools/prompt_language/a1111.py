@@ -1,10 +1,9 @@
-"""A1111's prompt language, written: prompt editing for ranges, emphasis for weights.
+"""A1111's prompt language, read and written: prompt editing becomes a range of steps, emphasis becomes a weight.
 
-`[x:f]` adds x after f steps, `[x::g]` removes it after g, `[[x::g]:f]` does both; `(x:1.2)` multiplies the rows of x and restores the
-mean, as DF-Prompt does by default. Numbers of steps are exact; fractions are floored by A1111, where DF-Prompt rounds a border up.
+`[x:f]` adds x after f steps, `[x::g]` removes it after g, `[[x::g]:f]` does both; `(x:1.2)` multiplies the embeddings of x and restores
+the mean, as DF-Prompt does by default. Numbers of steps convert exactly; A1111 floors fractions, where DF-Prompt rounds a border up.
+Whatever divides or replaces a whole prompt has no counterpart and is refused.
 Sources: stable-diffusion-webui, wiki "Prompt editing" and modules/prompt_parser.py.
-
-A1111's prompt language, read: emphasis and prompt editing become spans. What divides or replaces a whole prompt has no counterpart.
 """
 
 from __future__ import annotations
@@ -34,11 +33,14 @@ _SPECIAL_INSIDE = re.compile(r"[\\()\[\]|:]")
 _KEYWORDS = re.compile(r"\b(?:AND|BREAK)\b")
 _TAG = re.compile(r"<(\w+):")
 _WEAKER = Fraction(10, 11)
-"""What a pair of square brackets multiplies by, which no decimal says."""
+"""The weight of a pair of square brackets, which no decimal expresses."""
 
 
 def write_a1111(conditioning: Conditioning, steps: int | None = None) -> Written:
-    """The prompt for a run of `steps` model calls; without them in fractions, which fit any number but only nearly."""
+    """Returns the prompt in A1111's language, for a run of `steps` model calls.
+
+    Without `steps`, times are written as fractions, which fit any number of steps, but only nearly.
+    """
     reasons = list[Reason]()
     texts = []
     for text, spans in ((conditioning.text, conditioning.spans), (conditioning.negative, conditioning.negative_spans)):
@@ -68,7 +70,7 @@ def _plain(text: str, reasons: list[Reason], special: re.Pattern[str]) -> str:
     escaped = special.sub(r"\\\g<0>", text)
     escaped = _TAG.sub(r"<\1\\:", escaped)
     if _KEYWORDS.search(escaped):
-        # Text encoders of the CLIP family read lower case alone, so the words stay what they are.
+        # CLIP's tokenizer lower-cases all text, so the tokens stay the same.
         reasons.append(Reason("exact", "AND and BREAK divide a prompt in A1111, so they are written in lower case, which CLIP reads alike"))
         escaped = _KEYWORDS.sub(lambda match: match[0].lower(), escaped)
     return escaped
@@ -110,7 +112,7 @@ def _timed(words: str, written: str, span: EffectSpan, steps: int | None, reason
 
 
 def _fraction(words: str, value: Fraction, reasons: list[Reason]) -> str | None:
-    """None at either end of the denoising."""
+    """Writes a time as a fraction; None at either end of the denoising."""
     if value in (0, 1):
         return None
     decimal, exact = write_decimal(value, 4)
@@ -126,7 +128,11 @@ FLOORED_REASON = Reason("off-by-one", FLOORED)
 
 
 def read_a1111(text: str, negative: str = "", steps: int | None = None) -> tuple[Conditioning, tuple[Reason, ...]]:
-    """The Conditioning, and what to know about it. Raises LocatedError, and BadInput for accents apart from their letters."""
+    """Returns the Conditioning of a prompt in A1111's language, and what does not convert exactly.
+
+    `steps`: model calls of the run, for times given as step numbers. Raises LocatedError for what cannot be read, and BadInput where a
+    bracket separates a letter from its accent.
+    """
     words, spans = assemble(parts_of(_whole(text), A1111, steps))
     others, other_spans = assemble(parts_of(_whole(negative), A1111, steps))
     conditioning = Conditioning(words, others, spans, other_spans)

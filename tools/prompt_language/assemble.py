@@ -1,8 +1,7 @@
-"""From parts of a prompt, each with its effect, to one text with spans: where all readers of dialects meet.
+"""Joins the parts of a prompt, each with its effect, to one text with spans; all readers of dialects use it.
 
-Numbers as people write them in prompts, held exactly: 0.29 of 100 steps is 29 steps, which floats make 28.
-
-What is wrong with a prompt, and where.
+Numbers are exact fractions: 0.29 of 100 steps is 29 steps, which floats would make 28. A LocatedError says what is wrong with a prompt and
+where.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from typing import NamedTuple
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import EffectSpan, canonical_text
 
-AROUND = 32  # characters looked at on either side of a border; more marks than that on one letter are nobody's language
+AROUND = 32  # characters examined on either side of a border; no language puts more combining marks on a letter
 
 
 class Effect(NamedTuple):
-    """How words act: during the part lo..hi of the *elapsed* denoising (0 = pure noise), with this emphasis."""
+    """How words act: during lo..hi of the *elapsed* denoising (0 = pure noise, 1 = finished), with emphasis `weight`."""
 
     lo: Fraction = Fraction(0)
     hi: Fraction = Fraction(1)
@@ -33,15 +32,17 @@ PLAIN = Effect()
 
 
 class Part(NamedTuple):
+    """A piece of a prompt's text with its effect."""
+
     text: str
     effect: Effect = PLAIN
 
 
 def assemble(parts: Iterable[Part]) -> tuple[str, tuple[EffectSpan, ...]]:
-    """Canonical text of the parts one after the other, and a span for each part that does not act plainly. Blanks at the ends of such
-    a part belong to no span.
+    """Returns the canonical text of the joined parts, and a span for each part whose effect is not plain.
 
-    Raises BadInput where a letter and its accents lie in different parts, which no offset can tell apart.
+    Spans exclude blanks at the ends of their part. Raises BadInput where a letter and its accent lie in different parts, since no character
+    offset can separate them.
     """
     parts = list(parts)
     if broken_borders(parts):
@@ -57,7 +58,7 @@ def assemble(parts: Iterable[Part]) -> tuple[str, tuple[EffectSpan, ...]]:
 
 
 def settle(text: str, spans: Iterable[EffectSpan]) -> tuple[str, tuple[EffectSpan, ...]]:
-    """The canonical form of a text in NFC, and the spans on it: those of nothing but outer blanks are gone with the blanks."""
+    """Returns the canonical form of a text in NFC, and the spans adjusted to it; spans of nothing but removed outer blanks are dropped."""
     settled = canonical_text(text)
     shift = len(text) - len(text.lstrip())
     kept = []
@@ -69,8 +70,10 @@ def settle(text: str, spans: Iterable[EffectSpan]) -> tuple[str, tuple[EffectSpa
 
 
 def broken_borders(parts: list[Part]) -> list[int]:
-    """Numbers of the parts whose first character merges with the part before; none where the joined text is normalized, all where it
-    cannot be told which."""
+    """Returns the indices of parts whose first character merges with the part before under NFC.
+
+    Empty where the joined text is normalized already; all indices where the place cannot be found.
+    """
     text = "".join(part.text for part in parts)
     if unicodedata.is_normalized("NFC", text):
         return []
@@ -83,9 +86,9 @@ def broken_borders(parts: list[Part]) -> list[int]:
 
 
 NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:/\d+)?"
-"""Digits with an optional point, or a fraction such as 1/3, for what no decimal can say. No sign, no exponent, no NaN."""
+"""Digits with an optional point, or a fraction such as 1/3 for what no decimal can express. No sign, no exponent, no NaN."""
 
-LONGEST = 1000  # characters of one number; beyond about 4300 digits Python refuses to read it
+LONGEST = 1000  # most characters of a number; Python refuses to parse more than about 4300 digits
 
 DECIMALS = 12  # a longer decimal is written as a fraction instead
 
@@ -93,7 +96,7 @@ _NUMBER = re.compile(NUMBER, re.ASCII)
 
 
 def read_number(text: str) -> Fraction | None:
-    """The number that `text` is, blanks around it apart; None where it is none."""
+    """Returns the number that `text` is, ignoring outer blanks; None where it is not a number."""
     text = text.strip()
     if len(text) > LONGEST or not _NUMBER.fullmatch(text):
         return None
@@ -104,13 +107,13 @@ def read_number(text: str) -> Fraction | None:
 
 
 def write_number(value: Fraction) -> str:
-    """Shortest text that `read_number` reads back as `value`: a decimal where one of a few digits is exact, else p/q."""
+    """Returns the shortest text that `read_number` reads as `value`: a decimal where one of a few digits is exact, else p/q."""
     decimal, exact = write_decimal(value)
     return decimal if exact else f"{value.numerator}/{value.denominator}"
 
 
 def write_decimal(value: Fraction, decimals: int = DECIMALS) -> tuple[str, bool]:
-    """`value` with at most so many decimals, and whether that is exact."""
+    """Returns `value` with at most `decimals` decimals, and whether that is exact."""
     scaled = value * 10**decimals
     digits = f"{round(scaled):0{decimals + 1}d}"
     whole, part = digits[:-decimals], digits[-decimals:].rstrip("0")
@@ -122,14 +125,14 @@ CONTEXT = 24  # characters shown on either side of the place
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`at`: character offset into the prompt, whose outer blanks are gone. `reason`: what is wrong and how to mend it, one line."""
+    """`at`: character offset into the prompt without outer blanks. `reason`: what is wrong and how to correct it, one line."""
 
     at: int
     reason: str
 
 
 class LocatedError(BadInput):
-    """A prompt that cannot be read. The message is one line with the character (from 1) and the place; `shown` has a caret under it."""
+    """A prompt that cannot be read. The message is one line with the character's number (from 1); `shown` marks the place with a caret."""
 
     def __init__(self, source: str, problem: Problem) -> None:
         self.source, self.problem = source, problem
@@ -138,6 +141,7 @@ class LocatedError(BadInput):
 
     @property
     def at(self) -> int:
+        """Character offset of the problem, from 0."""
         return self.problem.at
 
     @property
@@ -155,11 +159,11 @@ def _excerpt(source: str, at: int) -> tuple[str, str]:
 
 
 def _one_line(text: str) -> str:
-    """One character for one, so that places stay: blanks and control characters as a blank."""
+    """Replaces every blank and control character by one blank, so that offsets stay."""
     return "".join(" " if char.isspace() or unicodedata.category(char)[0] == "C" else char for char in text)
 
 
 def _columns(text: str) -> int:
-    """Columns of a terminal that `text` takes."""
+    """Returns the number of terminal columns that `text` takes."""
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)

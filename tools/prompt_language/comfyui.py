@@ -1,10 +1,8 @@
-"""ComfyUI, written: a node graph in its API form, which its server takes as a prompt and its page loads as a workflow.
+"""ComfyUI, read and written: prompts in its notation, and node graphs in the API form, which its server accepts as a prompt.
 
-With a number of steps, a chain of KSamplerAdvanced nodes, one for each run of steps through which the same words act: exact to the step.
-Without, ConditioningSetTimestepRange, whose percentages ComfyUI turns into noise levels, both ends included: near, not exact.
+With a number of steps, the writer makes a chain of KSamplerAdvanced nodes, one for each run of steps with the same words: exact to the
+step. Without, it uses ConditioningSetTimestepRange, whose percentages ComfyUI turns into noise levels, both ends included: nearly exact.
 Sources: ComfyUI, nodes.py, comfy/samplers.py, comfy/sd1_clip.py.
-
-ComfyUI, read: a prompt in its notation, or a graph in its API form in which the prompt changes from node to node or range to range.
 """
 
 from __future__ import annotations
@@ -23,10 +21,10 @@ from limner.tools.prompt_language.merge import Turn, merge
 from limner.tools.prompt_language.schedule import Segment, elapsed_by_step, segments
 
 HALF_OPEN = Fraction(1, 10000)
-"""Taken off the end of a timestep range, so that a step on a border has the conditioning that begins there, and not a mean of two."""
+"""Subtracted from the end of a timestep range, so that a step on a border has only the conditioning that begins there."""
 
 MOST_BORDERS = 200
-"""Different times in a graph without steps; each makes a node with a whole prompt."""
+"""Most distinct times in a graph without steps; each makes a node with a whole prompt."""
 
 LERP = Reason("approximate", "ComfyUI moves weighted words away from the empty prompt's embedding, and does not restore the mean")
 SIGMA = Reason("unsupported", "ranges of the noise level are written as if they were of the steps")
@@ -39,7 +37,10 @@ _PARENTHESES = re.compile(r"[()]")
 
 
 def write_comfyui(conditioning: Conditioning, steps: int | None = None) -> Written:
-    """A whole graph, from checkpoint to picture; checkpoint, size, seed and sampler in it are examples."""
+    """Returns a complete graph, from checkpoint to picture; its checkpoint, size, seed and sampler are examples.
+
+    `steps`: model calls of the run; None writes timestep ranges. Raises BadInput where that needs too many ranges.
+    """
     reasons = list[Reason]()
     spans = conditioning.spans + conditioning.negative_spans
     timed = any((span.lo, span.hi) != (0, 1) for span in spans)
@@ -58,7 +59,7 @@ def write_comfyui(conditioning: Conditioning, steps: int | None = None) -> Writt
 
 
 def in_steps(conditioning: Conditioning, steps: int) -> tuple[tuple[Segment, ...], tuple[Segment, ...]]:
-    """Segments of the prompt and of the negative prompt, cut at the same steps."""
+    """Returns the segments of the prompt and of the negative prompt, both cut at the same steps."""
     places = elapsed_by_step(steps)
     rows = ((conditioning.text, conditioning.spans), (conditioning.negative, conditioning.negative_spans))
     cuts = {segment.start for text, spans in rows for segment in segments(text, spans, places)}
@@ -67,7 +68,7 @@ def in_steps(conditioning: Conditioning, steps: int) -> tuple[tuple[Segment, ...
 
 
 def weighted(segment: Segment, reasons: list[Reason]) -> str:
-    """The text of a segment in ComfyUI's notation."""
+    """Returns the text of a segment in ComfyUI's notation; appends to `reasons` what is not exact."""
     written, position = "", 0
     for span in segment.spans:
         words = segment.text[span.start : span.end]
@@ -95,7 +96,7 @@ def _in_fractions(conditioning: Conditioning) -> tuple[Timed, Timed]:
 
 
 def _timed(text: str, spans: Sequence[EffectSpan]) -> Timed:
-    """Segments between the borders that occur, whatever the number of steps."""
+    """Returns segments between all times at which some span begins or ends, as (begin, end, segment)."""
     borders = sorted({Fraction(0), Fraction(1), *(border for span in spans for border in (span.lo, span.hi))})
     if len(borders) > MOST_BORDERS:
         raise BadInput(f"ranges that begin or end at {len(borders)} different times make as many prompts; name the steps (--steps)")
@@ -187,7 +188,7 @@ HOW = f"what is read are graphs in the API form, whose conditioning comes from {
 
 
 def read_comfyui(text: str, negative: str = "") -> tuple[Conditioning, tuple[Reason, ...]]:
-    """The Conditioning of prompts in ComfyUI's notation, `(x:1.2)`, whose weights mean interpolation from the empty prompt."""
+    """Returns the Conditioning of prompts in ComfyUI's notation `(x:1.2)`; its weights interpolate from the empty prompt's embedding."""
     words, spans = assemble(parts_of(canonical_text(text), COMFYUI))
     others, other_spans = assemble(parts_of(canonical_text(negative), COMFYUI))
     return Conditioning(words, others, spans, other_spans, "lerp_from_empty"), ()
@@ -199,7 +200,10 @@ def is_graph(document: object) -> bool:
 
 
 def read_graph(document: object) -> tuple[Conditioning, tuple[Reason, ...]]:
-    """The Conditioning of a graph. Raises BadInput for other nodes than HOW names, and for prompts that no single one can say."""
+    """Returns the Conditioning of a graph, and what does not convert exactly.
+
+    Raises BadInput for nodes that `HOW` does not name, and for prompts that no single prompt with ranges expresses.
+    """
     graph = _ReadGraph(document)
     turns = list(graph.samplers())
     (words, spans), (others, other_spans) = (merge(graph.turns(turns, name)) for name in ("positive", "negative"))
@@ -214,7 +218,7 @@ class _ReadGraph:
         self.ranged = False
 
     def samplers(self) -> Iterator[tuple[Fraction, Mapping[str, Any]]]:
-        """Where each sampler begins, in the order in which they run."""
+        """Yields the samplers in the order in which they run: (where it begins, as a fraction of the steps; its inputs)."""
         single = [node["inputs"] for node in self._of_kind("KSampler")]
         staged = [node["inputs"] for node in self._of_kind("KSamplerAdvanced")]
         if len(single) + len(staged) == 0 or (single and len(single) + len(staged) > 1):
@@ -235,24 +239,24 @@ class _ReadGraph:
             yield Fraction(start, max(steps)), inputs
 
     def turns(self, samplers: list[tuple[Fraction, Mapping[str, Any]]], name: str) -> list[Turn]:
-        """What is said under `name`, positive or negative, in the course of time."""
+        """Returns the prompts that reach the input `name` (positive or negative), in order of time."""
         found = list[Turn]()
         for start, inputs in samplers:
-            said = list(self._said(inputs.get(name), 0))
-            if len(said) > 1 and len(samplers) > 1:
+            prompts = list(self._prompts(inputs.get(name), 0))
+            if len(prompts) > 1 and len(samplers) > 1:
                 raise BadInput("timestep ranges within a chain of samplers are not read")
-            found += [Turn(max(start, begin), tuple(parts_of(canonical_text(text), COMFYUI))) for begin, _, text in said]
-            if any(abs(right - left) > 2 * HALF_OPEN for left, right in self._joints(said)):
+            found += [Turn(max(start, begin), tuple(parts_of(canonical_text(text), COMFYUI))) for begin, _, text in prompts]
+            if any(abs(right - left) > 2 * HALF_OPEN for left, right in self._joints(prompts)):
                 raise BadInput("the timestep ranges overlap or leave gaps, so no single prompt says the same")
         return sorted(found, key=lambda turn: turn.start)
 
     @staticmethod
-    def _joints(said: list[tuple[Fraction, Fraction, str]]) -> Iterator[tuple[Fraction, Fraction]]:
-        ordered = sorted(said)
+    def _joints(prompts: list[tuple[Fraction, Fraction, str]]) -> Iterator[tuple[Fraction, Fraction]]:
+        ordered = sorted(prompts)
         yield from zip((Fraction(0), *(end for _, end, _ in ordered)), (*(begin for begin, _, _ in ordered), Fraction(1)), strict=True)
 
-    def _said(self, link: Any, depth: int) -> Iterator[tuple[Fraction, Fraction, str]]:
-        """Begin, end and text of every prompt that reaches an input."""
+    def _prompts(self, link: Any, depth: int) -> Iterator[tuple[Fraction, Fraction, str]]:
+        """Yields begin, end and text of every prompt that reaches the input `link`."""
         node = self._nodes.get(str(link[0])) if isinstance(link, list) and link else None
         if node is None or depth > 100 or not isinstance(node.get("inputs"), Mapping):
             raise BadInput(f"an input leads to no node of the graph; {HOW}")
@@ -260,14 +264,14 @@ class _ReadGraph:
         if kind == "CLIPTextEncode" and isinstance(inputs.get("text"), str):
             yield Fraction(0), Fraction(1), inputs["text"]
         elif kind == "ConditioningCombine":
-            yield from self._said(inputs.get("conditioning_1"), depth + 1)
-            yield from self._said(inputs.get("conditioning_2"), depth + 1)
+            yield from self._prompts(inputs.get("conditioning_1"), depth + 1)
+            yield from self._prompts(inputs.get("conditioning_2"), depth + 1)
         elif kind == "ConditioningSetTimestepRange":
             self.ranged = True
             start, end = inputs.get("start"), inputs.get("end")
             if not all(isinstance(share, int | float) and 0 <= share <= 1 for share in (start, end)):
                 raise BadInput(f"a ConditioningSetTimestepRange lacks start or end as numbers between 0 and 1; {HOW}")
-            for _, _, text in self._said(inputs.get("conditioning"), depth + 1):
+            for _, _, text in self._prompts(inputs.get("conditioning"), depth + 1):
                 yield as_fraction(start), as_fraction(end), text
         else:
             raise BadInput(f"the node {kind!r} is not understood; {HOW}")

@@ -1,7 +1,7 @@
-r"""compel's prompt language, written and read: weights `(x)1.3`, `x++`, `x-`. It has no notion of time, so a prompt whose words come and go
-is a list of prompts, each for a run of steps, to be swapped in a pipeline's `callback_on_step_end`.
+"""compel's prompt language, read and written: weights `(x)1.3`, `x++`, `x-`.
 
-Source: compel, src/compel/prompt_parser.py, and its README on syntax.
+It has no ranges, so a prompt whose words come and go becomes a list of prompts, each for a run of steps, to be swapped in a pipeline's
+`callback_on_step_end`. Source: compel, src/compel/prompt_parser.py, and its README on syntax.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OPERATOR = Reason("approximate", "compel takes a + or - at the end of a word for
 PLUS, MINUS = Fraction(11, 10), Fraction(9, 10)
 
 OPERATORS = re.compile(r"\)\s*\.(?:and|add|blend|swap|attend)\s*\(|\.(?:swap|attend)\s*\(|\b(?:with|use)Lora\s*\(")
-"""What combines whole prompts, or swaps words by attention: no counterpart here."""
+"""What combines whole prompts or swaps words by attention, which has no counterpart here."""
 
 _SPECIAL = re.compile(r'[()"]')
 _TRAILING = re.compile(r"(?<=[^\s+-])([+-]+)(?=\s|$|,)")
@@ -34,8 +34,10 @@ _WORD = re.compile(r"(.*?[^\s+,.-])(\++|-+)([,.]*)", re.DOTALL)
 
 
 def write_compel(conditioning: Conditioning, steps: int | None = None) -> Written:
-    """A text where the same words act throughout, else a list of {start, stop, prompt, negative}. Raises BadInput where such a list
-    needs the number of steps."""
+    """Returns a text where the same words act at all steps, else a list of {start, stop, prompt, negative}.
+
+    Raises BadInput where a list is needed and `steps` is None.
+    """
     spans = conditioning.spans + conditioning.negative_spans
     timed = any((span.lo, span.hi) != (0, 1) for span in spans)
     if timed and steps is None:
@@ -67,7 +69,7 @@ def _weighted(segment: Segment, reasons: list[Reason]) -> str:
         written += f"({_escaped(words, reasons)}){decimal}"
         position = span.end
         if segment.text[position : position + 1].isdigit() or segment.text[position : position + 1] == ".":
-            written += " "  # or the weight would take the next digits for its own
+            written += " "  # otherwise the next digits would be read as part of the weight
     return written + _escaped(segment.text[position:], reasons)
 
 
@@ -80,7 +82,7 @@ def _escaped(text: str, reasons: list[Reason]) -> str:
 
 
 def read_compel(text: str, negative: str = "") -> tuple[Conditioning, tuple[Reason, ...]]:
-    """The Conditioning of one compel prompt. Its weights mean interpolation from the empty prompt. Raises LocatedError."""
+    """Returns the Conditioning of one compel prompt, whose weights interpolate from the empty prompt's embedding. Raises LocatedError."""
     words, spans = assemble(_parts(canonical_text(text)))
     others, other_spans = assemble(_parts(canonical_text(negative)))
     conditioning = Conditioning(words, others, spans, other_spans, "lerp_from_empty")

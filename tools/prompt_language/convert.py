@@ -1,6 +1,6 @@
-"""Between dialects of weighting and timing, by way of the Conditioning, with what is lost.
+"""Converts a prompt between dialects of weighting and timing, by way of a Conditioning, and reports what is lost.
 
-Which dialect a prompt is written in, told from its marks. Where two would read it and mean different things, nobody guesses.
+`detect` recognises the dialect by its syntax; where two dialects read a prompt differently, it refuses to guess.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import Literal, get_args
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, canonical_text
-from limner.tools.prompt_language import a1111 as a1111_read
 from limner.tools.prompt_language import compel
-from limner.tools.prompt_language.a1111 import read_a1111, write_a1111
+from limner.tools.prompt_language.a1111 import WHOLE_PROMPTS, read_a1111, write_a1111
 from limner.tools.prompt_language.comfyui import is_graph, read_comfyui, read_graph, write_comfyui
 from limner.tools.prompt_language.compel import read_compel, write_compel
 from limner.tools.prompt_language.document import from_document, read_json
@@ -38,7 +37,7 @@ _SQUARE_COLON = re.compile(r"\[[^\[\]]*:[^\[\]]*\]")
 
 
 def detect(source: str) -> Dialect:
-    """The dialect of a prompt; one without any marks is plain text, which is DF-Prompt. Raises BadInput where it is not certain."""
+    """Returns the dialect of a prompt; plain text counts as DF-Prompt. Raises BadInput where the dialect is ambiguous."""
     source = _ESCAPED.sub("", canonical_text(source))
     if _TRIPLE.search(source):
         rest = _TRIPLE.sub("", source)
@@ -47,7 +46,7 @@ def detect(source: str) -> Dialect:
         return "df"
     if compel.OPERATORS.search(source):
         return "compel"
-    a1111 = next((pattern for pattern in (_EDIT, _ALTERNATING, a1111_read.WHOLE_PROMPTS) if pattern.search(source)), None)
+    a1111 = next((pattern for pattern in (_EDIT, _ALTERNATING, WHOLE_PROMPTS) if pattern.search(source)), None)
     if (signed := _SIGNED.search(source)) and a1111 is None and not _EMPHASIS.search(source):
         if signed[0][0] != ")":
             raise _unclear(f"{signed[0]!r} is emphasis in compel and plain text elsewhere", "compel", "df")
@@ -77,7 +76,7 @@ MOST_STEPS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What was read, as which dialect; what was written; and how faithful reading and writing together are."""
+    """A converted prompt: the dialects, the Conditioning that was read, what was written, and the reasons why it is not exact."""
 
     source: Dialect
     target: Dialect
@@ -87,16 +86,18 @@ class Conversion:
 
     @property
     def fidelity(self) -> Level:
+        """How faithful reading and writing together are."""
         return worst(self.reasons)
 
 
 def convert(
     text: str, to: str, source: str | None = None, steps: int | None = None, negative: str = "", lenient: bool = False
 ) -> Conversion:
-    """`text`, and `negative` in the same dialect, in the dialect `to`. `source`: by default told from the marks. `steps`: model calls of
-    the run that the prompt is meant for. `lenient` (DF-Prompt alone): brackets that begin no triple are text.
+    """Converts `text`, and `negative` in the same dialect, to the dialect `to`.
 
-    Raises BadInput for prompts that cannot be read, or not in one way only.
+    `source`: the dialect of `text`; None detects it. `steps`: model calls of the run that the prompt is for, 1 to 1000. `lenient`
+    (DF-Prompt only): brackets that begin no triple are literal text. Raises BadInput for prompts that cannot be read, or read in more than
+    one way.
     """
     if to not in DIALECTS:
         raise BadInput(f"there is no dialect {to!r} to write; there are {', '.join(DIALECTS)}")
@@ -106,7 +107,7 @@ def convert(
     if not canonical_text(text):
         raise BadInput("the prompt is empty; give the text to convert")
     dialect, conditioning, known = _read(text, negative, source, steps, lenient)
-    _check_unicode(conditioning.text, conditioning.negative)  # JSON may hold what the command line cannot
+    _check_unicode(conditioning.text, conditioning.negative)  # a JSON document may escape surrogates
     written = _WRITERS[to](conditioning, steps)
     return Conversion(dialect, to, conditioning, written, distinct((*known, *written.reasons)))
 
@@ -129,8 +130,8 @@ def _read(text: str, negative: str, source: str | None, steps: int | None, lenie
     if document is not None:
         return "df", from_document(document), ()
     if source is None:
-        told = [detect(text), *([detect(negative)] if canonical_text(negative) else [])]
-        source = next((dialect for dialect in told if dialect != "df"), "df")
+        detected = [detect(text), *([detect(negative)] if canonical_text(negative) else [])]
+        source = next((dialect for dialect in detected if dialect != "df"), "df")
     if source == "df":
         parsed = [parse(each, lenient) for each in (text, negative)]
         (words, spans), (others, other_spans) = (each.spoken() for each in parsed)
@@ -147,7 +148,7 @@ def _read(text: str, negative: str, source: str | None, steps: int | None, lenie
 
 
 def _document(text: str, source: str | None) -> object:
-    """The JSON value that a text is; None for a prompt, which may begin with a brace too."""
+    """Returns the JSON value that `text` is; None for a prompt, which may also begin with a brace."""
     if not text.lstrip().startswith("{") or source not in (None, "df", "comfyui"):
         return None
     try:

@@ -1,10 +1,10 @@
-"""The canonical JSON of a Conditioning as a DF-Prompt: for other programs, which need not share our database's own form.
+"""The JSON form of a DF-Prompt, for other programs; independent of the form in which the prompt database stores a Conditioning.
 
     {"version": 1, "text": ..., "negative": ..., "spans": [{"start", "end", "words", "lo", "hi", "weight"}], "negative_spans": [...],
      "semantics": {"axis": "elapsed", "range": "step" | "sigma", "weight": "mean_restore" | ...}}
 
-`start`, `end` count characters; `lo`, `hi` are parts of the *elapsed* denoising, 0 = pure noise, unlike the numbers in a triple. Numbers
-are texts, so that 1/3 stays 1/3.
+`start`, `end` count characters; `lo`, `hi` are fractions of the *elapsed* denoising (0 = pure noise), unlike the numbers in a triple.
+Numbers are strings, so that 1/3 stays exact.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FORM = 'a document is {"version": 1, "text": ..., "spans": [{"start", "end", "l
 
 
 def to_document(conditioning: Conditioning) -> dict[str, Any]:
-    """Everything but an adapter, which is no part of the language."""
+    """Returns the JSON-able document of a Conditioning, without its adapter, which is no part of the language."""
     return {
         "version": VERSION,
         "text": conditioning.text,
@@ -35,7 +35,7 @@ def to_document(conditioning: Conditioning) -> dict[str, Any]:
 
 
 def from_document(document: object) -> Conditioning:
-    """What `to_document` wrote. Raises BadInput for anything else."""
+    """Returns the Conditioning of a document written by `to_document`. Raises BadInput for anything else."""
     if not isinstance(document, Mapping) or document.get("version") != VERSION:
         raise BadInput(f"this is no DF-Prompt document of version {VERSION}; {_FORM}")
     semantics = document.get("semantics", {})
@@ -57,7 +57,7 @@ def from_document(document: object) -> Conditioning:
 
 
 def read_json(text: str) -> object:
-    """A JSON value. Raises BadInput where it is none."""
+    """Parses a JSON value. Raises BadInput where `text` is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

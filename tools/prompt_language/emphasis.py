@@ -1,7 +1,8 @@
-r"""Nested brackets around words, read: what A1111 and ComfyUI share, `(x:1.2)` and `(x)`, and what A1111 adds, `[x]` and prompt editing.
+"""Reads nested brackets around words: `(x:1.2)` and `(x)`, which A1111 and ComfyUI share, and A1111's `[x]` and prompt editing.
 
-Works on a flat list of leaves, each with its effect; a closing bracket acts on the leaves since its opening one. Every character ends
-up in a leaf, in syntax, or in a located error. Sources: stable-diffusion-webui, modules/prompt_parser.py; ComfyUI, comfy/sd1_clip.py.
+The parser works on a flat list of text pieces, each with its effect; a closing bracket changes the pieces since its opening one. Every
+character ends up in a piece, in syntax, or in a located error. Sources: stable-diffusion-webui, modules/prompt_parser.py; ComfyUI,
+comfy/sd1_clip.py.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from fractions import Fraction
 from limner.tools.prompt_language.assemble import Effect, LocatedError, Part, Problem, read_number
 
 STRONGER = Fraction(11, 10)
-DEEPEST = 100  # nested brackets; each multiplies the work on what it encloses
+DEEPEST = 100  # most nested brackets; each level repeats the work on what it encloses
 
 _TOKEN = re.compile(r"(\\.)|([()\[\]|:])|([^\\()\[\]|:]+|\\)", re.DOTALL)
 RANGE_LIKE = r"\s*[-+]?(?:[\d.][\d./e+]*|nan|inf)\s*(?:\|?->|[-–→↦])\s*[-+]?(?:[\d.][\d./e+-]*|nan|inf)\s*"
-"""What stands in the middle of a triple of DF-Prompt, right or wrong; in an edit nobody means such words."""
+"""What stands in the middle of a DF-Prompt triple, well-formed or not; no A1111 edit would contain it."""
 
 _RANGE = re.compile(RANGE_LIKE, re.ASCII | re.IGNORECASE)
 _NUMERIC = re.compile(r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*", re.ASCII)
@@ -26,8 +27,11 @@ _NUMERIC = re.compile(r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Which brackets mean something. `square`: A1111's. `multiplies`: a stated weight multiplies those around it, instead of replacing
-    them (ComfyUI). `any_escape`: a backslash goes before any character, not before parentheses alone."""
+    """Which brackets have a meaning.
+
+    `square`: A1111's square brackets do. `multiplies`: a stated weight multiplies the weights around it; False (ComfyUI) replaces them.
+    `any_escape`: a backslash escapes any character, not only parentheses.
+    """
 
     name: str
     square: bool
@@ -44,8 +48,8 @@ class _Leaf:
     text: str
     at: int
     effect: Effect = field(default_factory=Effect)
-    fixed: bool = False  # a weight was stated further in, which ComfyUI lets stand
-    gone: bool = False  # turned out to be syntax
+    fixed: bool = False  # an inner bracket stated a weight, which ComfyUI's outer brackets do not change
+    gone: bool = False  # it was syntax
 
 
 @dataclass(slots=True)
@@ -58,11 +62,10 @@ class _Open:
 
 
 def parts_of(source: str, dialect: Dialect, steps: int | None = None) -> list[Part]:
-    """The parts of a prompt, each with its effect; what acts at no step is left out. `steps`: how many model calls an absolute step of
-    A1111's counts among; its fractions are then floored as A1111 floors them, so that borders fall on whole steps.
+    """Returns the parts of a prompt, each with its effect, without those that act at no step.
 
-    Raises LocatedError for brackets that are not balanced, for what has no counterpart, and for what means different things in
-    different versions.
+    `steps`: model calls of the run, for A1111's absolute step numbers; fractions are then floored as A1111 does, so that borders fall on
+    whole steps. Raises LocatedError for unbalanced brackets, for what has no counterpart, and for what versions of A1111 read differently.
     """
     leaves, opened = list[_Leaf](), list[_Open]()
 
@@ -106,7 +109,7 @@ def _tokens(source: str, dialect: Dialect) -> Iterator[tuple[int, str, str]]:
 
 
 def _close_round(leaves: list[_Leaf], group: _Open, dialect: Dialect) -> str | None:
-    """Apply `(...)` or `(...:weight)`; returns what is wrong with it."""
+    """Applies `(...)` or `(...:weight)`; returns what is wrong with it, or None."""
     weight = STRONGER
     stated = False
     if _ends_in_a_number(leaves, group):
@@ -130,7 +133,7 @@ def _ends_in_a_number(leaves: list[_Leaf], group: _Open) -> bool:
 
 
 def _close_square(leaves: list[_Leaf], group: _Open, steps: int | None) -> str | None:
-    """Apply `[...]`, `[to:when]`, `[from::when]` or `[from:to:when]`; returns what is wrong with it."""
+    """Applies `[...]`, `[to:when]`, `[from::when]` or `[from:to:when]`; returns what is wrong with it, or None."""
     if group.bars:
         return "[a|b], a word for every other step, has no counterpart"
     if not _ends_in_a_number(leaves, group):
@@ -156,7 +159,7 @@ def _close_square(leaves: list[_Leaf], group: _Open, steps: int | None) -> str |
 
 
 def _time(text: str, steps: int | None) -> Fraction | str:
-    """The part of the denoising that has elapsed when an edit happens, or what is wrong with it."""
+    """Returns the elapsed fraction of the denoising at which an edit happens, or a text that says what is wrong with it."""
     value = read_number(text)
     if value is None or "/" in text:
         return f"an edit happens after a number of steps or a fraction of them, not {text!r}"
@@ -166,7 +169,7 @@ def _time(text: str, steps: int | None) -> Fraction | str:
         return min(Fraction(1), value / steps)
     if value >= 1:
         return f"{text} is step {int(value)} in older versions of A1111 and a fraction in newer ones; write a whole number or less than 1"
-    # A1111 multiplies floats, by which 0.29 of 100 is step 28
+    # A1111 multiplies floats, so that 0.29 of 100 is step 28
     return value if steps is None else Fraction(int(float(text) * steps), steps)
 
 

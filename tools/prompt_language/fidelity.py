@@ -1,4 +1,4 @@
-"""How much of a prompt another dialect can say, and why not more."""
+"""How faithfully a prompt converts to another dialect, and why not better."""
 
 from __future__ import annotations
 
@@ -14,29 +14,32 @@ other times. unsupported: something is lost."""
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One thing to know about a conversion; at level `exact` it loses nothing. `words`: where in the prompt, if at one place."""
+    """One remark on a conversion; at level `exact` nothing is lost. `words`: the words it concerns, '' for the whole prompt."""
 
     level: Level
     why: str
     words: str = ""
 
     def to_json(self) -> dict[str, str]:
+        """Returns the remark as a JSON-able dict."""
         return {"level": self.level, "why": self.why, "words": self.words}
 
 
 def worst(reasons: Iterable[Reason]) -> Level:
-    """The level of a whole conversion."""
+    """Returns the level of a whole conversion: the worst of its remarks, `exact` without any."""
     return max((reason.level for reason in reasons), key=LEVELS.index, default="exact")
 
 
 def distinct(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
-    """Each reason once, the worst first."""
+    """Returns each remark once, the worst first."""
     return tuple(sorted(dict.fromkeys(reasons), key=lambda reason: -LEVELS.index(reason.level)))
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A prompt in another dialect. `output`: a text, or for node graphs and step lists a JSON-able value; `negative` where apart."""
+    """A prompt in another dialect. `output`: a text, or a JSON-able value for node graphs and step lists; `negative`: the negative prompt
+    where it is separate.
+    """
 
     output: Any
     negative: str = ""

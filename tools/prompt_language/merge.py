@@ -1,7 +1,7 @@
-"""From prompts that follow one another in time to one prompt with ranges: the way back from dialects that know no ranges.
+"""Merges prompts that follow one another in time into one prompt with ranges, for dialects that have no ranges.
 
-Words are aligned from prompt to prompt; what was aligned is then scheduled again and compared, so that a wrong guess is an error and
-never a wrong prompt.
+Words are aligned from prompt to prompt. The result is scheduled again and compared with the input, so that a wrong alignment raises an
+error instead of giving a wrong prompt.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from limner.tools.prompt_language.assemble import Effect, Part, assemble
 from limner.tools.prompt_language.schedule import segments
 
 UNITS = 1000
-"""Words, blanks and marks of one prompt at most: alignment takes the square of them."""
+"""Most words, blanks and marks of one prompt: alignment takes quadratic time."""
 
 _UNIT = re.compile(r"\w+|\s|[^\w\s]")
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What is said from `start` on, as a part of the elapsed denoising, until the next turn."""
+    """The prompt from `start`, a fraction of the elapsed denoising, until the next turn."""
 
     start: Fraction
     parts: tuple[Part, ...]
@@ -39,9 +39,9 @@ class _Unit:
 
 
 def merge(turns: Sequence[Turn]) -> tuple[str, tuple[EffectSpan, ...]]:
-    """Canonical text and spans of one prompt that says at each turn what the turn says, blanks apart.
+    """Returns canonical text and spans of one prompt that at each turn has the turn's words, blanks aside.
 
-    `turns` are in order, the first at 0. Raises BadInput where no one prompt does: words that come, go and come again, or change place.
+    `turns` are in order, the first at 0. Raises BadInput where no single prompt does: words that come, go and return, or change place.
     """
     known = list[_Unit]()
     for number, turn in enumerate(turns):
@@ -63,14 +63,14 @@ def merge(turns: Sequence[Turn]) -> tuple[str, tuple[EffectSpan, ...]]:
     text, spans = assemble(parts)
     places = [turn.start for turn in turns]
     for number, turn in enumerate(turns):
-        [said] = [segment for segment in segments(text, spans, places) if segment.start <= number < segment.stop]
-        if said.text.split() != "".join(part.text for part in turn.parts).split():
+        [segment] = [at for at in segments(text, spans, places) if at.start <= number < at.stop]
+        if segment.text.split() != "".join(part.text for part in turn.parts).split():
             raise BadInput("the prompts differ in more than words that come and go; convert them one by one")
     return text, spans
 
 
 def _aligned(known: list[_Unit], new: list[_Unit]) -> list[_Unit]:
-    """Both in one order, what they share once."""
+    """Merges both lists in order, with shared units once."""
     before, after = ([(unit.text, unit.weight) for unit in units] for units in (known, new))
     merged = list[_Unit]()
     for kind, left, left_end, right, right_end in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():

@@ -1,15 +1,15 @@
-r"""The DF-Prompt language, read: text with triples `[words:range:weight]`. Total: every character is text, syntax, or located error.
+r"""Reads the DF-Prompt language: text with triples `[words:range:weight]`. Every character is text, syntax, or a located error.
 
     prompt  := (text | triple)*
     triple  := "[" words ":" range ":" weight "]"
     range   := number "-" number             low-high, as the reference code writes it
              | number arrow number           high->low, as the paper writes it; arrow: "->" "|->" "→" "↦"
-    number  := digits with an optional point, or a fraction p/q; of a range in 0..1, of a weight above 0
+    number  := digits with an optional point, or a fraction p/q; in a range within 0..1, in a weight above 0
     escape  := "\[" "\]", and within words also "\:" and "\" before a blank
 
-The numbers of a range are the noise that is left, 1 = the first step: `0.5-1` and `1->0.5` both mean the first half. A backslash is
-itself unless it stands in a run of backslashes directly before one of those characters, where `\\` is one backslash; so a text
-without brackets means itself. Blanks at either end of the words stand outside the triple unless escaped: `a[ cat:...]` is `a [cat:...]`.
+The numbers of a range are the remaining noise, 1 at the first step: `0.5-1` and `1->0.5` both mean the first half. A backslash is
+literal unless it stands in a run of backslashes directly before one of those characters, where `\\` is one backslash; so text
+without brackets is literal. Blanks at either end of the words stand outside the triple unless escaped: `a[ cat:...]` is `a [cat:...]`.
 Source of the format: PAE (Mo et al., CVPR 2024), section 3.2, and the authors' released prompts.
 """
 
@@ -36,7 +36,7 @@ LITERAL = r"write \[ and \] for brackets that are meant as such"
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Source characters `start`..`end` and the text that they say. Of a triple, `span` says which part of that text acts how."""
+    """Source characters `start`..`end` and the text they stand for. For a triple, `span` is the part of that text with an effect."""
 
     start: int
     end: int
@@ -46,15 +46,16 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A prompt as read. `source` is canonical; `pieces` cover it without gap or overlap, and their texts joined are the prompt without
-    syntax. `problems`: what lenient reading took for literal text."""
+    """A prompt as read. `source` is canonical; `pieces` cover it without gap or overlap, and their joined texts are the prompt without
+    syntax. `problems`: what lenient reading treated as literal text.
+    """
 
     source: str
     pieces: tuple[Piece, ...]
     problems: tuple[Problem, ...] = ()
 
     def spoken(self) -> tuple[str, tuple[EffectSpan, ...]]:
-        """Canonical text, and the spans on it."""
+        """Returns the canonical text, and the spans on it."""
         spans, position = [], 0
         for piece in self.pieces:
             if span := piece.span:
@@ -64,25 +65,27 @@ class Parsed:
 
 
 def read(text: str, negative: str = "", lenient: bool = False, weight_mode: WeightMode = "mean_restore") -> Conditioning:
-    """The Conditioning that a prompt, and a negative prompt of the same form, ask for. Raises LocatedError unless `lenient`."""
+    """Returns the Conditioning of a prompt and a negative prompt in DF-Prompt. Raises LocatedError unless `lenient`."""
     (words, spans), (others, other_spans) = (parse(source, lenient).spoken() for source in (text, negative))
     return Conditioning(words, others, spans, other_spans, weight_mode)
 
 
 def parse(source: str, lenient: bool = False) -> Parsed:
-    """Read a prompt, in time linear in its length. Raises LocatedError for the first problem; where `lenient`, a bracket that begins no
-    triple is text instead, and reading goes on behind it."""
+    """Parses a prompt, in time linear in its length.
+
+    Raises LocatedError for the first problem; where `lenient`, a bracket that begins no triple is literal text and listed in `problems`.
+    """
     source = canonical_text(source)
     triples, problems = list[Piece](), list[Problem]()
     position = 0
-    told = False  # whether the bracket before was a problem, of which the one that closes it is part
+    reported = False  # whether the last opening bracket was a problem, which includes its closing bracket
     while match := _BRACKET.search(source, position):
         position = match.end()
         if len(match[1]) % 2:
             continue
         found: Piece | Problem
-        if match[2] == "]" and told:
-            told = False
+        if match[2] == "]" and reported:
+            reported = False
             continue
         if match[2] == "]":
             found = Problem(match.start(2), f"this ] closes nothing; {LITERAL}")
@@ -90,10 +93,10 @@ def parse(source: str, lenient: bool = False) -> Parsed:
             found = _triple(source, match.start(2))
         if isinstance(found, Piece):
             triples.append(found)
-            told = False
+            reported = False
             position = found.end
         elif lenient:
-            told = match[2] == "["
+            reported = match[2] == "["
             problems.append(found)
         else:
             raise LocatedError(source, found)
@@ -111,7 +114,7 @@ def parse(source: str, lenient: bool = False) -> Parsed:
 
 
 def _covering(source: str, triples: list[Piece]) -> list[Piece]:
-    """The triples, and pieces of text between them."""
+    """Returns the triples, and pieces of text between them."""
     pieces, position = list[Piece](), 0
     for triple in [*triples, None]:
         end = triple.start if triple else len(source)
@@ -125,7 +128,7 @@ def _covering(source: str, triples: list[Piece]) -> list[Piece]:
 
 
 def _triple(source: str, start: int) -> Piece | Problem:
-    """The triple that begins at the bracket `source[start]`."""
+    """Returns the triple that begins at the bracket `source[start]`, or what is wrong with it."""
     end = start + 1
     while (match := _BRACKET.search(source, end)) and len(match[1]) % 2:
         end = match.end()
@@ -161,7 +164,7 @@ def _triple(source: str, start: int) -> Piece | Problem:
 
 
 def _range(field: str) -> Effect | str:
-    """The part of the elapsed denoising that a range means, or what is wrong with it."""
+    """Returns the effect of a range, or a text that says what is wrong with it."""
     low_high, high_low = _LOW_HIGH.fullmatch(field), _HIGH_LOW.fullmatch(field)
     match = low_high or high_low
     numbers = [read_number(text) for text in match.groups()] if match else [None]

@@ -1,10 +1,9 @@
-"""Which words act at which step: pure arithmetic on a text, its spans and the places of the steps. No tokens, no tensors.
+"""Computes which words act at which step, from a text, its spans and the times of the steps. No tokens, no tensors.
 
-A step stands at the elapsed part of the denoising at which it begins: step k of N at k/N. A span acts at the steps that begin within
-lo..hi, half open. In the reference code's numbers, with a = 1 - hi and b = 1 - lo of noise left, these are the steps from
-N - floor(b N) up to N - 1 - floor(a N) (PAE, Mo et al. 2024, its executor), with rational instead of floating arithmetic. So ranges
-that meet at a border share the steps out without gap or overlap, whatever N. N counts model calls: solvers of second order make more
-than the steps that were asked for.
+Step k of N begins at the elapsed fraction k/N of the denoising. A span acts at the steps that begin within the half-open lo..hi. In the
+reference code's numbers, with a = 1 - hi and b = 1 - lo of noise remaining, these are the steps from N - floor(b N) to N - 1 - floor(a N)
+(PAE, Mo et al. 2024, its executor), in rational instead of floating arithmetic. So ranges that share a border divide the steps without
+gap or overlap for every N. N counts model calls: second-order samplers make more of them than the steps that were asked for.
 """
 
 from __future__ import annotations
@@ -20,8 +19,11 @@ from limner.promptdb.records import Conditioning, EffectSpan, as_fraction
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Steps `start`..`stop`, half open, at which the same words act. `text`: those words with the separators of the full text, as it
-    stands, so that removing words by hand gives the same. `spans`: the emphasis on them, offsets into this text."""
+    """Steps `start`..`stop`, half open, at which the same words act.
+
+    `text`: those words with the full text's separators unchanged, as if the others were deleted by hand. `spans`: the emphasis, with
+    offsets into this text.
+    """
 
     start: int
     stop: int
@@ -31,7 +33,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """One row of a step table: these words act at steps `start`..`stop`, half open, and nowhere where the two are equal."""
+    """One row of a step table: the words act at steps `start`..`stop`, half open; at none where both are equal."""
 
     words: str
     weight: Fraction
@@ -41,14 +43,17 @@ class Acting:
 
 
 def elapsed_by_step(steps: int) -> tuple[Fraction, ...]:
-    """Where each of `steps` model calls begins, in equal shares. Raises ValueError below 1."""
+    """Returns the elapsed fraction at which each of `steps` model calls begins, equally spaced. Raises ValueError for fewer than 1."""
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
     return tuple(Fraction(step, steps) for step in range(steps))
 
 
 def elapsed_by_sigma(sigmas: Iterable[float]) -> tuple[Fraction, ...]:
-    """Where each model call begins, by its noise level: 1 - sigma / first sigma. `sigmas` fall; a closing 0 counts as a call if given."""
+    """Returns the elapsed fraction at which each model call begins, by noise level: 1 - sigma / first sigma.
+
+    Every given sigma counts as a call, a final 0 too. Raises ValueError unless they start above 0 and never rise.
+    """
     levels = [as_fraction(float(sigma)) for sigma in sigmas]
     if not levels or levels[0] <= 0 or any(left < right for left, right in pairwise(levels)):
         raise ValueError("sigmas must fall from a positive one")
@@ -56,14 +61,17 @@ def elapsed_by_sigma(sigmas: Iterable[float]) -> tuple[Fraction, ...]:
 
 
 def acting(span: EffectSpan, places: Sequence[Fraction]) -> range:
-    """Steps at which `span` acts; empty where no step begins within its range. `places` do not fall."""
+    """Returns the steps at which `span` acts; empty where no step begins within its range.
+
+    `places`: times of the steps, in rising order.
+    """
     # hi = 1 is the end of the last step, wherever that begins
     stop = len(places) if span.hi == 1 else bisect_left(places, span.hi)
     return range(min(bisect_left(places, span.lo), stop), stop)
 
 
 def segments(text: str, spans: Sequence[EffectSpan], places: Sequence[Fraction], cuts: Iterable[int] = ()) -> tuple[Segment, ...]:
-    """The steps shared out into the fewest runs through which the same words act; `cuts`: further steps at which a run must begin."""
+    """Divides the steps into the fewest runs at which the same words act; `cuts`: further steps at which a run must begin."""
     ranges = [acting(span, places) for span in spans]
     borders = {0, len(places), *(cut for cut in cuts if 0 < cut < len(places))}
     for steps in ranges:
@@ -73,8 +81,10 @@ def segments(text: str, spans: Sequence[EffectSpan], places: Sequence[Fraction],
 
 
 def timetable(conditioning: Conditioning, places: Sequence[Fraction]) -> tuple[Acting, ...]:
-    """Each stretch of the prompt and then of the negative prompt, in order, with its emphasis and its steps. Blanks and commas between
-    triples are left out."""
+    """Returns a row for each stretch of the prompt, then of the negative prompt, with its emphasis and steps.
+
+    Blanks and commas between triples have no row.
+    """
     rows = list[Acting]()
     for text, spans, negative in (
         (conditioning.text, conditioning.spans, False),

@@ -1,4 +1,4 @@
-"""The canonical text of a Conditioning in the DF-Prompt language: what `parse.py` reads back as the same Conditioning."""
+"""Writes a Conditioning in the DF-Prompt language; `parse.py` reads the text back as an equal Conditioning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, EffectSpan
 from limner.tools.prompt_language.assemble import write_number
 
-# A run of backslashes is entered at its start alone, so that a long one costs its length and not the square of it.
+# A run of backslashes is matched only from its start, so that a long run takes linear, not quadratic time.
 _IN_TEXT = re.compile(r"(?<!\\)(\\*)([\[\]])")
 _IN_WORDS = re.compile(r"(?<!\\)(\\*)([\[\]:])")
 _BEFORE_BLANKS = re.compile(r"(?<!\\)\\+(?=\s)")
@@ -18,17 +18,17 @@ _OUTER_BLANKS = re.compile(r"\A\s|\s\Z")
 
 
 def write(conditioning: Conditioning) -> str:
-    """The prompt. Raises BadInput for what the language cannot say."""
+    """Returns the prompt. Raises BadInput for what the language cannot express."""
     return write_text(conditioning.text, conditioning.spans)
 
 
 def write_negative(conditioning: Conditioning) -> str:
-    """The negative prompt, in the same language."""
+    """Returns the negative prompt, in the same language. Raises BadInput for what the language cannot express."""
     return write_text(conditioning.negative, conditioning.negative_spans)
 
 
 def write_text(text: str, spans: Sequence[EffectSpan]) -> str:
-    """`text` with its spans as triples, ranges as low-high."""
+    """Returns `text` with its spans as triples, ranges as low-high. Raises BadInput for a weight of 0."""
     written, position = [], 0
     for span in spans:
         if not span.weight:

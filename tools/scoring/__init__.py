@@ -1,1 +1,1 @@
-"""Scorers: each judges images against texts, each reads its weights from a folder, none knows who asks."""
+"""Scorers: each rates images for texts, and reads its weights from a folder."""

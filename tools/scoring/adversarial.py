@@ -1,4 +1,4 @@
-"""A scorer turned round: the same name, version and values, but an attack wants it worse (DPO-Diff, eq. 6)."""
+"""A scorer with its direction reversed, for attacks, which want its value worse (DPO-Diff, eq. 6)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from limner.tools.scoring.base import Scorer
 
 
 class Adversarial:
-    """`scorer` with its direction reversed. Values are the scorer's own, so what is stored serves both directions."""
+    """`scorer` with `higher_is_better` negated. Name, version and values are the scorer's own, so stored scores serve both directions."""
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
@@ -21,4 +21,5 @@ class Adversarial:
         self.held_out = scorer.held_out
 
     def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> np.ndarray:
+        """Returns the inner scorer's values, unchanged."""
         return self.scorer.score(images, texts)

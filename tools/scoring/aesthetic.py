@@ -1,7 +1,7 @@
-"""How beautiful a picture is, whatever was asked for: a head on CLIP's unit image features.
+"""Rates how beautiful a picture is, whatever the prompt: a head on CLIP's unit image features.
 
 Reads the head of LAION's aesthetic predictor v2 (improved-aesthetic-predictor: five linear layers, in one variant with ReLUs between
-them) or one linear map. The text is not looked at.
+them) or a single linear layer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 HEAD_FILE = "head.safetensors"
-# Places of the linear layers in LAION's Sequential; what lies between tells whether there are ReLUs (dropout is nothing at inference).
+# Indices of the linear layers in LAION's Sequential, without and with ReLUs between them (dropout has no effect at inference).
 LINEAR_LAYERS = (0, 2, 4, 6, 7)
 RELU_LAYERS = (0, 3, 6, 9, 11)
 
@@ -32,7 +32,7 @@ Layers = list[tuple["torch.Tensor", "torch.Tensor"]]
 
 
 class AestheticScorer:
-    """LAION's scale: about 1 to 10, most pictures 4 to 7."""
+    """LAION's aesthetic score, about 1 to 10, for most pictures 4 to 7. The text is ignored."""
 
     higher_is_better = True
 
@@ -49,12 +49,13 @@ class AestheticScorer:
         self._layers = [(weight.to(encoder.model.device), bias.to(encoder.model.device)) for weight, bias in layers]
 
     def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> np.ndarray:
+        """Returns the score of each image, (n,) float32. Raises ValueError where `images` and `texts` differ in length."""
         check_pairs(images, texts)
         return to_numbers(apply_head(self._layers, self.encoder.image_features(images)))
 
 
 def apply_head(layers: Layers, features: torch.Tensor) -> torch.Tensor:
-    """(n,) scores of unit features (n, width), ReLU between layers where there are several; differentiable."""
+    """Returns scores (n,) of unit features (n, width), with ReLUs between several layers; differentiable."""
     import torch
 
     for index, (weight, bias) in enumerate(layers):
@@ -63,7 +64,10 @@ def apply_head(layers: Layers, features: torch.Tensor) -> torch.Tensor:
 
 
 def read_head(path: Path) -> Layers:
-    """The layers of a head file; those without ReLUs between them folded into one. Raises BadInput."""
+    """Returns the layers of a head file; layers without ReLUs between them are folded into one.
+
+    Raises BadInput where the file is not a head.
+    """
     import torch
 
     tensors = read_tensors(path)
@@ -78,7 +82,7 @@ def read_head(path: Path) -> Layers:
 
 
 def fold(layers: Layers) -> tuple[torch.Tensor, torch.Tensor]:
-    """Linear maps one after the other as one; in float64, since five products in float32 would show in the fourth decimal."""
+    """Returns consecutive linear layers as one, computed in float64: five products in float32 would change the fourth decimal."""
     weight, bias = (tensor.double() for tensor in layers[0])
     for next_weight, next_bias in layers[1:]:
         weight, bias = next_weight.double() @ weight, next_weight.double() @ bias + next_bias.double()

@@ -1,6 +1,6 @@
-"""What a prompt asks for, read from its words with a checkpoint's own vocabulary: things, colours, relation, background, style.
+"""Parses what a prompt asks for, with a checkpoint's own vocabulary: things, colours, relation, background, style.
 
-Knows no pictures. The vocabulary (`world.json`) lists surface forms, so that any checkpoint may bring another world.
+The vocabulary (`world.json`) lists surface forms, so that a checkpoint of another world brings its own. Pictures are not involved.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from limner.promptdb.errors import BadInput
 
 @dataclass(frozen=True, slots=True)
 class AskedThing:
-    """A thing that the prompt names, with its colour and number if it names them."""
+    """A thing that the prompt names, with colour and number where the prompt names them."""
 
     noun: str
     colour: str | None = None
@@ -25,7 +25,7 @@ class AskedThing:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a prompt asks for; what it leaves out is None. `relation` is of the first thing to the second."""
+    """What a prompt asks for; None for what it leaves out. `relation` is of the first thing to the second."""
 
     things: tuple[AskedThing, ...] = ()
     relation: str | None = None
@@ -34,15 +34,15 @@ class Asked:
 
     @property
     def attributes(self) -> int:
-        """How many separate things can be right or wrong about a picture of it."""
+        """The number of attributes that a picture can get right or wrong."""
         single = (self.relation, self.background, self.style)
-        said = sum((thing.colour is not None) + (thing.count is not None) for thing in self.things)
-        return len(self.things) + said + sum(part is not None for part in single)
+        named = sum((thing.colour is not None) + (thing.count is not None) for thing in self.things)
+        return len(self.things) + named + sum(part is not None for part in single)
 
 
 @dataclass(frozen=True)
 class World:
-    """Surface form -> canonical name, by kind; order of the names fixes the order of a judge's outputs."""
+    """Surface form -> canonical name, by kind. The order of the names is the order of a judge's outputs."""
 
     nouns: dict[str, str]
     colours: dict[str, str]
@@ -53,11 +53,11 @@ class World:
     fillers: tuple[str, ...]
     defects: tuple[str, ...]
     counts: dict[str, int] = field(default_factory=dict)
-    own_colours: dict[str, str] = field(default_factory=dict)  # of things whose natural colour is one that prompts ask for
+    own_colours: dict[str, str] = field(default_factory=dict)  # natural colours of things, where they have a name
 
     @classmethod
     def read(cls, path: Path) -> World:
-        """Raises BadInput for a missing or malformed file."""
+        """Reads a vocabulary file. Raises BadInput where it is missing or malformed."""
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             kinds = {kind: dict(document[kind]) for kind in ("nouns", "colours", "relations", "backgrounds", "styles", "modifiers")}
@@ -68,15 +68,18 @@ class World:
             raise BadInput(f"the vocabulary {path.name} cannot be read ({error}); restore it or train the checkpoint again") from error
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """Canonical names of a kind, each once, in file order."""
+        """Returns the canonical names of a kind, each once, in file order."""
         return tuple(dict.fromkeys(getattr(self, kind).values()))
 
     def of_colour(self, noun: str, seen: str | None, asked: str) -> bool:
-        """Whether a thing seen in the colour `seen`, None for its own, is of the colour `asked`: any sheep is a white sheep."""
+        """Whether a thing seen in the colour `seen` (None for its natural one) has the colour `asked`: any sheep is a white sheep."""
         return (seen or self.own_colours.get(noun)) == asked
 
     def read_prompt(self, text: str) -> Asked:
-        """The first two things named, and what is said of them. A negation is not understood: use the negative prompt for that."""
+        """Returns the first two things that a prompt names, with their attributes, relation, background and style.
+
+        Negations are not understood.
+        """
         rest = " ".join(re.findall(r"[\w'-]+|,", text.lower()))
         # Style and background phrases go first: "pencil sketch" or "grassy field" must not be read as things.
         style, rest = self._take("styles", rest)
@@ -89,7 +92,7 @@ class World:
         return Asked(tuple(thing for thing, _, _ in found[:2]), relation, background, style)
 
     def coverage(self, text: str) -> tuple[float, list[str]]:
-        """Share of the words of `text` that the world knows, and the unknown ones. Commas do not count."""
+        """Returns the share of the words of `text` that the vocabulary knows, and the unknown words. Fillers count as known."""
         rest = " ".join(re.findall(r"[\w'-]+", text.lower()))
         words = rest.split()
         if not words:
@@ -111,7 +114,7 @@ class World:
     @cached_property
     def _noun_pattern(self) -> re.Pattern[str]:
         nouns, colours = (_alternatives(list(forms)) for forms in (self.nouns, self.colours))
-        # between a number and a thing there may be one more word, as in "two small red cats"
+        # one more word may stand between a number and a colour or thing, as in "two small red cats"
         counts = rf"(?:\b({_alternatives(list(self.counts))})\s+(?:[\w-]+\s+)??)?" if self.counts else "()"
         return re.compile(rf"{counts}(?:\b({colours})\s+)?\b({nouns})(?:e?s)?\b")
 

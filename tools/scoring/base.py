@@ -1,4 +1,4 @@
-"""What a scorer is: the duties that the Evaluator and every report rely on."""
+"""The interface of scorers, on which the Evaluator and all reports rely."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ from PIL import Image
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Judges images against texts.
+    """Rates images for texts.
 
-    Duties: the same image and text give the same value whatever else is in the batch (to 1e-4); no state between calls; each
-    implementation does its own preprocessing, since scorers differ in it; scoring never touches the Budget.
+    An implementation gives the same value for the same image and text whatever else is in the batch (to 1e-4), has no state between calls,
+    does its own preprocessing, since scorers differ in it, and never uses the Budget.
     """
 
     name: str
-    """What the person types after `--scorer`: lower case, stable."""
+    """The name given to `--scorer`: lower case, stable."""
 
     version: str
-    """Changes whenever values change (weights hash or published version); stored with every score, part of the cache key."""
+    """Changes whenever values change (hash of the weights or published version); stored with every score and part of the cache key."""
 
     higher_is_better: bool
 
     held_out: bool
-    """True for a judge kept out of every search: the Evaluator refuses it as an objective."""
+    """True for a judge that no search may use: the Evaluator refuses it as an objective."""
 
     def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> np.ndarray:
-        """Value of each image for the text at the same place.
+        """Returns the value of each image for the text at the same index, (n,) float32, finite.
 
-        images: RGB, any size. texts: as many, the *user's* prompts. Returns (n,) float32, finite.
-        Raises ValueError where the lengths differ.
+        `images`: RGB, any size. `texts`: equally many, the *user's* prompts. Raises ValueError where the lengths differ.
         """
         ...

@@ -1,7 +1,6 @@
-"""CLIP: how near a picture lies to a text. As similarity (cosine) and as the spherical loss that DPO-Diff minimises.
+"""CLIP's similarity of picture and text: as cosine, and as the spherical loss that DPO-Diff minimises.
 
-Reads any CLIPModel folder in transformers' format, safetensors only. Preprocessing is the folder's own, done with Pillow and
-torch. Knows nothing of the image model.
+Reads any CLIPModel folder in transformers' format, safetensors only, with the folder's own preprocessing in Pillow and torch.
 """
 
 from __future__ import annotations
@@ -23,16 +22,17 @@ if TYPE_CHECKING:
     import torch
 
 BATCH = 32
-TEXTS_KEPT = 4096  # text features held, so that a prompt is encoded once for all its pictures
+TEXTS_KEPT = 4096  # cached text features: a prompt is encoded once for all its pictures
 CONFIGURATION = ("config.json", "preprocessor_config.json", "tokenizer.json", "vocab.json", "merges.txt")
 
 Prepare = Callable[[Sequence[Image.Image]], "torch.Tensor"]
 
 
 def spherical_loss(image_features: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
-    """2 arcsin(|x - y| / 2)^2 of unit vectors along the last axis: half the squared angle, from 0 (equal) to pi^2/2 (opposite).
+    """Returns 2 arcsin(|x - y| / 2)^2 of unit vectors along the last axis: half the squared angle, from 0 (equal) to pi^2/2 (opposite).
 
-    Lower is better. Search loss of DPO-Diff (Wang et al. 2024). Differentiable; kept off the end of arcsin, where its slope is infinite.
+    Lower is better; the search loss of DPO-Diff (Wang et al. 2024). Differentiable: the distance is clamped just below 2, where the slope
+    of arcsin is infinite.
     """
     import torch
 
@@ -41,10 +41,9 @@ def spherical_loss(image_features: torch.Tensor, text_features: torch.Tensor) ->
 
 
 class ClipEncoder:
-    """Pictures and texts to unit features (float32, on the model's device).
+    """Encodes pictures and texts to unit features (float32, on the model's device).
 
-    A text over the limit is cut here, and only here: it is a reference to compare with, not a prompt to draw. `truncated` counts
-    the distinct texts that were.
+    Texts over the token limit are truncated: they are references to compare with, not prompts to draw.
     """
 
     def __init__(self, model: Any, tokenizer: Any, prepare: Prepare, version: str) -> None:
@@ -58,7 +57,7 @@ class ClipEncoder:
 
     @classmethod
     def open(cls, folder: Path, device: str | torch.device = "cpu") -> ClipEncoder:
-        """The model in `folder` with its own preprocessing; the scorers that share a folder share the model. Raises BadInput."""
+        """Opens the model in `folder` with its own preprocessing; scorers with equal folder and device share it. Raises BadInput."""
         version = folder_version(folder)
         key = (str(folder.resolve()), str(device), version)
         encoder = _opened.get(key)
@@ -70,14 +69,15 @@ class ClipEncoder:
 
     @property
     def truncated(self) -> int:
+        """The number of distinct texts that were truncated."""
         return len(self._cut)
 
     def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Unit features of preprocessed pictures (n, 3, height, width); differentiable."""
+        """Returns unit features (n, width) of preprocessed pictures (n, 3, height, width); differentiable."""
         return _unit(self.model.get_image_features(pixel_values=pixels))
 
     def image_features(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """(n, width) of pictures of any size."""
+        """Returns unit features (n, width) of pictures of any size."""
         import torch
 
         device = self.model.device
@@ -86,7 +86,7 @@ class ClipEncoder:
             return torch.cat(parts) if parts else torch.empty(0, self.model.config.projection_dim, device=device)
 
     def text_features(self, texts: Sequence[str]) -> torch.Tensor:
-        """(n, width); a text seen before costs nothing."""
+        """Returns unit features (n, width) of texts; cached."""
         import torch
 
         distinct = list(dict.fromkeys(texts))
@@ -102,7 +102,7 @@ class ClipEncoder:
         return torch.stack([found[text] for text in texts]) if texts else torch.empty(0, self.model.config.projection_dim)
 
     def cosine(self, images: Sequence[Image.Image], texts: Sequence[str]) -> torch.Tensor:
-        """(n,) similarity of each picture to the text at the same place. Raises ValueError where the lengths differ."""
+        """Returns the cosine (n,) of each picture with the text at the same index. Raises ValueError where the lengths differ."""
         check_pairs(images, texts)
         return (self.image_features(images) * self.text_features(texts).to(self.model.device)).sum(dim=-1)
 
@@ -121,7 +121,7 @@ class ClipEncoder:
 
 
 class ClipScorer:
-    """Cosine similarity of CLIP's features, in [-1, 1], not scaled (usually 0.2 to 0.35 for a good match)."""
+    """The cosine of CLIP's features, in [-1, 1], unscaled (usually 0.2 to 0.35 for a good match)."""
 
     higher_is_better = True
 
@@ -132,6 +132,7 @@ class ClipScorer:
         self.version = encoder.version
 
     def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> np.ndarray:
+        """Returns the cosines, (n,) float32. Raises ValueError where the lengths differ."""
         return to_numbers(self.encoder.cosine(images, texts))
 
 
@@ -144,6 +145,7 @@ class SphericalClipScorer(ClipScorer):
         super().__init__(encoder, name, held_out)
 
     def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> np.ndarray:
+        """Returns the losses, (n,) float32. Raises ValueError where the lengths differ."""
         check_pairs(images, texts)
         device = self.encoder.model.device
         return to_numbers(spherical_loss(self.encoder.image_features(images), self.encoder.text_features(texts).to(device)))
@@ -156,12 +158,12 @@ def check_pairs(images: Sequence[object], texts: Sequence[object]) -> None:
 
 
 def to_numbers(scores: torch.Tensor) -> np.ndarray:
-    """(n,) float32 on the CPU."""
+    """Returns a tensor as a float32 array on the CPU."""
     return scores.float().cpu().numpy().astype(np.float32)
 
 
 def folder_version(folder: Path) -> str:
-    """Hash of all that moves a score: weights, configuration, tokenizer. Raises BadInput where there is no model."""
+    """Returns a hash of everything that affects a score: weights, configuration, tokenizer. Raises BadInput where there is no model."""
     if not (folder / "config.json").is_file():
         raise BadInput(f"{folder} has no config.json: give the folder of a CLIPModel in transformers' format")
     weights = sorted(file.name for file in folder.glob("model*.safetensors"))
@@ -173,7 +175,7 @@ def folder_version(folder: Path) -> str:
 
 
 def load_clip(folder: Path, device: str | torch.device) -> tuple[Any, Any]:
-    """(CLIPModel, tokenizer), frozen, float32. Raises BadInput where either cannot be read whole."""
+    """Returns (CLIPModel, tokenizer), frozen, in float32. Raises BadInput where either cannot be read completely."""
     import torch
     from transformers import AutoTokenizer, CLIPModel
     from transformers.utils import logging
@@ -193,7 +195,7 @@ def load_clip(folder: Path, device: str | torch.device) -> tuple[Any, Any]:
         if bars:
             logging.enable_progress_bar()
     absent = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
-    if absent:  # the loader would fill them with random numbers
+    if absent:  # the loader fills them with random numbers
         raise BadInput(f"{len(absent)} weights of the CLIP model in {folder} are missing or of another shape, first {absent[0]}")
     return model.requires_grad_(False).eval().to(device), tokenizer
 
@@ -201,7 +203,7 @@ def load_clip(folder: Path, device: str | torch.device) -> tuple[Any, Any]:
 def _unit(output: Any) -> torch.Tensor:
     import torch
 
-    # Since transformers 5 the features come inside an object.
+    # Since transformers 5 the features are a field of an output object.
     return torch.nn.functional.normalize(getattr(output, "pooler_output", output).float(), dim=-1)
 
 

@@ -1,7 +1,7 @@
-"""Scorers as losses of picture tensors, so that a gradient can flow from a score to what the picture was made from.
+"""Scorers as differentiable losses of picture tensors.
 
-Lower is better whatever the scorer's direction; equal to the scorer's own values up to the rounding of pixels and of resizing.
-Preprocessing is done on tensors of (rows, 3, height, width), never transposed.
+Lower is better whatever the scorer's direction; values equal the scorer's own up to rounding of pixels and resizing. Preprocessing works
+on tensors (rows, 3, height, width).
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     import torch
 
 PictureLoss = Callable[["torch.Tensor"], "torch.Tensor"]
-"""Pictures in [0, 1], (rows, 3, height, width), to a loss each, (rows,)."""
+"""Returns a loss for each picture, (rows,), of pictures (rows, 3, height, width) in [0, 1]."""
 
 
 def differentiable(scorer: Scorer, reference: str) -> PictureLoss | None:
-    """The scorer as a loss of pictures for the text `reference`; None for one that has no gradient (a judge, a server, one of unknown
-    kind). A scorer that is to be led astray (`adversarial`) gives the negated loss."""
+    """Returns the scorer as a loss for the text `reference`; None for scorers without a gradient (a judge, a server, an unknown class).
+
+    An `Adversarial` scorer gives the negated loss.
+    """
     if isinstance(scorer, Adversarial):
         inner = differentiable(scorer.scorer, reference)
         return None if inner is None else lambda pictures: -inner(pictures)
@@ -34,19 +36,19 @@ def differentiable(scorer: Scorer, reference: str) -> PictureLoss | None:
     if not isinstance(scorer, ClipScorer | HpsScorer):
         return None
     encoder = scorer.encoder
-    text = encoder.text_features([reference]).to(encoder.model.device)  # before any gradient, and once
+    text = encoder.text_features([reference]).to(encoder.model.device)  # outside of any gradient, once for all pictures
     if isinstance(scorer, SphericalClipScorer):
         return lambda pictures: spherical_loss(image_features(encoder, pictures), text)
     return lambda pictures: -(image_features(encoder, pictures) * text).sum(dim=-1)
 
 
 def image_features(encoder: ClipEncoder, pictures: torch.Tensor) -> torch.Tensor:
-    """Unit features, (rows, width), of pictures in [0, 1]; what lies outside is clamped, as it is when a picture is written."""
+    """Returns unit features (rows, width) of pictures in [0, 1]; values outside are clamped, as they are when a picture is saved."""
     return encoder.encode_pixels(prepare(encoder, pictures.float().clamp(0, 1)))
 
 
 def prepare(encoder: ClipEncoder, pictures: torch.Tensor) -> torch.Tensor:
-    """The encoder's own preprocessing, on tensors. Raises TypeError for one that is not known."""
+    """Applies the encoder's preprocessing to tensors. Raises TypeError for an unknown kind of preprocessing."""
     steps = encoder.prepare
     if isinstance(steps, PadPreprocessing):
         return normalise(steps._shape(pictures))
@@ -64,7 +66,7 @@ def _shaped(steps: ClipPreprocessing, pictures: torch.Tensor) -> torch.Tensor:
         short = min(height, width)
         sides = tuple(steps.shortest if side == short else int(steps.shortest * side / short) for side in (height, width))  # type: ignore[assignment]
     if sides and tuple(sides) != (height, width):
-        # Pillow's bicubic is the antialiased one; others are near enough for a gradient.
+        # Pillow's bicubic is antialiased; other filters are replaced by it, which is close enough for a gradient.
         pictures = functional.interpolate(pictures, sides, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
     if steps.crop:
         top, left = (pictures.shape[-2] - steps.crop[0]) // 2, (pictures.shape[-1] - steps.crop[1]) // 2

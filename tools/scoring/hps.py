@@ -1,7 +1,7 @@
-"""HPS v2 and v2.1: what people prefer, as the cosine of a CLIP that was tuned on their choices (Wu et al. 2023).
+"""HPS v2 and v2.1: human preference, as the cosine of a CLIP fine-tuned on people's choices (Wu et al. 2023).
 
-Reads a CLIPModel folder, or the published files with open_clip's key names; those of 2.0 and 2.1 differ in their weights only, and
-their values cannot be compared. Preprocessing is HPS's, not CLIP's.
+Reads a CLIPModel folder, or the published files with open_clip's key names. 2.0 and 2.1 differ only in their weights; their values are
+not comparable. Preprocessing is HPS's, not CLIP's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from limner.tools.scoring.published import first_line, read_tensors
 if TYPE_CHECKING:
     import torch
 
-# Width of an attention head of the image tower, which no tensor's shape tells; open_clip's default is 64.
+# Width of the image tower -> width of its attention heads, which no tensor's shape shows; open_clip's default is 64.
 HEAD_WIDTHS = {1280: 80, 1408: 88, 1664: 104}
 DEFAULT_HEAD_WIDTH = 64
 
@@ -53,7 +53,7 @@ _BLOCK = re.compile(r"(visual\.)?transformer\.resblocks\.(\d+)\.(.+)\.?(weight|b
 
 
 class HpsScorer:
-    """Raw cosine, as `hpsv2.score` returns it (usually 0.2 to 0.35; its benchmarks print a hundred times that)."""
+    """The raw cosine, as `hpsv2.score` returns it (usually 0.2 to 0.35; its benchmarks print a hundred times that)."""
 
     higher_is_better = True
 
@@ -64,11 +64,12 @@ class HpsScorer:
         self.version = encoder.version
 
     def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> np.ndarray:
+        """Returns the cosines, (n,) float32. Raises ValueError where the lengths differ."""
         return to_numbers(self.encoder.cosine(images, texts))
 
 
 def open_hps(path: Path, device: str | torch.device = "cpu", tokenizer: Any = None) -> ClipEncoder:
-    """From a CLIPModel folder, or a published file (.safetensors, .pt) with a CLIP `tokenizer`. Raises BadInput."""
+    """Opens a CLIPModel folder, or a published file (.safetensors, .pt) with a CLIP `tokenizer`. Raises BadInput."""
     if path.is_dir():
         model, own_tokenizer = load_clip(path, device)
         version, tokenizer = folder_version(path), own_tokenizer
@@ -82,7 +83,7 @@ def open_hps(path: Path, device: str | torch.device = "cpu", tokenizer: Any = No
 
 
 def model_of(tensors: Mapping[str, torch.Tensor], where: str = "the file") -> Any:
-    """A CLIPModel from tensors in open_clip's names; its sizes are read off their shapes. Raises BadInput where they are no CLIP."""
+    """Returns a CLIPModel of tensors with open_clip's names; sizes follow from their shapes. Raises BadInput where they are not a CLIP."""
     import torch
     from transformers import CLIPModel
 
@@ -96,13 +97,13 @@ def model_of(tensors: Mapping[str, torch.Tensor], where: str = "the file") -> An
         odd = sorted([*missing, *unexpected])
         raise BadInput(f"{where} does not fit open_clip's ViT: {len(odd)} weights are missing or unknown, first {odd[0]}")
     for tower, positions in ((model.vision_model, "position_embedding"), (model.text_model, "position_embedding")):
-        embeddings = tower.embeddings  # position ids are no weights, so they are still without storage
+        embeddings = tower.embeddings  # position ids are not weights, so they have no storage yet
         embeddings.position_ids = torch.arange(getattr(embeddings, positions).num_embeddings)[None]
     return model.requires_grad_(False).eval()
 
 
 def config_of(tensors: Mapping[str, torch.Tensor]) -> Any:
-    """CLIPConfig of open_clip's tensors."""
+    """Returns the CLIPConfig of tensors with open_clip's names."""
     from transformers import CLIPConfig
 
     patches, width = tensors["visual.positional_embedding"].shape
@@ -134,7 +135,7 @@ def config_of(tensors: Mapping[str, torch.Tensor]) -> Any:
 
 
 def renamed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """open_clip's names to CLIPModel's. Names of neither stay, and are then reported as unknown."""
+    """Maps open_clip's names to CLIPModel's. Unknown names stay, and are later reported as unknown."""
     result: dict[str, torch.Tensor] = {}
     for key, value in tensors.items():
         block = _BLOCK.fullmatch(key)

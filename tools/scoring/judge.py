@@ -1,7 +1,7 @@
-"""The judge: an attribute classifier that says whether what a prompt asks for is in the picture. Kept out of every search.
+"""The judge: an attribute classifier that checks whether a picture shows what its prompt asks for. No search may use it.
 
-It reads pictures with a network trained on the truth (`judge_network.py`) and prompts with a word list (`asked.py`); it shares
-no weights and no text encoder with any scorer.
+It reads pictures with a network trained on ground truth (`judge_network.py`) and prompts with a vocabulary (`asked.py`); it shares no
+weights and no text encoder with any scorer.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is right in one picture. None where the prompt asks for nothing of the kind; colours, numbers and relation are judged only
-    on things that are there. `score` is the share of what was asked that is right, things that are missing counting against
-    their colour, number and relation too."""
+    """What is right in one picture. None where the prompt does not ask for it.
+
+    Colours, numbers and relation are judged only for things that are there. `score`: share of the asked attributes that are right; a
+    missing thing also counts against its colour, number and relation.
+    """
 
     objects: tuple[bool, ...]
     colours: tuple[bool | None, ...]
@@ -41,8 +43,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What the judge sees in one picture, whatever was asked. `colours`: of each thing, None for its natural one. `count`: how many there
-    are of a kind, None for a judge that does not tell. `relation`: of the first to the second of two things, in the vocabulary's order."""
+    """What the judge detects in one picture, whatever the prompt.
+
+    `colours`: of each thing, None for its natural one. `count`: number of one kind, None where the judge does not count. `relation`: of the
+    first to the second of two things, in the vocabulary's order.
+    """
 
     things: tuple[str, ...]
     colours: tuple[str | None, ...]
@@ -54,7 +59,7 @@ class Sight:
 
 
 class Judge:
-    """Scorer whose value is the share of asked attributes that are right, in [0, 1]."""
+    """A scorer whose value is the share of asked attributes that are right, in [0, 1]."""
 
     higher_is_better = True
     held_out = True
@@ -68,7 +73,7 @@ class Judge:
 
     @classmethod
     def open(cls, folder: Path, name: str = "judge", device: str = "cpu") -> Judge:
-        """Read `judge.json`, `world.json` and `judge.safetensors`. Raises BadInput where one is missing or broken."""
+        """Reads `judge.json`, `world.json` and `judge.safetensors` from `folder`. Raises BadInput where one is missing or broken."""
         import torch
         from safetensors.torch import load_file
 
@@ -86,11 +91,11 @@ class Judge:
         return cls(name, network.eval().requires_grad_(False).to(torch.device(device)), world, version)
 
     def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> np.ndarray:
-        """(n,) float32 in [0, 1]; 1 where a text asks for nothing that the world knows."""
+        """Returns (n,) float32 in [0, 1]; 1 for a text that asks for nothing in the vocabulary."""
         return np.array([verdict.score for verdict in self.verdicts(images, texts)], np.float32)
 
     def verdicts(self, images: Sequence[Image.Image], texts: Sequence[str], batch: int = 64) -> list[Verdict]:
-        """A verdict for each image and the text at the same place."""
+        """Returns a verdict for each image and the text at the same index. Raises ValueError where the lengths differ."""
         if len(images) != len(texts):
             raise ValueError(f"{len(images)} images but {len(texts)} texts")
         asked = {text: self.world.read_prompt(text) for text in set(texts)}
@@ -101,7 +106,7 @@ class Judge:
         return verdicts
 
     def see(self, images: Sequence[Image.Image], batch: int = 64) -> list[Sight]:
-        """What is in each picture."""
+        """Returns what the judge detects in each picture."""
         sights: list[Sight] = []
         for start in range(0, len(images), batch):
             part = images[start : start + batch]
@@ -160,7 +165,7 @@ class Judge:
 
 
 def relation_of(dx: float, dy: float) -> str:
-    """How the first of two things lies to the second, from the difference of their places (x to the right, y down)."""
+    """Returns the relation of the first of two things to the second, from the difference of their positions (x to the right, y down)."""
     if abs(dx) >= abs(dy):
         return "left" if dx < 0 else "right"
     return "above" if dy < 0 else "below"

@@ -1,4 +1,5 @@
-"""The judge's network: what is in a picture, where, in which colour, before what, in which style, with which defects.
+"""The judge's network: predicts which things are in a picture, where, in which colour and number, before which background, in which style,
+with which defects.
 
 Small and convolutional, unlike the scorers, so that it does not share their blind spots.
 """
@@ -13,11 +14,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A batch of pictures as the network sees it. Logits unless said otherwise.
+    """The network's outputs for a batch of pictures; logits unless noted otherwise.
 
-    presence (b, nouns); colour (b, nouns, colours + 1), the last being the natural colour; centre (b, nouns, 2), x and y in
-    [0, 1] where the noun is thought to be; background (b, backgrounds); style (b, styles); defects (b, defects); count (b,
-    counts), how many there are of a kind from one on, None for a network that does not tell.
+    presence (b, nouns); colour (b, nouns, colours + 1), the last being the natural colour; centre (b, nouns, 2), the predicted x and y of
+    each noun in [0, 1]; background (b, backgrounds); style (b, styles); defects (b, defects); count (b, counts), the number of one kind
+    from one on, None for a network that does not count.
     """
 
     presence: Tensor
@@ -30,7 +31,7 @@ class Seen:
 
 
 class JudgeNetwork(nn.Module):
-    """Reads (b, 3, 64, 64) pixels in [0, 1]."""
+    """Predicts the attributes of pictures (b, 3, 64, 64) with pixels in [0, 1]."""
 
     def __init__(
         self,
@@ -51,17 +52,18 @@ class JudgeNetwork(nn.Module):
         self.where = nn.Conv2d(deep, nouns, 1)
         self.value = nn.Conv2d(deep, 64, 1)
         summary = 2 * sum(channels)
-        self.light = nn.Linear(summary, 64)  # a colour is told by the light that it stands in
+        self.light = nn.Linear(summary, 64)  # a colour is recognised relative to the light of the whole picture
         self.colour = nn.Sequential(nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, colours + 1))
         self.background = nn.Linear(summary, backgrounds)
         self.style = nn.Sequential(nn.Linear(summary, 96), nn.SiLU(), nn.Linear(96, styles))
         self.defects = nn.Sequential(nn.Linear(summary, 96), nn.SiLU(), nn.Linear(96, defects))
-        # Places are kept apart, since two small things and one large one may look alike on the whole.
+        # The count head sees positions: two small things and one large one may have similar averages.
         self.count = _count_head(deep, side, counts) if counts else None
         line = (torch.arange(side) + 0.5) / side
         self.register_buffer("grid", torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2), persistent=False)
 
     def forward(self, pixels: Tensor) -> Seen:
+        """Returns the predictions for `pixels` (b, 3, 64, 64) in [0, 1]."""
         x, summary = pixels * 2 - 1, []
         for stage in self.stages:
             x = stage(x)

@@ -1,6 +1,6 @@
-"""From a picture to what an image tower reads. Scorers differ in this step, and a score means nothing without its own.
+"""Preprocessing of pictures for image towers. Scorers differ in this step, and a score is only valid with its own.
 
-Pillow and torch alone; knows nothing of models.
+Uses Pillow and torch alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ class ClipPreprocessing:
 
     @classmethod
     def read(cls, folder: Path, image_size: int) -> ClipPreprocessing:
-        """From `preprocessor_config.json`; CLIP's own steps where there is none. Raises BadInput where it makes another `image_size`."""
+        """Reads `preprocessor_config.json`; without it CLIP's own steps apply.
+
+        Raises BadInput where the result is not `image_size` squared.
+        """
         file = folder / "preprocessor_config.json"
         if not file.exists():
             return cls(image_size, None, (image_size, image_size))
@@ -61,7 +64,7 @@ class ClipPreprocessing:
         return read
 
     def __call__(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """(n, 3, height, width) float32."""
+        """Returns (n, 3, height, width) float32."""
         return normalise(to_unit(self._shape(image.convert("RGB")) for image in images), self.mean, self.std)
 
     def _shape(self, image: Image.Image) -> Image.Image:
@@ -78,14 +81,14 @@ class ClipPreprocessing:
 
 
 def to_unit(images: Iterable[Image.Image]) -> torch.Tensor:
-    """RGB pictures of one size to (n, 3, height, width) float32 in [0, 1]."""
+    """Converts RGB pictures of equal size to (n, 3, height, width) float32 in [0, 1]."""
     import torch
 
     return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2).float() / 255
 
 
 def normalise(pixels: torch.Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> torch.Tensor:
-    """Subtract `mean`, divide by `std`, channel by channel; differentiable."""
+    """Subtracts `mean` and divides by `std`, channel by channel; differentiable."""
     return (pixels - pixels.new_tensor(mean).view(1, -1, 1, 1)) / pixels.new_tensor(std).view(1, -1, 1, 1)
 
 
@@ -93,13 +96,14 @@ def normalise(pixels: torch.Tensor, mean: Sequence[float] = MEAN, std: Sequence[
 class PadPreprocessing:
     """HPS's steps: longest side to `size`, bicubic with antialiasing on the float picture, centred on black, then OpenAI's mean and std.
 
-    Nothing is cropped, so a picture's shape counts. Where the original forgets to pad (longest side already `size`) this one does.
+    Nothing is cropped, so a picture's aspect ratio matters. The original does not pad where the longest side already equals `size`; this
+    does.
     """
 
     size: int
 
     def __call__(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """(n, 3, size, size) float32."""
+        """Returns (n, 3, size, size) float32."""
         import torch
 
         return normalise(torch.cat([self._shape(to_unit([image.convert("RGB")])) for image in images]))

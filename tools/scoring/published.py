@@ -1,7 +1,7 @@
-"""Where the published scorers' weights lie on this machine, and how their files are read. Nothing is ever fetched from here.
+"""Finds the weights of published scorers on this machine and reads their files. Nothing is downloaded.
 
-A variable (`LIMNER_HPS_DIR`, `LIMNER_CLIP_DIR`, `LIMNER_AESTHETIC_DIR`: a folder, or the file itself) wins over the hub's cache; where
-neither has them, the error says what to fetch and where to put it.
+The variables `LIMNER_HPS_DIR`, `LIMNER_CLIP_DIR` and `LIMNER_AESTHETIC_DIR` (a folder, or the file itself) take precedence over the
+hub's cache. Where neither has the weights, the error says what to download and where to put it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CLIP_VOCABULARY = 49408  # tokens of OpenAI's tokenizer, which SD 1.x and open_c
 
 
 def find_hps(name: str) -> Path:
-    """The published file of `name`, or a CLIPModel folder of the same weights. Raises BadInput."""
+    """Returns the published file of `name`, or a CLIPModel folder of the same weights. Raises BadInput where neither is found."""
     stem = HPS_FILES[name]
     wanted = [f"{stem}{suffix}" for suffix in (".safetensors", ".pt")]
     given = _given("LIMNER_HPS_DIR")
@@ -52,7 +52,7 @@ def find_hps(name: str) -> Path:
 
 
 def find_clip(scorer: str, repo: str = CLIP_B, variable: str = "LIMNER_CLIP_DIR") -> Path:
-    """The folder of the CLIPModel `repo`. Raises BadInput."""
+    """Returns the folder of the CLIPModel `repo`. Raises BadInput where it is not found."""
     given = _given(variable)
     if given is not None:
         if (given / "config.json").is_file():
@@ -65,7 +65,7 @@ def find_clip(scorer: str, repo: str = CLIP_B, variable: str = "LIMNER_CLIP_DIR"
 
 
 def find_aesthetic() -> tuple[Path, Path]:
-    """LAION's head and the folder of the CLIP-L it was trained on. Raises BadInput."""
+    """Returns LAION's head and the folder of the CLIP ViT-L/14 that it was trained on. Raises BadInput where either is not found."""
     given = _given("LIMNER_AESTHETIC_DIR")
     fetch = f"fetch {AESTHETIC_HEADS[0]}.pth from github.com/christophschuhmann/improved-aesthetic-predictor"
     if given is None:
@@ -80,7 +80,9 @@ def find_aesthetic() -> tuple[Path, Path]:
 
 
 def find_tokenizer(beside: Path, own: Any = None) -> Any:
-    """CLIP's tokenizer from the folder `beside`, else `own` (a checkpoint's) where it is CLIP's, else from the hub's cache; or None."""
+    """Returns CLIP's tokenizer: from the folder `beside`, else `own` (a checkpoint's) if it is CLIP's, else from the hub's cache;
+    or None.
+    """
     from transformers import CLIPTokenizer
 
     if _is_tokenizer(beside):
@@ -95,7 +97,10 @@ def find_tokenizer(beside: Path, own: Any = None) -> Any:
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file, without the names of wrappers around the model. A .pt is read as bare tensors: no code in it can run."""
+    """Returns the tensors of a .safetensors or .pt file, with wrapper prefixes removed from their names.
+
+    A .pt is read with `weights_only`, so no code in it runs. Raises BadInput where the file is missing or damaged.
+    """
     import torch
     from safetensors.torch import load_file
 
@@ -117,7 +122,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of a library says, short enough for one line."""
+    """Returns the first line of a library's error message, at most 160 characters."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
 
 
@@ -136,7 +141,7 @@ def _given(variable: str) -> Path | None:
 
 
 def _cached(repo: str, files: Iterable[str]) -> Path | None:
-    """The first of `files` that any revision of `repo` has in the hub's cache; what `main` points at comes first."""
+    """Returns the first of `files` that a revision of `repo` has in the hub's cache, the revision of `main` first; or None."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     home = Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"

@@ -1,12 +1,16 @@
-"""From the name that a person types after `--scorer` to a scorer: first those on the checkpoint's card, then the published ones.
+"""From the name that a person types after `--scorer` to a scorer: first those on the checkpoint's card, then the published ones, then
+those of installed packages.
 
-Knows where each kind lies and who opens it; knows nothing of how they judge. Nothing is fetched.
+A package adds one as an entry point of the group `limner.scorers`: its name is the scorer's, its value a "module:factory" that takes the
+device and returns a Scorer. Knows where each kind lies and who opens it; knows nothing of how they judge. Nothing is fetched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +24,24 @@ if TYPE_CHECKING:
     from limner.tools.diffusion.checkpoint import Checkpoint
 
 PUBLISHED = {"clip": "clip", "spherical_clip": "spherical_clip", "hpsv2": "hps", "hpsv2.1": "hps", "aesthetic": "aesthetic"}
-"""Names that need no card, and the kind of each."""
+"""Scorers that need no card -> their kind."""
+
+
+GROUP = "limner.scorers"
+
+
+@cache
+def packaged() -> dict[str, EntryPoint]:
+    """The scorers that installed packages add, by name; a published one is never replaced."""
+    return {point.name: point for point in entry_points(group=GROUP) if point.name not in PUBLISHED}
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a scorer lies. `path`: its folder or file. `clip`: for a head, the CLIP it sits on. `held_out`: it is the card's judge."""
+    """Where a scorer's weights are.
+
+    `path`: its folder or file. `clip`: for a head, the CLIP below it. `held_out`: it is the card's judge.
+    """
 
     name: str
     kind: str
@@ -35,7 +51,10 @@ class Source:
 
 
 def open_scorer(name: str, checkpoint: Checkpoint | None = None, device: str | torch.device | None = None) -> Scorer:
-    """The scorer `name`, on `device` (default: the checkpoint's). Raises BadInput that lists what there is, or says what to fetch."""
+    """Opens the scorer `name` on `device` (default: the checkpoint's).
+
+    Raises BadInput that lists the existing names, or says what to download.
+    """
     source = locate(name, checkpoint)
     place = device if device is not None else checkpoint.device if checkpoint else "cpu"
     return _OPENERS[source.kind](source, place, checkpoint)
@@ -43,11 +62,11 @@ def open_scorer(name: str, checkpoint: Checkpoint | None = None, device: str | t
 
 def scorer_names(checkpoint: Checkpoint | None = None) -> list[str]:
     """All names that could be asked for, the card's first; some of the published ones may lack their weights (see `unavailable`)."""
-    return list(dict.fromkeys([*(checkpoint.card.scorers if checkpoint else ()), *PUBLISHED]))
+    return list(dict.fromkeys([*(checkpoint.card.scorers if checkpoint else ()), *PUBLISHED, *packaged()]))
 
 
 def unavailable(name: str, checkpoint: Checkpoint | None = None) -> str:
-    """Why that scorer cannot be opened here and what to do, in one line; empty when its files are there. Opens nothing."""
+    """Returns, in one line, why a scorer cannot be opened here and what to do; '' where its files are found. Opens nothing."""
     try:
         locate(name, checkpoint)
     except BadInput as error:
@@ -56,9 +75,11 @@ def unavailable(name: str, checkpoint: Checkpoint | None = None) -> str:
 
 
 def locate(name: str, checkpoint: Checkpoint | None = None) -> Source:
-    """Where the scorer's files are. Raises BadInput."""
+    """Returns where the scorer's files are. Raises BadInput where they are not found or there is no scorer `name`."""
     if checkpoint and name in checkpoint.card.scorers:
         return _on_card(name, checkpoint)
+    if name in packaged():
+        return Source(name, "packaged", Path())
     if name not in PUBLISHED:
         raise BadInput(f"there is no scorer {name!r}; there are {', '.join(scorer_names(checkpoint))}")
     kind = PUBLISHED[name]
@@ -73,7 +94,7 @@ def locate(name: str, checkpoint: Checkpoint | None = None) -> Source:
 
 
 def _own_clip(checkpoint: Checkpoint) -> Path | None:
-    """The CLIP that a card brings for similarity: nearer to the checkpoint's world than a published one."""
+    """Returns the CLIP on the card, which fits the checkpoint's world better than a published one; None where the card has none."""
     card = checkpoint.card
     path = next((entry["path"] for name, entry in card.scorers.items() if entry["kind"] == "clip" and name != card.judge), None)
     return None if path is None else card.path(path)
@@ -83,7 +104,7 @@ def _on_card(name: str, checkpoint: Checkpoint) -> Source:
     card = checkpoint.card
     entry = card.scorers[name]
     kind = entry["kind"]
-    if kind not in _OPENERS:
+    if kind not in _OPENERS or kind == "packaged":
         raise BadInput(f"the card of {checkpoint.name} gives scorer {name!r} the kind {kind!r}; there are {', '.join(_OPENERS)}")
     path, held_out = card.path(entry["path"]), kind == "judge" or card.judge == name
     if kind != "aesthetic":
@@ -131,10 +152,23 @@ def _open_judge(source: Source, device: Any, checkpoint: Checkpoint | None) -> S
     return Judge.open(source.path, source.name, str(device))
 
 
+def _open_packaged(source: Source, device: Any, checkpoint: Checkpoint | None) -> Scorer:
+    """Raises BadInput where the package cannot be imported, or what it gives is no Scorer."""
+    point = packaged()[source.name]
+    try:
+        found = point.load()(device)
+    except (ImportError, AttributeError) as error:
+        raise BadInput(f"scorer {source.name!r} of the entry point {point.value} cannot be opened: {error}") from error
+    if not isinstance(found, Scorer):
+        raise BadInput(f"scorer {source.name!r}: {point.value} gives a {type(found).__name__}, which is no Scorer of tools/scoring/base.py")
+    return found
+
+
 _OPENERS: dict[str, Callable[[Source, Any, Any], Scorer]] = {
     "clip": _open_clip,
     "spherical_clip": _open_spherical_clip,
     "hps": _open_hps,
     "aesthetic": _open_aesthetic,
     "judge": _open_judge,
+    "packaged": _open_packaged,
 }

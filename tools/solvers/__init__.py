@@ -1,1 +1,1 @@
-"""The methods that search or learn a better Conditioning."""
+"""The methods that search for or learn a better Conditioning."""

@@ -1,25 +1,24 @@
-"""What a solver is: a tool that starts from one Conditioning and proposes better ones, spending one Budget."""
+"""The interface of solvers: a solver starts from conditionings and proposes better ones, within one Budget."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from limner.promptdb.records import Conditioning
 from limner.tools.evaluator import Evaluator
-
-Emit = Callable[[dict[str, Any]], None]
+from limner.tools.events import Emit
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a solver is to improve.
+    """What a solver improves.
 
-    `reference`: the user's own prompt, against which everything is scored. `start`: conditionings to start from, best first.
-    `seeds`: the search seeds, common to all candidates. `pins`: words that no candidate may lose.
+    `reference`: the user's own prompt, against which everything is scored. `start`: conditionings to start from, best first. `seeds`: the
+    search seeds, common to all candidates. `pins`: words that no candidate may lose.
     """
 
     reference: str
@@ -29,16 +28,18 @@ class Task:
 
 
 class Solver(Protocol):
-    """Duties: every number comes from the Evaluator; stop when BudgetSpent is raised and return what is known by then;
-    randomness only from `rng`; never propose a conditioning that lost a pin.
-    A solver may leave `findings` for the report, JSON values only."""
+    """A search method.
+
+    An implementation takes every score from the Evaluator, stops when BudgetSpent is raised and returns what it has by then, takes
+    randomness only from `rng`, and never proposes a conditioning that lost a pin. It may set `findings` for the report, JSON values only.
+    """
 
     name: str
 
     def missing(self, evaluator: Evaluator) -> str:
-        """Why it cannot run here (weights, card entry, extra), in one line; empty when it can."""
+        """Returns, in one line, why the solver cannot run here (weights, card entry, extra); '' where it can."""
         ...
 
     def solve(self, task: Task, evaluator: Evaluator, rng: np.random.Generator, emit: Emit) -> Sequence[Conditioning]:
-        """Candidates for the final comparison, best first by its own search scores (which are never reported as results)."""
+        """Returns candidates for the final comparison, best first by its own search scores, which are never reported as results."""
         ...

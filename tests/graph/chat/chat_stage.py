@@ -7,35 +7,36 @@ from pathlib import Path
 from typing import Any
 
 from limner.agents.llm.offline import OfflineChat
-from limner.graph.chat.context import Opened, Studio
+from limner.graph.chat.context import ChatServices
 from limner.graph.chat.threads import Chats
+from limner.graph.context import Models
+from limner.graph.models import Lease
 from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Drawing
-from limner.tools.diffusion.card import Card
 from tests.doubles import FakeImageModel, FakeScorer
 from tests.graph.stage import likes
 
 
-def studio(
+def services(
     folder: Path,
     value: Callable[[Drawing], float] | None = None,
     model: FakeImageModel | None = None,
     chat: Any = None,
     solvers: Mapping[str, Any] | None = None,
     **settings: Any,
-) -> Studio:
-    """The same folder again finds what an earlier studio left. Knows the checkpoints `fake` and `other`."""
+) -> ChatServices:
+    """The same folder again finds what earlier services left. Knows the checkpoints `fake` and `other`."""
     paint = model or FakeImageModel(value or likes("sharp"))
 
-    def opener(chosen: Settings) -> Opened:
+    def opener(chosen: Settings, lease: Lease, stop: Callable[[], None]) -> Models:
         if chosen.checkpoint not in ("fake", "other"):
             raise BadInput(f"there is no checkpoint {chosen.checkpoint!r}")
         scorers = [FakeScorer("liking"), FakeScorer("likeness"), FakeScorer("truth", held_out=True)]
-        return Opened(lambda stop: paint, scorers, paint.default_settings, Card())
+        return Models(None, paint, tuple(scorers), paint.default_settings)  # type: ignore[arg-type]
 
     given = {"checkpoint": "fake", "budget": 200, "heldout_seeds": 4, **settings}
-    return Studio(Settings(out=str(folder), **given), opener, chat or (lambda budget, db: OfflineChat()), solvers or {})
+    return ChatServices(Settings(out=str(folder), **given), None, opener, chat or (lambda budget, db: OfflineChat()), solvers or {})
 
 
 def talk(chats: Chats, thread: str, *said: str) -> list[dict[str, Any]]:

@@ -6,20 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from limner.graph.chat.threads import Busy, Chats
+from limner.graph.chat.context import open_topic
+from limner.graph.chat.threads import Chats
 from limner.graph.runner import Control
 from limner.graph.settings import HELDOUT_FROM
-from limner.promptdb.errors import BadInput
+from limner.promptdb.errors import BadInput, Busy
 from limner.promptdb.records import Conditioning
+from limner.promptdb.runs import Runs
 from tests.doubles import FakeImageModel
-from tests.graph.chat.chat_stage import studio, talk
+from tests.graph.chat.chat_stage import services, talk
 from tests.graph.stage import likes
 
 REQUEST = "a red car on a beach"
 
 
 def test_three_turns_lead_to_an_accepted_picture_with_evidence_from_fresh_seeds(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path, likes(",")))
+    chats = Chats(services(tmp_path, likes(",")))
     thread = chats.start()
     first, second, last = talk(chats, thread, REQUEST, "1", "accept")
     assert [item["number"] for item in first["images"]] == [1, 2, 3, 4]
@@ -29,24 +31,24 @@ def test_three_turns_lead_to_an_accepted_picture_with_evidence_from_fresh_seeds(
     accepted = last["accepted"]
     assert accepted["result"]["conditioning"]["text"] == best["text"] and accepted["improved"]
     assert set(accepted["scores"]) == {"liking", "likeness", "truth"} and accepted["scores"]["liking"]["n"] == 4
-    run = chats.studio.db.run(thread)
+    run = Runs(chats.services.db).get(thread)
     assert run is not None and run.command == "chat" and run.status == "done"
 
 
 def test_the_judge_is_kept_out_of_what_a_person_chooses_by(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     (payload,) = talk(chats, chats.start(), REQUEST)
     assert all(set(item["scores"]) == {"liking", "likeness"} for item in payload["images"])
 
 
 def test_a_vague_wish_is_asked_back_and_costs_nothing(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     (payload,) = talk(chats, chats.start(), "make me a picture")
     assert payload["reply"].endswith("?") and payload["used"]["images"] == 0 and payload["request"] == ""
 
 
 def test_keep_and_change_pins_the_one_and_changes_the_other_in_request_and_pick(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     payload = talk(chats, chats.start(), REQUEST, "pick 2", "keep the car, change the background to a forest")[-1]
     assert payload["contract"]["pins"] == ["car"]
     assert payload["request"] == "a red car with a forest in the background"
@@ -55,7 +57,7 @@ def test_keep_and_change_pins_the_one_and_changes_the_other_in_request_and_pick(
 
 
 def test_banned_words_never_come_back_and_refusals_are_counted(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     thread = chats.start()
     talk(chats, thread, REQUEST, "1", "ban masterpiece")
     payload = talk(chats, thread, "again")[-1]
@@ -64,7 +66,7 @@ def test_banned_words_never_come_back_and_refusals_are_counted(tmp_path: Path) -
 
 
 def test_more_like_one_is_the_same_prompt_on_seeds_not_seen_before(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     thread = chats.start()
     first, more, again = talk(chats, thread, REQUEST, "more like 2", "more")
     assert {item["text"] for item in more["images"]} == {first["images"][1]["text"]}
@@ -73,7 +75,7 @@ def test_more_like_one_is_the_same_prompt_on_seeds_not_seen_before(tmp_path: Pat
 
 
 def test_undo_goes_back_to_what_was_and_the_thread_stays_a_tree(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     thread = chats.start()
     first, _, third, undone = talk(chats, thread, REQUEST, "make it blue", "status", "undo")
     assert third["request"] == "a blue car on a beach"
@@ -85,12 +87,12 @@ def test_undo_goes_back_to_what_was_and_the_thread_stays_a_tree(tmp_path: Path) 
 
 
 def test_undo_in_an_empty_conversation_says_so(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     assert "nothing before" in talk(chats, chats.start(), "undo")[-1]["reply"]
 
 
 def test_what_an_undo_gives_back_is_no_money_and_no_fresh_seed(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     thread = chats.start()
     _, more, undone, again = talk(chats, thread, REQUEST, "more like 1", "undo", "more like 1")
     assert undone["used"]["images"] == more["used"]["images"]
@@ -99,7 +101,7 @@ def test_what_an_undo_gives_back_is_no_money_and_no_fresh_seed(tmp_path: Path) -
 
 def test_nothing_is_drawn_beyond_the_cap_and_the_person_may_raise_it(tmp_path: Path) -> None:
     model = FakeImageModel(likes("sharp"))
-    chats = Chats(studio(tmp_path, model=model))
+    chats = Chats(services(tmp_path, model=model))
     thread = chats.start(cap=10)
     first, second = talk(chats, thread, REQUEST, "make it blue")
     assert first["used"]["images"] == 8 and len(model.drawn) == 10
@@ -109,7 +111,7 @@ def test_nothing_is_drawn_beyond_the_cap_and_the_person_may_raise_it(tmp_path: P
 
 
 def test_acceptance_without_pictures_left_is_taken_but_claims_nothing(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path, likes(",")))
+    chats = Chats(services(tmp_path, likes(",")))
     payload = talk(chats, chats.start(cap=9), REQUEST, "accept 1")[-1]
     assert payload["accepted"]["scores"] == {} and not payload["accepted"]["improved"]
     assert "not measured" in payload["accepted"]["note"].lower()
@@ -117,7 +119,7 @@ def test_acceptance_without_pictures_left_is_taken_but_claims_nothing(tmp_path: 
 
 def test_a_solver_gets_its_budget_and_no_more(tmp_path: Path) -> None:
     model = FakeImageModel(likes(","))
-    chats = Chats(studio(tmp_path, model=model))
+    chats = Chats(services(tmp_path, model=model))
     thread = chats.start()
     before = talk(chats, thread, REQUEST)[-1]["used"]["images"]
     after = talk(chats, thread, "run rewrite with 30 images")[-1]
@@ -129,19 +131,19 @@ def test_a_solver_gets_its_budget_and_no_more(tmp_path: Path) -> None:
 
 
 def test_a_solver_that_is_not_there_is_said_so(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     payload = talk(chats, chats.start(), REQUEST, "run dpo-diff with 40 images")[-1]
     assert "dpo-diff cannot run" in payload["reply"] and payload["used"]["images"] == 8
 
 
 def test_the_style_is_part_of_what_is_asked_for(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     payload = talk(chats, chats.start(), REQUEST, "in watercolor style")[-1]
     assert payload["style"] == "watercolor" and all("watercolor" in item["text"] for item in payload["images"])
 
 
 def test_another_checkpoint_draws_and_one_that_is_not_there_changes_nothing(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     thread = chats.start()
     payload = talk(chats, thread, REQUEST, "use the checkpoint other")[-1]
     assert payload["checkpoint"] == "other" and payload["images"]
@@ -149,12 +151,12 @@ def test_another_checkpoint_draws_and_one_that_is_not_there_changes_nothing(tmp_
     assert payload["checkpoint"] == "other" and "no checkpoint" in payload["reply"]
 
 
-def test_a_thread_goes_on_in_another_studio_as_in_another_process(tmp_path: Path) -> None:
-    first = Chats(studio(tmp_path))
+def test_a_thread_goes_on_with_other_services_as_in_another_process(tmp_path: Path) -> None:
+    first = Chats(services(tmp_path))
     thread = first.start()
     before = talk(first, thread, REQUEST, "pin red car")[-1]
-    first.studio.close()
-    second = Chats(studio(tmp_path))
+    first.services.close()
+    second = Chats(services(tmp_path))
     assert second.start(thread) == thread
     assert {key: value for key, value in second.view(thread).items() if key not in ("unfinished", "used")} == {
         key: value for key, value in before.items() if key != "used"
@@ -163,8 +165,19 @@ def test_a_thread_goes_on_in_another_studio_as_in_another_process(tmp_path: Path
     assert payload["used"]["images"] == 16 and payload["contract"]["pins"] == []  # "red car" was changed, so it is let go
 
 
+def test_what_the_chat_model_used_is_stored_whichever_checkpoint_draws(tmp_path: Path) -> None:
+    used = services(tmp_path)
+    for turn in (1, 2):
+        chat = used.context("talk")
+        for checkpoint in ("fake", "other", "fake"):
+            with chat.opened({**open_topic(chat), "checkpoint": checkpoint}) as context:
+                context.chat.usage.count(calls=1)
+                context.evaluator.budget.note()
+        assert Runs(used.db).spent("talk").usage["calls"] == 3 * turn  # type: ignore[union-attr]
+
+
 def test_a_branch_leaves_the_thread_as_it_is(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     thread = chats.start()
     talk(chats, thread, REQUEST, "make it blue")
     branch = chats.branch(thread, 1)
@@ -176,13 +189,13 @@ def test_a_branch_leaves_the_thread_as_it_is(tmp_path: Path) -> None:
 
 
 def test_every_turn_is_kept_with_text_pictures_scores_and_cost(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     thread = chats.start()
     talk(chats, thread, REQUEST, "more like 1")
     first, second = chats.history(thread)
     assert first.said == REQUEST and first.actions[0]["kind"] == "describe" and first.cost["images"] == 8
     assert len(first.pictures) == 4 and set(first.pictures[0].scores) == {"liking", "likeness"}
-    stored = chats.studio.db.stored_drawings([item.drawing for item in second.pictures])
+    stored = chats.services.db.stored_drawings([item.drawing for item in second.pictures])
     assert len(stored) == 4 and all(item.image for item in stored.values())
     assert second.cost["images"] == 4 and second.parent == 1
     assert chats.threads()[0]["thread"] == thread and chats.threads()[0]["said"] == REQUEST
@@ -191,7 +204,7 @@ def test_every_turn_is_kept_with_text_pictures_scores_and_cost(tmp_path: Path) -
 def test_a_turn_that_is_stopped_is_given_up_and_the_next_one_works(tmp_path: Path) -> None:
     control = Control()
     model = FakeImageModel(likes("sharp"), bucket=1)
-    chats = Chats(studio(tmp_path, model=model))
+    chats = Chats(services(tmp_path, model=model))
     thread = chats.start()
     events = []
     for event in chats.send(thread, REQUEST, control=control):
@@ -211,11 +224,11 @@ def test_a_turn_cut_off_by_a_kill_is_gone_on_with(tmp_path: Path) -> None:
     def kill(batch: object) -> None:
         raise Killed
 
-    first = Chats(studio(tmp_path, model=FakeImageModel(likes("sharp"), on_bucket=kill)))
+    first = Chats(services(tmp_path, model=FakeImageModel(likes("sharp"), on_bucket=kill)))
     thread = first.start()
     with pytest.raises(Killed):
         list(first.send(thread, REQUEST))
-    second = Chats(studio(tmp_path))
+    second = Chats(services(tmp_path))
     assert second.view(thread)["unfinished"]
     payload = list(second.resume(thread))[-1]["payload"]
     assert payload["request"] == REQUEST and len(payload["images"]) == 4
@@ -223,7 +236,7 @@ def test_a_turn_cut_off_by_a_kill_is_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_two_at_once_on_one_thread_do_not_mix(tmp_path: Path) -> None:
-    one, two = Chats(studio(tmp_path)), Chats(studio(tmp_path))
+    one, two = Chats(services(tmp_path)), Chats(services(tmp_path))
     thread = one.start()
     events = one.send(thread, REQUEST)
     next(events)
@@ -236,7 +249,7 @@ def test_two_at_once_on_one_thread_do_not_mix(tmp_path: Path) -> None:
 
 def test_the_first_event_comes_before_anything_is_drawn(tmp_path: Path) -> None:
     model = FakeImageModel(likes("sharp"))
-    chats = Chats(studio(tmp_path, model=model))
+    chats = Chats(services(tmp_path, model=model))
     events = chats.send(chats.start(), REQUEST)
     assert next(events)["kind"] == "heard" and model.calls == 0
     kinds = [event["kind"] for event in events]
@@ -244,7 +257,7 @@ def test_the_first_event_comes_before_anything_is_drawn(tmp_path: Path) -> None:
 
 
 def test_a_button_says_the_same_as_words_and_nonsense_is_refused(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     thread = chats.start()
     talk(chats, thread, REQUEST)
     payload = list(chats.send(thread, action={"kind": "pick", "image": 2}))[-1]["payload"]
@@ -258,20 +271,20 @@ def test_a_button_says_the_same_as_words_and_nonsense_is_refused(tmp_path: Path)
 
 @pytest.mark.parametrize("thread", ["../out", "a/b", "", ".hidden", "x" * 200, "a\0b"])
 def test_ids_of_threads_lead_nowhere_else(tmp_path: Path, thread: str) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     with pytest.raises(BadInput):
         list(chats.send(thread, REQUEST))
 
 
 def test_held_out_seeds_are_never_shown_for_choosing(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     thread = chats.start()
     payloads = talk(chats, thread, REQUEST, "more like 1", "again", "compare")
     assert all(item["seed"] < HELDOUT_FROM for payload in payloads for item in payload["images"])
 
 
 def test_status_tells_what_each_picture_was_drawn_from_but_not_while_a_blind_vote_is_open(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     drawn, told, _, blind = talk(chats, chats.start(), REQUEST, "show me the prompt", "compare", "status")
     lines = [f"{item['number']}: {item['text']}" for item in drawn["images"]]
     assert lines and all(line in told["reply"] for line in lines)
@@ -279,13 +292,13 @@ def test_status_tells_what_each_picture_was_drawn_from_but_not_while_a_blind_vot
 
 
 def test_a_prompt_that_the_encoder_cannot_read_is_refused_and_nothing_changes(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path, model=FakeImageModel(limit=12)))
+    chats = Chats(services(tmp_path, model=FakeImageModel(limit=12)))
     payload = talk(chats, chats.start(), REQUEST, "add " + "very " * 20 + "tall palms")[-1]
     assert "tokens" in payload["reply"] and payload["request"] == REQUEST
 
 
 def test_the_drawn_candidates_are_known_to_the_database(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     thread = chats.start()
     talk(chats, thread, REQUEST)
-    assert Conditioning(REQUEST) in [item.conditioning for item in chats.studio.db.candidates(thread)]
+    assert Conditioning(REQUEST) in [item.conditioning for item in chats.services.db.candidates(thread)]

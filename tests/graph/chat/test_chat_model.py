@@ -19,7 +19,7 @@ from limner.graph.chat.tools import MODEST, TOOLS
 from limner.promptdb.records import Prompt
 from tests.chat_server import ChatServer, Reply, Scripted, completion
 from tests.doubles import FakeImageModel
-from tests.graph.chat.chat_stage import studio, talk
+from tests.graph.chat.chat_stage import services, talk
 from tests.graph.stage import likes
 
 REQUEST = "a red car on a beach"
@@ -55,7 +55,7 @@ def server() -> Iterator[ChatServer]:
 
 def chats(folder: Path, server: ChatServer, **settings: Any) -> Chats:
     chosen = ChatSettings("stub", server.url, SecretStr("none"), retries=0)
-    return Chats(studio(folder, chat=lambda budget, db: ServerChat(chosen, budget, db), **settings))
+    return Chats(services(folder, chat=lambda budget, db: ServerChat(chosen, budget, db), **settings))
 
 
 def test_tool_calls_are_done_as_scripted(tmp_path: Path, server: ChatServer) -> None:
@@ -92,7 +92,7 @@ def test_the_rules_answer_where_the_server_is_away(tmp_path: Path, server: ChatS
 def test_a_lookup_is_shown_and_the_model_answers_after_it(tmp_path: Path, server: ChatServer) -> None:
     server.always = scripted(calling(("search_prompts", {"query": "zeppelin"})), calling(text="Those are some."))
     talking = chats(tmp_path, server)
-    talking.studio.db.add_prompts([Prompt("a majestic zeppelin, oil painting", "test")])
+    talking.services.db.add_prompts([Prompt("a majestic zeppelin, oil painting", "test")])
     reply = talk(talking, talking.start(), "what is there about felines?")[-1]["reply"]
     assert "a majestic zeppelin, oil painting" in reply and reply.endswith("Those are some.")
     assert "<data>" in json.dumps(server.requests[-1].body["messages"])
@@ -136,7 +136,7 @@ def test_an_obeying_model_that_reads_an_attack_in_the_database_does_nothing(tmp_
     server.always = scripted(calling(("describe", {"text": REQUEST}), ("contract", {"rule": "pin", "words": ["car"]})))
     talking = chats(tmp_path, server)
     thread = talking.start(cap=30)
-    talking.studio.db.add_prompts([Prompt(f"a zeppelin over a city {attack}", "stranger")])
+    talking.services.db.add_prompts([Prompt(f"a zeppelin over a city {attack}", "stranger")])
     before = talk(talking, thread, "some automobile")[-1]
     server.always = obeying(calling(("search_prompts", {"query": "zeppelin over a city"})))
     after = talk(talking, thread, "anything about airships?")[-1]
@@ -171,7 +171,7 @@ def test_the_model_never_sees_what_strangers_wrote_unless_it_looks(tmp_path: Pat
     """Exemplars and candidates come out of a database that anybody may have filled; the conversation's model is told numbers only."""
     server.always = scripted(calling(("describe", {"text": REQUEST})), calling(("more", {})))
     talking = chats(tmp_path, server)
-    talking.studio.db.add_prompts([Prompt(f"a red car on a beach, {ATTACKS[0]}", "stranger", "a red car on a beach")])
+    talking.services.db.add_prompts([Prompt(f"a red car on a beach, {ATTACKS[0]}", "stranger", "a red car on a beach")])
     talk(talking, talking.start(), "some automobile", "and further ones of that")
     chat_requests = [request for request in server.requests if "tools" in request.body and "response_format" not in request.body]
     assert len(chat_requests) >= 2 and not any("CALL" in request.text for request in chat_requests)

@@ -15,7 +15,7 @@ from limner.agents.llm.server import ServerChat
 from limner.agents.llm.settings import ChatSettings
 from limner.graph.chat.threads import Chats
 from tests.chat_server import ChatServer
-from tests.graph.chat.chat_stage import studio
+from tests.graph.chat.chat_stage import services
 from tests.graph.chat.test_chat_model import REQUEST, calling, scripted
 
 SAID = "Which of the two animals do you mean, the cat or the dog?"
@@ -30,7 +30,7 @@ def server() -> Iterator[ChatServer]:
 
 def talking(folder: Path, server: ChatServer, retries: int = 0) -> Chats:
     chosen = ChatSettings("stub", server.url, SecretStr("none"), retries=retries)
-    return Chats(studio(folder, chat=lambda budget, db: ServerChat(chosen, budget, db, sleep=lambda seconds: None)))
+    return Chats(services(folder, chat=lambda budget, db: ServerChat(chosen, budget, db, sleep=lambda seconds: None)))
 
 
 def turn(chats: Chats, text: str, thread: str = "") -> list[dict[str, Any]]:
@@ -63,8 +63,7 @@ def test_a_chat_models_words_come_one_by_one_while_it_still_speaks(tmp_path: Pat
 def test_tokens_of_a_streamed_turn_are_counted(tmp_path: Path, server: ChatServer) -> None:
     server.always = calling(text=SAID)
     chats = talking(tmp_path, server)
-    desk = chats.studio.desk("count")
-    chat: Any = chats.studio.chat(desk.purse(10), chats.studio.db)
+    chat: Any = chats.services.context("count").chat_model(10)
     chat.consult([("user", "hello")], [], lambda text: None)
     assert (chat.usage.prompt_tokens, chat.usage.completion_tokens) == (11, 7)
 
@@ -99,7 +98,7 @@ def test_words_beside_tool_calls_begin_the_reply(tmp_path: Path, server: ChatSer
 
 
 def test_the_rules_reply_comes_in_pieces_as_it_is_composed(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     thread = chats.start()
     turn(chats, REQUEST, thread)
     events = turn(chats, "pin red car and draw it in watercolor style", thread)
@@ -111,7 +110,7 @@ def test_the_rules_reply_comes_in_pieces_as_it_is_composed(tmp_path: Path) -> No
 
 def test_something_is_heard_of_a_turn_at_once(tmp_path: Path, server: ChatServer) -> None:
     server.always = replace(calling(text=SAID), delay=1.0)
-    for chats in (Chats(studio(tmp_path / "rules")), talking(tmp_path / "model", server)):
+    for chats in (Chats(services(tmp_path / "rules")), talking(tmp_path / "model", server)):
         thread = chats.start()
         started = time.monotonic()
         events = chats.send(thread, "that beast again")

@@ -10,6 +10,7 @@ import pytest
 from limner.graph.context import open_context, open_models
 from limner.graph.evaluate import dpo_diff
 from limner.graph.evaluate.base import run_suite
+from limner.graph.models import ModelPool
 from limner.graph.settings import Settings
 from limner.graph.state import Context
 from limner.promptdb.records import Conditioning
@@ -22,7 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Context]:
     for name, value in values.items():
         monkeypatch.setattr(dpo_diff, name, value)
     settings = Settings(out=str(tmp_path), steps=2, device="cpu")
-    with open_context(settings, open_models(settings)) as context:
+    with open_context(settings, open_models(settings, ModelPool().lease())) as context:
         yield context
 
 
@@ -32,18 +33,18 @@ def test_every_claim_has_a_row_and_a_second_start_pays_for_nothing(small: Contex
     for search in dpo_diff.SEARCHED:
         assert {f"{search} in {NEGATIVE}: {scorer}" for scorer in ("spherical_clip", "judge", "preference")} <= set(rows)
     for name in (
-        "limner: spherical_clip",
-        "limner: judge",
+        "swap: spherical_clip",
+        "swap: judge",
         "hybrid less evolution, at equal cost: spherical_clip",
         "evolution less random at 4 image equivalents, search seeds: spherical_clip",
-        "limner: share of the hybrid's rows until its final loss, search seeds",
+        "swap: share of the hybrid's rows until its final loss, search seeds",
         "random antonym less random synonym: spherical_clip",
         "attack, known words: meaning kept by the filter",
         "attack, known words: spherical_clip",
     ):
         assert rows[name]["target"], name
     assert rows["attack, known words: meaning kept by the filter"]["value"] == 1.0
-    assert rows["limner: spherical_clip"]["n"] == 2
+    assert rows["swap: spherical_clip"]["n"] == 2
     used = small.evaluator.budget.used()["images"]
     assert 0 < used <= dpo_diff.SUITE.pictures(small, False)
     assert run_suite(dpo_diff.SUITE, small)["rows"] == document["rows"]

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from limner.graph.evaluate.base import Emit, Row, Target, open_suite, run_suite
+from limner.graph.evaluate.base import Row, Target, open_suite, run_suite
 from limner.graph.state import Context
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
+from limner.tools.events import Emit
 from tests.graph.stage import PROMPT, stage
 
 

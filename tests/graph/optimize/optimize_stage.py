@@ -10,15 +10,17 @@ from typing import Any
 from limner.agents.llm.server import open_chat
 from limner.agents.llm.settings import ChatSettings
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
+from limner.graph.events import Event
 from limner.graph.optimize.graph import first_state
 from limner.graph.optimize.state import OptimizeState
 from limner.graph.plan import LearningSettings, plan_learning, split_prompts
 from limner.graph.runner import Control, optimize_state, stream_optimize
-from limner.graph.state import Context, Event
+from limner.graph.state import Context
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Drawing, Prompt, Run
 from limner.tools.budget import Budget
 from limner.tools.scoring.base import Scorer
+from tests.checked_events import checked
 from tests.doubles import FakeImageModel, hashed_value
 from tests.graph.stage import stage
 
@@ -66,7 +68,7 @@ def professionals(prompts: Sequence[BatchPrompt]) -> list[Prompt]:
 
 
 def optimized(folder: Path, *, control: Control | None = None, **change: Any) -> tuple[Context, OptimizeState, list[Event]]:
-    """Run to the end; what is known then, and all events."""
+    """Run to the end; what is known then, and all events, each of them checked."""
     context, run, start = optimize_stage(folder, **change)
-    events = list(stream_optimize(context, run, start, control))
+    events = list(checked(stream_optimize)(context, run, start, control))
     return context, optimize_state(context, run.id), events

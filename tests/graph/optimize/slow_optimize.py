@@ -13,6 +13,7 @@ from typing import Any
 from limner.graph.context import open_budget
 from limner.graph.runner import stream_optimize
 from limner.graph.settings import Settings
+from limner.promptdb.store import PromptDB
 from tests.doubles import FakeImageModel
 from tests.graph.optimize.optimize_stage import optimize_stage, taste
 
@@ -21,9 +22,9 @@ BUDGET = 300
 
 
 def slow_optimize_stage(folder: Path, model: FakeImageModel) -> Any:
-    """A stage whose purse is journaled as that of a real run."""
+    """A stage whose budget is stored as that of a real run."""
     settings = Settings(out=str(folder), budget=BUDGET, heldout_seeds=2, seed=3)
-    purse = open_budget(settings, "run-1", BUDGET)
+    purse = open_budget(settings, PromptDB.open(settings.database), "run-1", BUDGET)
     return optimize_stage(folder, model, budget=BUDGET, purse=purse, iterations=3)
 
 

@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 
-from limner.graph.context import JournaledBudget, read_journal
+from limner.graph.context import open_budget
 from limner.graph.optimize.graph import FINALISTS, FINALS
 from limner.graph.optimize.state import OptimizeState
 from limner.graph.runner import Control, Stopped, optimize_state, stream_optimize
+from limner.graph.settings import Settings
 from limner.promptdb.errors import ServerAway
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Drawing, Prompt
+from limner.promptdb.runs import Runs
+from limner.promptdb.store import PromptDB
 from limner.promptdb.trials import Trials
 from tests.chat_server import ChatServer, status
 from tests.doubles import FakeImageModel, FakeScorer, hashed_value
@@ -104,14 +107,14 @@ def test_the_same_seed_gives_the_same_run(finished: Any, tmp_path: Path) -> None
 def test_a_run_cut_off_at_any_checkpoint_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     _, undisturbed, _ = optimized(whole, iterations=2)
-    database = whole / "limner.threads.db"
+    database = whole / "limner.db"
     with closing(sqlite3.connect(database)) as threads:
         places = [row[0] for row in threads.execute("SELECT checkpoint_id FROM checkpoints ORDER BY checkpoint_id")]
     assert len(places) > 14
     for place, written in zip(places[1:-1:3], itertools.cycle((True, False)), strict=False):
         cut = tmp_path / f"{place}-{written}"
         shutil.copytree(whole, cut)
-        with closing(sqlite3.connect(cut / "limner.threads.db")) as threads, threads:
+        with closing(sqlite3.connect(cut / "limner.db")) as threads, threads:
             threads.execute("DELETE FROM checkpoints WHERE checkpoint_id > ?", (place,))
             threads.execute(f"DELETE FROM writes WHERE checkpoint_id {'>' if written else '>='} ?", (place,))
         model = FakeImageModel(taste)
@@ -137,7 +140,7 @@ def test_a_checkpoint_is_as_small_after_many_iterations_as_after_few(tmp_path: P
     sizes: dict[int, int] = {}
     for event in stream_optimize(context, run, start):
         if event["kind"] == "node" and event["node"] == "sample" and event["phase"] == "start":
-            with closing(sqlite3.connect(tmp_path / "limner.threads.db")) as threads:
+            with closing(sqlite3.connect(tmp_path / "limner.db")) as threads:
                 (size,) = threads.execute("SELECT length(checkpoint) FROM checkpoints ORDER BY checkpoint_id DESC LIMIT 1").fetchone()
             sizes[len(sizes)] = size
     assert len(sizes) >= 6
@@ -182,15 +185,15 @@ def test_a_rule_that_only_rows_and_scores_can_tell_is_found_through_a_server(tmp
 
 
 def test_a_servers_answers_are_awaited_together_and_change_nothing(tmp_path: Path) -> None:
-    """With the purse of a real run: each question of each thread is written down."""
+    """With the budget of a real run: each question of each thread is stored."""
     outcomes, most = [], []
     for parallel in ("1", "4"):
-        journal = tmp_path / parallel / "spent.json"
+        settings = Settings(out=str(tmp_path / parallel))
         with ChatServer(always=lambda body: replace(reply(body), delay=0.03)) as server:
             environment = {"OPENAI_BASE_URL": server.url, "LIMNER_CHAT_MODEL": "stub", "LIMNER_CHAT_PARALLEL": parallel}
-            purse = JournaledBudget(images=600, journal=journal)
-            _, state, _ = optimized(tmp_path / parallel, environment=environment, purse=purse, iterations=1)
-        assert read_journal(journal)["spent"] == purse.spent and purse.spent["llm_calls"] == len(server.requests)
+            purse = open_budget(settings, PromptDB.open(settings.database), "run-1", 600)
+            context, state, _ = optimized(tmp_path / parallel, environment=environment, purse=purse, iterations=1)
+        assert Runs(context.db).spent("run-1").amounts == purse.spent and purse.spent["llm_calls"] == len(server.requests)
         outcomes.append(state["outcome"])
         most.append(server.most_at_once)
     assert outcomes[0] == outcomes[1]
@@ -205,8 +208,8 @@ def test_a_silent_server_suspends_the_run_which_goes_on_when_it_is_back(tmp_path
     context.chat._sleep = lambda seconds: None  # type: ignore[attr-defined]
     with pytest.raises(ServerAway, match="--resume run-1"):
         list(stream_optimize(context, run, start))
-    found = context.db.run("run-1")
-    assert found is not None and found.status == "failed"
+    found = Runs(context.db).get("run-1")
+    assert found is not None and found.status == "paused"
     with ChatServer(always=reply) as server:
         _, state, events = optimized(tmp_path, environment={**environment, "OPENAI_BASE_URL": server.url}, iterations=1)
     assert events[0]["resumed"] and state["outcome"]["scores"]["learned"]["liking"]["n"] == 6

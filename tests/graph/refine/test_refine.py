@@ -21,6 +21,7 @@ from limner.promptdb.records import Conditioning, Drawing
 from limner.tools.diffusion.card import Card
 from tests.doubles import FakeImageModel, FakeScorer, hashed_value, value_of
 from tests.graph.stage import PROMPT, VARIANTS, likes, refined, run_of, stage
+from tests.graph.test_solvers import Painter
 
 
 def test_a_better_prompt_is_found_and_returned_with_an_interval_above_zero(tmp_path: Path) -> None:
@@ -218,6 +219,22 @@ def test_the_path_tells_every_node_with_its_time(tmp_path: Path) -> None:
     assert nodes == ["retrieve", *slices, "gather", "search", "select", "heldout", "finish"]
     assert nodes == [event["node"] for event in events if event["kind"] == "node" and event["phase"] == "end"]
     assert all(row["seconds"] >= 0 for row in state["path"])
+
+
+@pytest.mark.parametrize(
+    ("method", "first"),
+    [
+        ("rewrite", ["retrieve", "rewrite"]),
+        ("adapter", ["retrieve", "rewrite", "adapter"]),
+        ("df-prompt", ["retrieve", "rewrite", "df-prompt"]),
+        ("dpo-diff", ["dpo-diff"]),
+    ],
+)
+def test_a_method_has_the_nodes_that_it_wants_and_no_other(tmp_path: Path, method: str, first: list[str]) -> None:
+    context = stage(tmp_path, solvers={method: lambda: Painter([])})
+    state, _ = refined(context, method)
+    assert [row["node"] for row in state["path"]] == [*first, "gather", "search", "select", "heldout", "finish"]
+    assert context.chat.asked == ("rewrite" in first)  # type: ignore[attr-defined]
 
 
 def test_the_same_seed_gives_the_same_outcome(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.file_kinds import MAX_CHARACTERS
-from limner.promptdb.files.ingest import export_rows, import_file
+from limner.promptdb.files.ingest import import_file
 from limner.promptdb.records import Prompt
 from limner.promptdb.seed import seed
 from limner.promptdb.store import PromptDB
@@ -110,16 +110,6 @@ def test_importing_again_adds_nothing(db: PromptDB, tmp_path: Path) -> None:
     assert import_file(db, path).added == 2500
     again = import_file(db, path)
     assert (again.added, again.duplicates) == (0, 2500)
-
-
-def test_what_is_exported_is_imported_equal(db: PromptDB, tmp_path: Path) -> None:
-    prompts = [Prompt("a cat, oil", "lexica", "a cat", "blurry", 0.0), Prompt("a dog\nin two lines"), Prompt("réd 😀", nsfw=2.0)]
-    db.add_prompts(prompts)
-    path = jsonl(tmp_path / "export.jsonl", list(export_rows(db)))
-    with PromptDB.open(":memory:") as other:
-        assert import_file(other, path).added == 3
-        assert list(other.prompts()) == prompts
-    assert [row["text"] for row in export_rows(db, source="lexica")] == ["a cat, oil"]
 
 
 def test_a_file_of_another_kind_is_refused_in_one_line(db: PromptDB, tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def test_steps_come_from_the_environment_as_everywhere(capfd: pytest.CaptureFixt
         (["a", "--to", "midjourney"], "midjourney"),
         (["", "--to", "df"], "empty"),
         (["a"], "--to"),
-        (["a", "--to", "df", "--steps", "0"], "between 1 and 1000"),
+        (["a", "--to", "df", "--steps", "0"], "--steps must be at least 1"),
+        (["a", "--to", "df", "--steps", "1001"], "between 1 and 1000"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(capfd: pytest.CaptureFixture[str], arguments: list[str], words: str, more: list[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, EffectSpan, Instruction, Run
+from limner.promptdb.runs import Runs
 from limner.promptdb.store import PromptDB
 from limner.promptdb.trials import Arm, Trial, Trials
 from limner.serve.commands.export import exported, preset
@@ -27,21 +28,23 @@ def settings(tmp_path: Path) -> Settings:
     with PromptDB.open(chosen.database) as db:
         row = {"delta": 0.1}
         db.add_conditionings([CONDITIONING])
-        db.start_run(Run("refined", "refine", "a cat"))
+        Runs(db).start(Run("refined", "refine", "a cat"))
         result = {"text": CONDITIONING.text, "negative": CONDITIONING.negative, "df_prompt": None, "conditioning_id": CONDITIONING.id}
-        db.finish_run("refined", "done", {"result": result, "improved": True, "scores": {"hps": row}, "checkpoint": "m", "prompt": "a cat"})
-        db.start_run(Run("talked", "chat", "a cat"))
+        Runs(db).finish(
+            "refined", "done", {"result": result, "improved": True, "scores": {"hps": row}, "checkpoint": "m", "prompt": "a cat"}
+        )
+        Runs(db).start(Run("talked", "chat", "a cat"))
         chat: dict[str, Any] = {"result": {"conditioning": CONDITIONING.to_json()}, "improved": False, "scores": {}, "prompt": "a cat"}
-        db.finish_run("talked", "done", chat)
-        db.start_run(Run("learned", "optimize", "file"))
+        Runs(db).finish("talked", "done", chat)
+        Runs(db).start(Run("learned", "optimize", "file"))
         trials, arm = Trials(db, "learned"), Instruction("Ask for sharp focus.")
         trials.add_arms([Arm(arm, -1)])
         for place, noun in enumerate(("cat", "dog", "cow")):
             written = Conditioning(f"a {noun}, sharp focus, {noun}ly", "blurry")
             trials.add_trials([Trial(0, arm.id, f"a {noun}", place, written, 1.0, 0.5)])
         found = {"instruction": {"best": arm.text, "initial": arm.text}, "improved": True, "checkpoint": "m", "chat_model": "offline"}
-        db.finish_run("learned", "done", {**found, "heldout": {}, "heldout_initial": {}})
-        db.start_run(Run("open", "refine", "a cat"))
+        Runs(db).finish("learned", "done", {**found, "heldout": {}, "heldout_initial": {}})
+        Runs(db).start(Run("open", "refine", "a cat"))
     return chosen
 
 

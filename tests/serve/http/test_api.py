@@ -53,6 +53,12 @@ def test_a_prompt_is_refined_with_pictures_and_report_to_fetch(http: httpx.Clien
     assert http.get("/v1/runs").json()[0]["run"] == document["run"]
 
 
+def test_the_checkpoints_in_memory_are_listed(http: httpx.Client, tiny: Path) -> None:
+    http.post("/v1/generate", json={"prompts": ["a cat"], "seed": 3}).raise_for_status()
+    rows = http.get("/v1/loaded").raise_for_status().json()
+    assert [(row["queue"], row["checkpoint"], row["device"]) for row in rows] == [("draw", str(tiny), "cpu")]
+
+
 def test_a_refinement_is_told_while_it_goes_on(http: httpx.Client) -> None:
     with http.stream("POST", "/v1/refine/events", json={"prompt": "a blue dog", "method": "rewrite"}) as response:
         told = list(events(response))

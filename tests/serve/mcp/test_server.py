@@ -21,6 +21,7 @@ from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
+from limner.promptdb.runs import Runs
 from limner.promptdb.store import PromptDB
 from tests.commands import ROOT
 from tests.serve.live_server import serving, tiny_settings
@@ -191,9 +192,9 @@ def test_a_call_is_cancelled_and_its_run_can_go_on(url: str, out: Path) -> None:
             await client.call_tool("optimize", arguments, progress_callback=heard)
         assert scope.cancelled_caught
         with PromptDB.open(out / "limner.db") as db, anyio.fail_after(60):
-            while db.runs(1)[0].status == "running":
+            while Runs(db).latest(1)[0].status == "running":
                 await anyio.sleep(0.1)
-            assert (db.runs(1)[0].command, db.runs(1)[0].status) == ("optimize", "interrupted")
+            assert (Runs(db).latest(1)[0].command, Runs(db).latest(1)[0].status) == ("optimize", "interrupted")
         assert not (await client.call_tool("generate", {"prompts": ["a cat"]})).is_error
 
     over_http(url, use)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 
 import httpx
 
-from limner.promptdb.errors import BadInput
-from limner.serve.service.jobs import EventReader, JobFiles
+from limner.graph.plan import LearningSettings
+from limner.promptdb.errors import BadInput, Busy
+from limner.promptdb.runs import Runs
+from limner.promptdb.store import PromptDB
+from limner.serve.service.service import Offer, Service
 from tests.commands import ROOT, command
 from tests.serve.live_server import client, serving, tiny_settings
 
@@ -93,25 +96,76 @@ def test_a_job_is_paused_and_goes_on_where_it_was(tiny: Path, tmp_path: Path) ->
         assert started == [False, True]
 
 
-def test_two_servers_do_not_run_the_same_jobs(tmp_path: Path) -> None:
-    first = JobFiles(tmp_path)
+def test_two_servers_do_not_run_the_same_jobs(tiny: Path, tmp_path: Path) -> None:
+    first = Service(Offer(tiny_settings(tiny, tmp_path)))
     with pytest.raises(BadInput, match="another server"):
-        JobFiles(tmp_path)
+        Service(Offer(tiny_settings(tiny, tmp_path)))
     first.close()
-    JobFiles(tmp_path).close()
+    Service(Offer(tiny_settings(tiny, tmp_path))).close()
 
 
-def test_an_event_that_a_kill_cut_in_half_is_dropped(tmp_path: Path) -> None:
-    files = JobFiles(tmp_path)
-    (files.folder / "j").mkdir()
-    (files.folder / "j" / "events.jsonl").write_bytes(b'{"a": 1}\n{"a": 2}\n{"a"')
-    reader = files.events("j", after=1)
-    assert list(reader.new()) == [(2, {"a": 2})]
-    with files.open_events("j") as file:
-        file.write(b'{"a": 3}\n')
-    assert list(reader.new()) == [(3, {"a": 3})] and list(reader.new()) == []
-    assert list(EventReader(tmp_path / "nothing", 0).new()) == []
-    files.close()
+def kept_by_an_earlier_version(out: Path, job: str, state: str, events: list[dict[str, Any]]) -> None:
+    """A job's folder as versions up to schema 4 wrote it, its last event cut in half by a kill."""
+    folder = out / "jobs" / job
+    folder.mkdir(parents=True)
+    ask = {name: value for name, value in QUICK.items() if name in ("budget", "steps", "search_seeds")}
+    settings = {**tiny_settings(out / "tiny", out).to_json(), **ask}
+    learning = LearningSettings(iterations=1, batch_size=2).to_json()
+    record = {"id": job, "state": state, "created": "2026-01-01T00:00:00", "settings": settings, "learning": learning, "prompts": 6}
+    (folder / "job.json").write_text(json.dumps({**record, "instruction": "", "error": "away" if state == "paused" else ""}))
+    (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": prompt, "pins": []}) + "\n" for prompt in PROMPTS))
+    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events) + '{"kind": "dra')
+    (out / "jobs" / "lock").touch()
+
+
+def test_jobs_of_an_earlier_version_are_taken_over_and_go_on(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny").symlink_to(tiny)
+    events = [{"kind": "warning", "text": f"event {number}"} for number in range(1, 4)]
+    kept_by_an_earlier_version(tmp_path, "at-work", "running", events)
+    kept_by_an_earlier_version(tmp_path, "at-rest", "paused", events[:1])
+    with serving(tiny_settings(tiny, tmp_path)) as url, client(url) as http:
+        wait(http, "at-work", lambda found: found["state"] == "done")
+        followed = [(number, data) for name, number, data in told(http, "at-work") if name == "progress"]
+        assert followed[:3] == list(enumerate(events, 1)) and followed[3][0] == 4 and followed[3][1]["kind"] == "started"
+        resting = http.get("/v1/jobs/at-rest").json()
+        assert (resting["state"], resting["error"], resting["prompts"]) == ("paused", "away", 6)
+        assert http.get("/v1/runs/at-rest").json()["status"] == "paused"
+        http.post("/v1/jobs/at-rest/resume")
+        assert wait(http, "at-rest", lambda found: found["state"] == "done")["result"]["heldout"]
+    assert not (tmp_path / "jobs").exists()
+
+
+def test_a_job_of_an_earlier_version_that_cannot_be_read_stays_where_it_is_and_is_named(
+    tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept_by_an_earlier_version(tmp_path, "whole", "done", [])
+    for job, text in (("half", '{"id": "half"'), ("other", '{"id": "other"}'), ("list", "[]")):
+        (tmp_path / "jobs" / job).mkdir()
+        (tmp_path / "jobs" / job / "job.json").write_text(text)
+    with closing(Service(Offer(tiny_settings(tiny, tmp_path)))) as service:
+        assert service.jobs is not None and [(record.id, record.state) for record in service.jobs.all()] == [("whole", "done")]
+    for job in ("half", "other", "list"):
+        assert f"jobs/{job} " in caplog.text and (tmp_path / "jobs" / job / "job.json").exists()
+    assert not (tmp_path / "jobs" / "whole").exists()
+
+
+def test_a_job_that_another_process_works_on_waits_to_be_resumed(tiny: Path, tmp_path: Path) -> None:
+    with PromptDB.open(tmp_path / "limner.db") as db, serving(tiny_settings(tiny, tmp_path)) as url, client(url) as http:
+        job = http.post("/v1/jobs", json=LONG).json()["id"]
+        told(http, job, enough=8)
+        assert http.post(f"/v1/jobs/{job}/pause").json()["state"] == "paused"
+        deadline = time.monotonic() + 60
+        while True:  # until its work has ended
+            try:
+                with Runs(db).hold(job):
+                    http.post(f"/v1/jobs/{job}/resume")
+                    found = wait(http, job, lambda found: found["state"] not in ("waiting", "running"))
+                    assert found["state"] == "paused" and f"another process works on {job}" in found["error"]
+                break
+            except Busy:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert http.post(f"/v1/jobs/{job}/resume").json()["state"] == "waiting"
 
 
 def test_a_port_that_is_taken_is_bad_input(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:

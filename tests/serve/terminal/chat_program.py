@@ -12,13 +12,13 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from limner.graph.chat.threads import Chats
 from limner.serve.terminal.chat import ChatTerminal
 from tests.doubles import FakeImageModel
-from tests.graph.chat.chat_stage import studio
+from tests.graph.chat.chat_stage import services
 from tests.graph.stage import likes
 
 
 def main(folder: str, thread: str) -> None:
     model = FakeImageModel(likes("sharp"), bucket=1, on_bucket=lambda batch: time.sleep(0.02))
-    chats = Chats(studio(Path(folder), model=model))
+    chats = Chats(services(Path(folder), model=model))
     ChatTerminal(chats, chats.start(thread)).run()
 
 

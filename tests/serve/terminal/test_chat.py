@@ -21,7 +21,7 @@ from PIL import Image
 from limner.graph.chat.threads import Chats
 from limner.serve.terminal.chat import ChatTerminal
 from limner.serve.terminal.half_blocks import BLOCK, half_blocks
-from tests.graph.chat.chat_stage import studio
+from tests.graph.chat.chat_stage import services
 
 PROGRAM = Path(__file__).parent / "chat_program.py"
 LONG = 120.0
@@ -125,7 +125,7 @@ def test_ctrl_c_ends_the_turn_and_between_turns_the_conversation_without_a_trace
 
 
 def test_no_control_character_of_a_prompt_reaches_the_terminal(tmp_path: Path) -> None:
-    chats = Chats(studio(tmp_path))
+    chats = Chats(services(tmp_path))
     out = StringIO()
     said = iter(["a red car \x1b]0;owned\x07 on a beach", "/images", "/help", "/thread", "/branch 1", "/nonsense blub"])
 

@@ -12,7 +12,7 @@ import torch
 from limner.tools.miniature.recipe.clip import cell_truth
 from limner.tools.miniature.recipe.judge import PAINTED, judge_loss, new_judge
 from limner.tools.miniature.recipe.ranked import CHOICES, LOOKED, MARGIN, Pool, arranged, kept_pool, ranked
-from limner.tools.miniature.recipe.reading import UNSAID
+from limner.tools.miniature.recipe.reading import IGNORED
 from limner.tools.miniature.recipe.vae import new_vae
 from limner.tools.miniature.world.scene import Quality, Scene, Thing, draw_scene, place_pair, place_several, place_single
 from limner.tools.miniature.world.vocabulary import COLOURS
@@ -83,7 +83,7 @@ def test_a_cell_is_taught_the_thing_in_its_middle() -> None:
     assert tuple(cells[4, 4]) == (3, list(COLOURS).index("red"))
     assert tuple(cells[0, 0]) == (-1, -1)
     assert tuple(cell_truth(single(None)).reshape(8, 8, 2)[4, 4]) == (3, len(COLOURS))
-    assert tuple(cell_truth(single(None, "monochrome")).reshape(8, 8, 2)[4, 4]) == (3, UNSAID)
+    assert tuple(cell_truth(single(None, "monochrome")).reshape(8, 8, 2)[4, 4]) == (3, IGNORED)
 
 
 def test_the_judges_loss_is_least_for_the_truth_and_asks_no_colour_of_a_grey_picture() -> None:

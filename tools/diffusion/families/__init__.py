@@ -1,1 +1,1 @@
-"""What differs between families of diffusion models."""
+"""Families of diffusion models, one module each."""

@@ -1,7 +1,7 @@
-"""Reads the parts of a Stable Diffusion checkpoint, one by one, from safetensors alone.
+"""Loads the parts of a Stable Diffusion checkpoint, one by one, from safetensors.
 
-No pipeline class is involved, so nothing asks for a feature extractor, a safety checker or torchvision. Which files are there, and
-whether they are whole, was settled before by weights.py.
+No pipeline class is involved, so no feature extractor, safety checker or torchvision is needed. `weights` has already checked which files
+exist and that they are complete.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     import torch
 
 VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
-"""Files of a tokenizer: either format will do."""
+"""Files of a tokenizer, in either of two formats."""
 
 
 def load_parts(folder: Path, variants: dict[str, str | None], device: torch.device, dtype: torch.dtype) -> tuple[Any, Any, Any, Any]:
-    """Tokenizer, text encoder, UNet and VAE, in eval mode and without gradients. `variants`: what diffusers shall look for, by part.
+    """Returns tokenizer, text encoder, UNet and VAE, in eval mode and without gradients. `variants`: diffusers' variant of each part.
 
-    Raises BadInput for a part that cannot be read, is incomplete, or does not belong to the others.
+    Raises BadInput for a part that cannot be read, is incomplete, or does not fit the others.
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
@@ -61,7 +61,7 @@ def load_parts(folder: Path, variants: dict[str, str | None], device: torch.devi
 
 @contextlib.contextmanager
 def _reading(folder: Path, part: str) -> Iterator[None]:
-    """Whatever a loader raises about a part, in one line."""
+    """Turns whatever a loader raises for a part into a BadInput of one line."""
     try:
         yield
     except MemoryError:
@@ -71,7 +71,7 @@ def _reading(folder: Path, part: str) -> Iterator[None]:
 
 
 def _complete(model: Any, info: dict[str, Any]) -> Any:
-    """Loaders fill missing weights with random numbers and warn; a checkpoint must not be drawn with half of it made up."""
+    """Returns the model. Raises ValueError where weights are missing, which loaders would fill with random numbers."""
     absent = sorted(str(name) for name in [*info["missing_keys"], *info["mismatched_keys"]])
     if absent:
         raise ValueError(f"{len(absent)} of its weights are missing or have another shape, the first is {absent[0]}")
@@ -79,8 +79,10 @@ def _complete(model: Any, info: dict[str, Any]) -> Any:
 
 
 def _plain_unet(unet: Any) -> Any:
-    """Refuses a UNet that wants more than latents, timestep and the text's hidden states. One that pools the text by itself
-    (`addition_embed_type` "text") wants no more than that."""
+    """Returns the UNet. Raises ValueError where it needs inputs other than latents, timestep and the text's hidden states.
+
+    A UNet that pools the text by itself (`addition_embed_type` "text") needs no other inputs.
+    """
     for setting in ("time_cond_proj_dim", "addition_embed_type", "class_embed_type", "encoder_hid_dim"):
         value = getattr(unet.config, setting, None)
         if value is not None and (setting, value) != ("addition_embed_type", "text"):

@@ -1,7 +1,7 @@
-"""What a gradient costs in UNet rows: its floating-point operations over those of one row, counted on shapes alone.
+"""The cost of a gradient in UNet rows: its floating-point operations relative to those of one row, counted from shapes alone.
 
-Counted, not timed, so that the same search costs the same on a busy machine and an idle one. Nothing is computed for it. Decoding and
-the loss are part of a gradient's cost, though an ordinary picture's decoding is not counted as rows: the comparison favours pictures.
+Counted, not timed, so that a search costs the same on a busy and on an idle machine. Decoding and the loss count for a gradient, though
+decoding an ordinary picture does not count: the comparison favours pictures.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     import torch
 
 PictureLoss = Callable[["torch.Tensor"], "torch.Tensor"]
-"""Pictures (rows, 3, height, width) in [0, 1], not clamped, to a loss each, lower being better: (rows,)."""
+"""Returns a loss for each picture, (rows,), lower being better, of pictures (rows, 3, height, width) in [0, 1], not clamped."""
 
 
 @dataclass(frozen=True, slots=True)
 class GradientCost:
-    """In UNet rows. `call`: one branch forward and back; `rest`: decoding and the loss, forward and back; `text`: encoding one text, and
-    `text_back` going back through it. `guided`: whether a fixed branch runs beside the graded one. `judged`: decoding and the loss,
-    forward alone."""
+    """Costs in UNet rows.
+
+    `call`: one branch of guidance, forward and backward; `rest`: decoding and loss, forward and backward; `text`: encoding one text;
+    `text_back`: its backward pass; `guided`: whether a branch without gradient runs beside; `judged`: decoding and loss, forward alone.
+    """
 
     call: float
     rest: float
@@ -35,19 +37,25 @@ class GradientCost:
     judged: float = 0.0
 
     def gradient(self, shortcut: Shortcut, reused: bool = False, both: bool = False) -> float:
-        """Of one picture. `reused`: x_t is known, so what comes before costs nothing; `both`: both branches are graded."""
+        """Returns the cost for one picture.
+
+        `reused`: x_t is known, so the calls before it are free; `both`: both branches carry gradient.
+        """
         branches = 2 if self.guided else 1
         graded = shortcut.graded * (branches * self.call if both else self.call + branches - 1)
         return (0.0 if reused else shortcut.done * branches) + graded + self.rest
 
     def previews(self, shortcut: Shortcut, count: int, reused: bool = False) -> float:
-        """Of `count` pictures guessed from one x_t after a single call, which differ in what one branch is told."""
+        """Returns the cost of `count` pictures predicted from one x_t after a single call, which differ in one branch's text.
+
+        `reused`: x_t is known, so the calls before it are free.
+        """
         branches = 2 if self.guided else 1
         return (0.0 if reused else shortcut.done * branches) + branches + count * (1 + self.judged)
 
 
 def gradient_cost(checkpoint: Checkpoint, settings: SamplerSettings, loss: PictureLoss, decode: Decode | None = None) -> GradientCost:
-    """Counted for pictures of these settings."""
+    """Counts the costs for pictures with these settings; `decode` replaces the checkpoint's decoder. Nothing is computed."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -83,7 +91,7 @@ def gradient_cost(checkpoint: Checkpoint, settings: SamplerSettings, loss: Pictu
 
 
 def _flops(work: Callable[[Any], torch.Tensor], given: torch.Tensor, back: bool = True) -> int:
-    """Operations of `work` forward, and with `back` of the gradient by `given` too."""
+    """Returns the operations of `work`, with `back` including the gradient with respect to `given`."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -91,5 +99,5 @@ def _flops(work: Callable[[Any], torch.Tensor], given: torch.Tensor, back: bool 
         leaf = given.detach().requires_grad_(back)
         result = work(leaf)
         if back:
-            result.float().sum().backward()  # all else is frozen, so only the leaf gets a gradient
+            result.float().sum().backward()  # everything else is frozen, so only `given` gets a gradient
     return int(counter.get_total_flops())

@@ -1,8 +1,8 @@
-"""A cheap way back through the decoder: forward the checkpoint's own VAE, backward a linear map fitted to it.
+"""A cheap backward pass through the decoder: the checkpoint's own VAE forward, a linear map fitted to it backward.
 
-For each latent position one patch of pixels is predicted from the positions around it (in the manner of the latent previews of image
-tools, but with neighbours), by ridge regression on latents that the checkpoint itself drew. The loss sees the true picture, so that only
-the VAE's Jacobian is approximate. For gradients alone, never for a picture that is shown or scored.
+A patch of pixels is predicted for each latent position from the positions around it (like the latent previews of image tools, but with
+neighbours), by ridge regression on latents drawn by the checkpoint itself. The loss sees the true picture; only the VAE's Jacobian is
+approximate. For gradients alone, never for pictures that are shown or scored.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ RIDGE = 1e-4
 
 
 class StraightThrough:
-    """Pictures of the checkpoint's own decoder, with the gradient of `linear`."""
+    """Decodes with the checkpoint's own decoder; gradients are those of `linear`."""
 
     def __init__(self, checkpoint: Checkpoint, linear: LinearDecoder) -> None:
         self.checkpoint = checkpoint
         self.linear = linear
 
     def __call__(self, latents: torch.Tensor) -> torch.Tensor:
-        """(rows, channels, height, width) to (rows, 3, height factor, width factor), fp32."""
+        """Decodes (rows, channels, height, width) to (rows, 3, height * factor, width * factor), fp32."""
         import torch
 
         guess = self.linear(latents)
@@ -36,7 +36,7 @@ class StraightThrough:
 
 
 class LinearDecoder:
-    """`weight`: (3 factor^2, channels, 5, 5), `bias`: (3 factor^2,). Latents are the sampler's, pictures in [0, 1], not clamped."""
+    """`weight`: (3 factor^2, channels, 5, 5), `bias`: (3 factor^2,). Takes the sampler's latents; pictures are in [0, 1], not clamped."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor, factor: int) -> None:
         self.weight = weight
@@ -44,7 +44,7 @@ class LinearDecoder:
         self.factor = factor
 
     def __call__(self, latents: torch.Tensor) -> torch.Tensor:
-        """(rows, channels, height, width) to (rows, 3, height factor, width factor), fp32, differentiable."""
+        """Decodes (rows, channels, height, width) to (rows, 3, height * factor, width * factor), fp32, differentiable."""
         from torch.nn import functional
 
         padded = functional.pad(latents.float(), (REACH // 2,) * 4, mode="replicate")
@@ -52,7 +52,7 @@ class LinearDecoder:
 
 
 def fit_linear_decoder(checkpoint: Checkpoint, latents: torch.Tensor) -> LinearDecoder:
-    """From clean latents (rows, channels, height, width), a few dozen, as the checkpoint draws them."""
+    """Fits the decoder to a few dozen clean latents (rows, channels, height, width) drawn by the checkpoint."""
     import torch
     from torch.nn import functional
 

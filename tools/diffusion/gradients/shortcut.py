@@ -1,9 +1,9 @@
-"""The shortcut text gradient: how a picture's loss changes with what the UNet is told, through a few late calls of it alone.
+"""The shortcut text gradient: how a picture's loss changes with the UNet's text input, through a few late model calls alone.
 
-`done` model calls without gradient, `graded` ones with it, the clean latents from the last prediction in closed form, decoded, judged
-(DPO-Diff, Wang et al. 2024, sec. 6.1.1 and eq. 8). Convention: exactly `graded` UNet calls carry gradient; with `done` + `graded` equal to
-all of them it is the full gradient, where the sampler's last step returns its own estimate of the clean latents. Only the searched
-branch of guidance is graded. Knows nothing of words, searches or budgets.
+`done` model calls run without gradient and `graded` ones with it; the clean latents follow from the last prediction in closed form, are
+decoded and scored (DPO-Diff, Wang et al. 2024, sec. 6.1.1 and eq. 8). Exactly `graded` UNet calls carry gradient. With `done` + `graded`
+equal to all calls it is the full gradient, for samplers whose last step returns its own estimate of the clean latents. Only the searched
+branch of guidance carries gradient.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     import torch
 
 Decode = Callable[["torch.Tensor"], "torch.Tensor"]
-"""Clean latents to pictures in [0, 1], not clamped: (rows, 3, height, width). A smaller decoder may stand in for the checkpoint's own."""
+"""Decodes clean latents to pictures (rows, 3, height, width) in [0, 1], not clamped. A smaller decoder may replace the checkpoint's own."""
 
 HALF_SCALE = 1024.0
-"""Losses are multiplied by it before they go back through a float16 network, whose small gradients would vanish otherwise."""
+"""Factor on losses before the backward pass through a float16 network, whose small gradients would underflow otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
-    """Where the gradient is taken. `done`: model calls before it (the paper's t); `graded`: model calls that carry it (its K)."""
+    """Where the gradient is taken. `done`: model calls before it (the paper's t); `graded`: model calls that carry it (the paper's K).
+
+    Raises ValueError unless done >= 0 and graded >= 1.
+    """
 
     done: int
     graded: int = 1
@@ -39,7 +42,7 @@ class Shortcut:
             raise ValueError(f"a shortcut needs done >= 0 and graded >= 1, not {self.done} and {self.graded}")
 
     def within(self, calls: int) -> Shortcut:
-        """The nearest one that a sampler of `calls` model calls can take: done + graded <= calls."""
+        """Returns the nearest shortcut with done + graded <= `calls`, the model calls of a sampler."""
         graded = min(self.graded, calls)
         return Shortcut(min(self.done, calls - graded), graded)
 
@@ -54,11 +57,11 @@ def shortcut_pictures(
     latents: torch.Tensor | None = None,
     decode: Decode | None = None,
 ) -> torch.Tensor:
-    """Pictures as the sampler guesses them after `done` + `graded` calls, (seeds, 3, height, width) in [0, 1], fp32, differentiable in
-    whichever context requires gradients.
+    """Returns pictures as predicted after `done` + `graded` calls: (seeds, 3, height, width) in [0, 1], fp32, not clamped.
 
-    Contexts have one row or as many as seeds. `latents`: x_t before call `done`, (seeds, channels, height, width), where it is known;
-    then nothing is computed before it. Raises ValueError where the sampler has fewer calls, or keeps a history that such latents lack.
+    They are differentiable in each context that requires gradients. Contexts have one row or one per seed. `latents`: x_t before call
+    `done`, (seeds, channels, height, width), where known; the calls before are then skipped. Raises ValueError where the sampler makes
+    fewer calls, or needs a history that such latents lack.
     """
     import torch
 
@@ -81,7 +84,7 @@ def shortcut_pictures(
 
 
 def advance(denoising: Denoising, positive: TextContext, negative: TextContext, calls: int) -> None:
-    """The first `calls` steps exactly as the sampler makes them, both branches in one call, without gradient."""
+    """Makes the first `calls` steps exactly as the sampler does, both branches in one call, without gradient."""
     import torch
 
     with torch.no_grad():
@@ -95,7 +98,7 @@ def advance(denoising: Denoising, positive: TextContext, negative: TextContext, 
 
 
 def guided(denoising: Denoising, step: int, positive: TextContext, negative: TextContext) -> torch.Tensor:
-    """The guided prediction with gradient through those branches alone whose context requires it, or through x_t once that does.
+    """Returns the guided prediction, with gradient through the branches whose context requires it, or through all once x_t requires it.
 
     Its derivative is the guidance scale w on the positive branch and 1 - w on the negative one (eq. 4).
     """
@@ -112,26 +115,26 @@ def guided(denoising: Denoising, step: int, positive: TextContext, negative: Tex
 
 
 def clean_latents(denoising: Denoising, step: int, prediction: torch.Tensor) -> torch.Tensor:
-    """x_0 as a prediction at `step` has it: (x_t - sqrt(1 - A) e) / sqrt(A) for epsilon (eq. 8), sqrt(A) x_t - sqrt(1 - A) v for v.
+    """Returns x_0 as predicted at `step`: (x_t - sqrt(1 - A) e) / sqrt(A) for epsilon (eq. 8), sqrt(A) x_t - sqrt(1 - A) v for v.
 
-    Schedulers that keep x_t at another scale give the UNet one of unit variance, which is what the formulas mean.
+    Schedulers that store x_t at another scale give the UNet one of unit variance, to which the formulas apply.
     """
     timestep = denoising.timesteps[step]
     latents = denoising.scheduler.scale_model_input(denoising.latents, timestep)
-    kept = _kept(denoising.scheduler, timestep).to(latents)
-    signal, noise = kept.sqrt(), (1 - kept).sqrt()
+    signal_share = _signal_share(denoising.scheduler, timestep).to(latents)
+    signal, noise = signal_share.sqrt(), (1 - signal_share).sqrt()
     if denoising.checkpoint.prediction_type == "v_prediction":
         return signal * latents - noise * prediction
     return (latents - noise * prediction) / signal
 
 
 def loss_scale(checkpoint: Checkpoint) -> float:
-    """By what a loss is multiplied before going back, and its gradient divided afterwards."""
+    """Returns the factor on losses before the backward pass; gradients are divided by it afterwards."""
     return HALF_SCALE if str(checkpoint.dtype) == "torch.float16" else 1.0
 
 
 def branch(denoising: Denoising, step: int, context: TextContext) -> torch.Tensor:
-    """The prediction of one branch of guidance."""
+    """Returns the prediction of one branch of guidance."""
     timestep, unet = denoising.timesteps[step], denoising.checkpoint.unet
     rows = denoising.scheduler.scale_model_input(denoising.latents, timestep).to(unet.dtype)
     more: dict[str, Any] = {} if context.pooled is None else {"added_cond_kwargs": {"text_embeds": context.pooled}}
@@ -139,15 +142,15 @@ def branch(denoising: Denoising, step: int, context: TextContext) -> torch.Tenso
     return output.to(denoising.latents.dtype)
 
 
-def _kept(scheduler: Any, timestep: torch.Tensor) -> torch.Tensor:
-    """A_t, the share of the signal in x_t; between whole timesteps by the noise level, as schedulers that use them do."""
+def _signal_share(scheduler: Any, timestep: torch.Tensor) -> torch.Tensor:
+    """Returns A_t, the share of the signal in x_t; between integer timesteps from the noise level, as schedulers that use them do."""
     import torch
 
-    kept = scheduler.alphas_cumprod
+    signal_share = scheduler.alphas_cumprod
     place = float(timestep)
     if place == int(place):
-        return kept[int(place)]
-    levels = ((1 - kept) / kept) ** 0.5
+        return signal_share[int(place)]
+    levels = ((1 - signal_share) / signal_share) ** 0.5
     low = int(place)
     level = torch.lerp(levels[low], levels[low + 1], place - low)
     return 1 / (1 + level**2)

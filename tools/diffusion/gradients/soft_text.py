@@ -1,7 +1,7 @@
-"""Soft prompts: mixtures of words, encoded by the whole text encoder, so that a gradient can tell which word would do better.
+"""Soft prompts: mixtures of words, encoded by the whole text encoder, so that a gradient shows which word would do better.
 
-Where the paper mixes what the lookup table returns (DPO-Diff, sec. 6.1.2), everything after the table is the encoder's own: positions,
-causal mask, final norm, pooled output. With one-hot weights the result is that of the text itself. Knows nothing of search spaces.
+The paper mixes token embeddings (DPO-Diff, sec. 6.1.2); everything after the embedding table is the encoder's own: positions, causal mask,
+final norm, pooled output. One-hot weights give the encoding of the text itself.
 """
 
 from __future__ import annotations
@@ -20,32 +20,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextContext:
-    """What the UNet is told. `hidden`: (rows, tokens, dim), encoders side by side. `pooled`: (rows, dim) of the last encoder where it has a
-    projection (SDXL), else None."""
+    """The UNet's text input. `hidden`: (rows, tokens, dim), encoders side by side. `pooled`: (rows, dim) of the last encoder where it has a
+    projection (SDXL), else None.
+    """
 
     hidden: torch.Tensor
     pooled: torch.Tensor | None = None
 
     @property
     def requires_grad(self) -> bool:
+        """Whether either tensor requires gradients."""
         return bool(self.hidden.requires_grad or (self.pooled is not None and self.pooled.requires_grad))
 
     def detached(self) -> TextContext:
+        """Returns the context without gradients."""
         return TextContext(self.hidden.detach(), None if self.pooled is None else self.pooled.detach())
 
     def expand(self, rows: int) -> TextContext:
-        """The same for every one of `rows` pictures."""
+        """Returns the context repeated for `rows` pictures."""
         pooled = None if self.pooled is None else self.pooled.expand(rows, -1)
         return TextContext(self.hidden.expand(rows, -1, -1), pooled)
 
     def take(self, rows: slice) -> TextContext:
+        """Returns the given rows."""
         return TextContext(self.hidden[rows], None if self.pooled is None else self.pooled[rows])
 
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """A place in a text where several candidates are mixed. `chosen`: the one that stands in the text now; its tokens fix how many
-    rows the place has. `weights`: (candidates,), summing to 1."""
+    """A place in a text where several candidates are mixed.
+
+    `chosen`: index of the candidate that is in the text; its tokens determine the number of embedding rows. `weights`: (candidates,),
+    summing to 1.
+    """
 
     candidates: tuple[str, ...]
     chosen: int
@@ -53,7 +60,7 @@ class Mixture:
 
 
 Pieces = Sequence[tuple[str, Mixture | None]]
-"""A text in stretches, those that are mixed with what is mixed; a mixed stretch is its chosen candidate."""
+"""A text in pieces, each with its mixture or None; a mixed piece is its chosen candidate."""
 
 
 class SoftText:
@@ -64,17 +71,17 @@ class SoftText:
         self._tables: dict[tuple[int, tuple[str, ...]], list[torch.Tensor]] = {}
 
     def hard(self, texts: Sequence[str]) -> TextContext:
-        """Plain texts, as drawings of them are conditioned; (texts, tokens, dim), without gradient."""
+        """Encodes plain texts as for drawing: (texts, tokens, dim), without gradient."""
         import torch
 
         known = self.encoding.encode(texts)
         return TextContext(torch.stack([known[text] for text in texts]))
 
     def soft(self, pieces: Pieces) -> TextContext:
-        """One soft prompt, (1, tokens, dim), differentiable in the weights.
+        """Encodes one soft prompt: (1, tokens, dim), differentiable in the weights.
 
-        A candidate of fewer tokens than its place has rows is filled up with the padding token, one of more is averaged over them. A text
-        over the encoder's limit is cut as the tokenizer cuts it, so that the end mark stays.
+        A candidate with fewer tokens than its place has rows is padded with the padding token, one with more is averaged over them. A text
+        over the encoder's limit is truncated as the tokenizer does it, so that the end mark stays.
         """
         import torch
 
@@ -92,7 +99,7 @@ class SoftText:
         return TextContext(torch.cat(hidden, dim=-1), pooled)
 
     def _layout(self, column: int, text: str, pieces: Pieces) -> tuple[list[int], list[tuple[Mixture, list[int]]]]:
-        """Padded token ids of the text, and the rows of each mixed stretch, found by their characters."""
+        """Returns the padded token ids of the text, and the rows of each mixture, found by character offsets."""
         tokenizer, limit = self.encoding.checkpoint.tokenizers[column], self.encoding._limits()[column]
         with self.encoding.reading:
             offsets = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True).offset_mapping
@@ -107,7 +114,7 @@ class SoftText:
         return list(padded), places
 
     def _rows(self, column: int, encoder: Any, ids: Sequence[int], places: Sequence[tuple[Mixture, list[int]]]) -> torch.Tensor:
-        """What the lookup table returns, mixed where there is a mixture: (tokens, width)."""
+        """Returns token embeddings (tokens, width), mixed where there is a mixture."""
         import torch
 
         table = encoder.get_input_embeddings().weight
@@ -121,7 +128,7 @@ class SoftText:
         return rows
 
     def _options(self, column: int, table: torch.Tensor, mixture: Mixture, chosen: Sequence[int]) -> torch.Tensor:
-        """(candidates, rows of the place, width): every candidate laid out on the rows of the chosen one."""
+        """Returns (candidates, rows of the place, width): every candidate laid out on the rows of the chosen one."""
         import torch
 
         key = column, mixture.candidates
@@ -141,7 +148,9 @@ class SoftText:
 
 
 def spread(rows: torch.Tensor, width: int, pad: torch.Tensor) -> torch.Tensor:
-    """`rows` (tokens, dim) on `width` rows: filled up with `pad` (dim,) where they are fewer, averaged in order where they are more."""
+    """Lays out `rows` (tokens, dim) on `width` rows: padded with `pad` (dim,) where they are fewer, averaged in order where they
+    are more.
+    """
     import torch
 
     if len(rows) <= width:
@@ -151,7 +160,7 @@ def spread(rows: torch.Tensor, width: int, pad: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def _instead_of(table: Any, rows: torch.Tensor) -> Iterator[None]:
-    """Let the lookup table return `rows`, in this thread alone."""
+    """Makes the embedding table return `rows` inside the context, in this thread alone."""
     owner = threading.get_ident()
     handle = table.register_forward_hook(lambda module, arguments, output: rows if threading.get_ident() == owner else output)
     try:

@@ -9,11 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import json
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +20,8 @@ from PIL import Image
 
 from limner.promptdb.errors import BadInput, ImagesAway
 from limner.promptdb.records import Drawing, SamplerSettings, content_id
-from limner.tools.diffusion.base import Drawn
+from limner.tools.diffusion.base import CancelToken, Drawn, Hooks
+from limner.tools.http_client import Failed, TooMuch, bounded_client, discreet, repeated
 
 PREFIX = "openai:"
 OPENAI_URL = "https://api.openai.com/v1"
@@ -32,15 +30,9 @@ NOMINAL = SamplerSettings(scheduler="the server's", steps=20, width=512, height=
 
 LONGEST_PROMPT = 1000  # of the endpoint, in tokens of about four characters
 LARGEST = 40 * 2**20  # bytes of an answer
-CHUNK = 65536
 TIMEOUT = 120.0
-FIRST_WAIT, LONGEST_WAIT, LONGEST_RETRY_AFTER = 0.5, 8.0, 120.0
 OPTIONAL = ("response_format", "seed", "negative_prompt")
 """Fields that some servers do not know; one that is refused by name is left out from then on."""
-
-
-class Refused(Exception):
-    """The server will not draw this prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +74,18 @@ class RemoteSettings:
 class RemoteImages:
     """An ImageModel over HTTP. Seeds are sent where the server takes them; where it does not, equal seeds mean nothing.
 
-    `check` is called before every request and may raise. `sleep` is the clock's; tests hand in their own.
+    `sleep` is the clock's; tests hand in their own.
     """
 
-    def __init__(
-        self, settings: RemoteSettings, check: Callable[[], None] = lambda: None, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, settings: RemoteSettings, sleep: Callable[[float], None] = time.sleep) -> None:
         self.settings = settings
         self.name = PREFIX + settings.model
         self.fingerprint = content_id(["remote images", settings.url, settings.model])
         self.default_settings = SamplerSettings(NOMINAL.scheduler, NOMINAL.steps, NOMINAL.guidance_scale, *settings.size, dtype="float32")
-        self._check = check
         self._sleep = sleep
         self._unknown: set[str] = set()
+        self._opened: Any = None
+        self._http: Any = None
 
     def token_count(self, text: str) -> tuple[int, int]:
         """About four characters a token, as no tokenizer is known."""
@@ -110,70 +101,82 @@ class RemoteImages:
             if asked.spans or asked.negative_spans or asked.adapter:
                 raise BadInput(f"{self.name} takes plain words alone, without ranges, weights or adapters: {asked.text[:60]!r}")
 
-    def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None) -> list[Drawn]:
-        """One request a picture. Raises ImagesAway, and BadInput for what only a person can mend (key, name, address)."""
+    def draw(
+        self,
+        drawings: Sequence[Drawing],
+        on_drawn: Callable[[Drawn], None] | None = None,
+        *,
+        cancel: CancelToken | None = None,
+        hooks: Hooks | None = None,
+    ) -> list[Drawn]:
+        """One request a picture. Raises ImagesAway, what `cancel` raises, and BadInput for hooks and for what only a person can mend (key,
+        name, address)."""
+        if hooks is not None:
+            raise BadInput(f"{self.name} draws behind a server, where nothing can take part in the denoising")
         self.check(drawings)
         done: dict[str, Drawn] = {}
         for drawing in drawings:
             if drawing.id not in done:
-                self._check()
-                done[drawing.id] = Drawn(drawing, self._picture(drawing), 1, self.name)
+                done[drawing.id] = Drawn(drawing, self._picture(drawing, cancel), 1, self.name)
                 if on_drawn:
                     on_drawn(done[drawing.id])
         return [done[drawing.id] for drawing in drawings]
 
-    def _picture(self, drawing: Drawing) -> Image.Image | None:
+    def _picture(self, drawing: Drawing, cancel: CancelToken | None) -> Image.Image | None:
         """None where the server refuses the prompt."""
-        wait, reason = FIRST_WAIT, ""
-        for attempt in range(self.settings.retries + 1):
-            if attempt:
-                self._sleep(wait)
-                self._check()
-                wait = min(2 * wait, LONGEST_WAIT)
-            try:
-                return self._image(self._ask(drawing))
-            except Refused:
-                return None
-            except BadInput:
-                raise
-            except urllib.error.HTTPError as error:
-                reason, asked = f"status {error.code}", _asked_wait(error.headers.get("Retry-After"))
-                if asked is not None:
-                    if asked > LONGEST_RETRY_AFTER:
-                        break
-                    wait = asked
-            except (OSError, ValueError) as error:  # away, cut off, too slow, or no picture in the answer
-                reason = str(error) or type(error).__name__
-        raise ImagesAway(
-            f"{self.name} at {self.settings.url} gave no picture after {self.settings.retries + 1} requests ({reason[:120]}); what was "
-            "drawn before is kept"
-        )
 
-    def _ask(self, drawing: Drawing) -> Any:
-        """The answer to one request, and to the same without a field that the server does not know."""
+        def attempt(number: int) -> Image.Image | None:
+            if cancel:
+                cancel.check()
+            return self._asked(drawing)
+
+        try:
+            return repeated(attempt, self.settings.retries + 1, self._sleep)
+        except Failed as error:
+            reason, where = discreet(error.reason, self.settings.key)[:120], f"{self.name} at {self.settings.url}"
+            raise ImagesAway(f"{where} gave no picture after {error.requests} requests ({reason}); what was drawn before is kept") from None
+
+    def _asked(self, drawing: Drawing) -> Image.Image | None:
+        """The picture of one answer, asked again without a field that the server does not know; None where it refuses the prompt."""
+        import openai
+
         while True:
             body = self._body(drawing)
             try:
-                return json.loads(self._post(body))
-            except urllib.error.HTTPError as error:
-                said = _limited(error, 4096).decode("utf-8", "replace")
-                if error.code in (400, 422):
-                    unknown = next((name for name in OPTIONAL if name in body and name in said), "")
-                    if unknown == "negative_prompt":
-                        raise BadInput(f"{self.name} takes no negative prompt: search with --space synonym") from None
-                    if unknown:
-                        self._unknown.add(unknown)
-                        continue
-                    raise Refused(said) from None
-                raise self._mendable(error.code) or error from None
+                return self._image(self._client().images.generate(**body))
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                said = error.response.text
+                unknown = next((name for name in OPTIONAL if name in said and name not in self._unknown), "")
+                if unknown == "negative_prompt":
+                    raise BadInput(f"{self.name} takes no negative prompt: search with --space synonym") from None
+                if not unknown:
+                    return None
+                self._unknown.add(unknown)
+            except TooMuch as error:
+                raise ValueError(str(error)) from None
+            except openai.APIStatusError as error:
+                raise self._mendable(error.status_code) or error from None
+
+    def _client(self) -> Any:
+        import openai
+
+        if self._opened is None:
+            settings = self.settings
+            # No redirects: a key must not follow a server to another one.
+            http = bounded_client(settings.timeout, settings.timeout, LARGEST, follow_redirects=False)
+            self._opened = openai.OpenAI(base_url=settings.url, api_key=settings.key or "none", http_client=http, max_retries=0)
+            self._http = http
+        return self._opened
 
     def _body(self, drawing: Drawing) -> dict[str, Any]:
         width, height = drawing.settings.width, drawing.settings.height
-        body: dict[str, Any] = {"model": self.settings.model, "prompt": drawing.conditioning.text, "n": 1, "size": f"{width}x{height}"}
-        optional: dict[str, Any] = {"response_format": "b64_json", "seed": drawing.seed}
+        optional: dict[str, Any] = {"seed": drawing.seed}
         if drawing.conditioning.negative:
             optional["negative_prompt"] = drawing.conditioning.negative
-        return body | {name: value for name, value in optional.items() if name not in self._unknown}
+        body: dict[str, Any] = {"model": self.settings.model, "prompt": drawing.conditioning.text, "n": 1, "size": f"{width}x{height}"}
+        if "response_format" not in self._unknown:
+            body["response_format"] = "b64_json"
+        return {**body, "extra_body": {name: value for name, value in optional.items() if name not in self._unknown}}
 
     def _mendable(self, code: int) -> BadInput | None:
         """What a person can mend. The server's own words are left out: they may quote the key."""
@@ -185,35 +188,14 @@ class RemoteImages:
         }
         return BadInput(known[code]) if code in known else None
 
-    def _post(self, body: Mapping[str, Any]) -> bytes:
-        headers = {"Content-Type": "application/json"}
-        if self.settings.key:
-            headers["Authorization"] = f"Bearer {self.settings.key}"
-        request = urllib.request.Request(f"{self.settings.url}/images/generations", json.dumps(body).encode(), headers)
-        return self._read(request)
-
-    def _read(self, request: urllib.request.Request) -> bytes:
-        deadline = time.monotonic() + self.settings.timeout
-        with _OPENER.open(request, timeout=self.settings.timeout) as response:
-            parts, size = [], 0
-            while part := response.read1(CHUNK):
-                size += len(part)
-                parts.append(part)
-                if size > LARGEST:
-                    raise ValueError(f"the answer is larger than {LARGEST} bytes")
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"the answer took longer than {self.settings.timeout:g} seconds")
-        return b"".join(parts)
-
-    def _image(self, document: Any) -> Image.Image:
+    def _image(self, answer: Any) -> Image.Image:
         """The first picture of an answer. Raises ValueError where there is none."""
         try:
-            entry = document["data"][0]
-            coded, url = entry.get("b64_json"), entry.get("url")
-            content = base64.b64decode(coded, validate=True) if coded else self._fetched(url)
+            entry = answer.data[0]
+            content = base64.b64decode(entry.b64_json, validate=True) if entry.b64_json else self._fetched(entry.url)
             picture = Image.open(io.BytesIO(content))
             picture.load()
-        except (LookupError, TypeError, AttributeError, binascii.Error, Image.DecompressionBombError, SyntaxError) as error:
+        except (LookupError, TypeError, AttributeError, binascii.Error, Image.DecompressionBombError, SyntaxError, OSError) as error:
             raise ValueError(f"the answer holds no picture ({type(error).__name__})") from error
         return picture.convert("RGB")
 
@@ -221,28 +203,4 @@ class RemoteImages:
         """A picture that the answer only names. Only over HTTP, and without the key."""
         if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
             raise ValueError("the answer holds no picture")
-        return self._read(urllib.request.Request(url))
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A key must not follow a server to another one."""
-
-    def redirect_request(self, *arguments: Any, **named: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirects)
-
-
-def _limited(error: urllib.error.HTTPError, count: int) -> bytes:
-    try:
-        return error.read(count)
-    except OSError:
-        return b""
-
-
-def _asked_wait(header: str | None) -> float | None:
-    try:
-        return None if header is None else max(0.0, float(header))
-    except ValueError:
-        return None
+        return bytes(self._http.get(url).raise_for_status().content)

@@ -1,1 +1,1 @@
-"""Draws pictures: schedules, noise, conditioning, denoising in batches."""
+"""Drawing pictures: schedules, noise, conditioning and batched denoising."""

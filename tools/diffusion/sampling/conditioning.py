@@ -1,7 +1,7 @@
-"""From texts to what the UNet attends to: tokens, their limit, and embeddings per denoising step.
+"""Tokenizes and encodes texts: token limits, and embeddings per denoising step.
 
-Each distinct text is encoded once and kept while there is room. Text encoders are run at one fixed batch shape, so that an
-embedding is the same to the bit whatever else is asked for at the same time. Knows nothing of latents or schedulers.
+Each distinct text is encoded once and cached. Text encoders run at one fixed batch shape, so that an embedding is bit-identical whatever
+else is encoded at the same time.
 """
 
 from __future__ import annotations
@@ -25,29 +25,30 @@ TokenIds = tuple[tuple[int, ...], ...]
 
 TEXT_ROWS = {"cpu": 1}
 TEXT_ROWS_ELSEWHERE = 16
-"""Rows of every text encoder call. A CPU is as quick one by one, and then a lone text costs no padding."""
+"""Rows of every text encoder call. A CPU is as fast with single rows, and a single text then needs no padding."""
 
 
 class StepEmbeddings(Protocol):
-    """What one prompt says at each call of the UNet."""
+    """The embedding of one prompt at each model call."""
 
     def at(self, step: int) -> torch.Tensor:
-        """Embedding for model call `step`, counted from 0: (tokens, dim). The same object where nothing changed since the last call."""
+        """Returns the embedding (tokens, dim) for model call `step`, from 0; the same object where it equals that of the last call."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SameEveryStep:
-    """A plain prompt: one embedding from first to last step."""
+    """A plain prompt: one embedding at every step."""
 
     embedding: torch.Tensor
 
     def at(self, step: int) -> torch.Tensor:
+        """Returns the embedding (tokens, dim), whatever the step."""
         return self.embedding
 
 
 class TextEncoding:
-    """Tokenizes and encodes for one checkpoint. `truncate` allows texts over the limit to be cut at it; `capacity` is in distinct texts."""
+    """Tokenizes and encodes texts for one checkpoint. `truncate`: allow texts over the token limit; `capacity`: cached texts."""
 
     def __init__(self, checkpoint: Checkpoint, truncate: bool = False, capacity: int = 1024) -> None:
         self.checkpoint = checkpoint
@@ -58,7 +59,7 @@ class TextEncoding:
         """Held while a tokenizer works: a fast one breaks when two threads set its padding and truncation."""
 
     def token_count(self, text: str) -> tuple[int, int]:
-        """Tokens of `text` without start and end marks, and how many are read: the tightest of the encoders decides."""
+        """Returns the number of tokens of `text` without start and end marks, and the limit, for the encoder with the least room."""
         counts = []
         for tokenizer, limit in zip(self.checkpoint.tokenizers, self._limits(), strict=True):
             with self.reading:
@@ -67,7 +68,9 @@ class TextEncoding:
         return max(counts, key=lambda pair: pair[0] - pair[1])
 
     def check(self, conditioning: Conditioning, guided: bool) -> None:
-        """Whether all of it can be read at once. Raises PromptTooLong. Unguided, negatives are not read."""
+        """Raises PromptTooLong where the prompt, or with guidance the negative prompt, is over the token limit, unless `truncate`
+        is set.
+        """
         if self.truncate:
             return
         for text in (conditioning.text, conditioning.negative) if guided else (conditioning.text,):
@@ -76,14 +79,16 @@ class TextEncoding:
                 raise PromptTooLong(conditioning, tokens, limit)
 
     def encode(self, texts: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Embedding of each distinct text, (tokens, dim) on the checkpoint's device and in its dtype. Texts over the limit are cut."""
+        """Returns the embedding (tokens, dim) of each distinct text, on the checkpoint's device and in its dtype; longer texts are
+        truncated.
+        """
         distinct = list(dict.fromkeys(texts))
         ids = dict(zip(distinct, self.token_ids(distinct), strict=True))
         known = self.embed(ids.values())
         return {text: known[each] for text, each in ids.items()}
 
     def embed(self, texts: Iterable[TokenIds]) -> dict[TokenIds, torch.Tensor]:
-        """As `encode`, by token ids: each distinct sequence is encoded once."""
+        """Returns the embedding (tokens, dim) of each distinct sequence of token ids; each is encoded once."""
         owner = (self.checkpoint.fingerprint, str(self.checkpoint.unet.dtype))
         found: dict[TokenIds, torch.Tensor] = {}
         missing = []
@@ -104,8 +109,10 @@ class TextEncoding:
         return found
 
     def prompts(self, conditionings: Sequence[Conditioning], guided: bool) -> tuple[list[StepEmbeddings], list[StepEmbeddings]]:
-        """Positive and negative embeddings of plain prompts, a pair for each; no negatives where guidance is off. Raises ValueError for
-        words that come and go or weigh: those are `scheduled.step_embeddings`'."""
+        """Returns positive and negative embeddings of plain prompts, one for each conditioning; no negatives where guidance is off.
+
+        Raises ValueError for conditionings with effect spans, which `script.step_embeddings` encodes.
+        """
         if any(item.spans or item.negative_spans for item in conditionings):
             raise ValueError("a prompt with effect spans does not say the same at every step")
         negatives = [item.negative for item in conditionings] if guided else []
@@ -113,7 +120,7 @@ class TextEncoding:
         return [SameEveryStep(known[item.text]) for item in conditionings], [SameEveryStep(known[text]) for text in negatives]
 
     def token_ids(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Padded token ids of each text. Texts over the limit are cut."""
+        """Returns padded token ids of each text; longer texts are truncated."""
         if not texts:
             return []
         columns = []
@@ -124,12 +131,12 @@ class TextEncoding:
         return list(zip(*columns, strict=True))
 
     def _limits(self) -> list[int]:
-        """Positions that each encoder reads, both marks included."""
+        """Returns the number of positions of each encoder, start and end marks included."""
         pairs = zip(self.checkpoint.tokenizers, self.checkpoint.text_encoders, strict=True)
         return [min(int(tokenizer.model_max_length), encoder.config.max_position_embeddings) for tokenizer, encoder in pairs]
 
     def _run(self, ids: list[TokenIds], rows: int) -> list[torch.Tensor]:
-        """Run all encoders on up to `rows` texts, padded to `rows`; their features side by side (as SDXL's are)."""
+        """Runs all encoders on up to `rows` texts, padded to `rows`; returns their features side by side (as SDXL's are)."""
         import torch
 
         ids = ids + ids[-1:] * (rows - len(ids))
@@ -141,7 +148,7 @@ class TextEncoding:
             return list(torch.cat(features, dim=-1).unbind())
 
     def _attention_mask(self, tokens: torch.Tensor, column: int) -> torch.Tensor | None:
-        """CLIP attends to its padding unless a configuration says otherwise, as stock pipelines do."""
+        """Returns None unless a configuration asks for a mask: CLIP attends to its padding, as in stock pipelines."""
         if not getattr(self.checkpoint.text_encoders[column].config, "use_attention_mask", False):
             return None
         return (tokens != self.checkpoint.tokenizers[column].pad_token_id).long()

@@ -1,8 +1,7 @@
-"""One batch on its way from noise to clean latents: guided UNet calls under any scheduler of diffusers.
+"""Denoises one batch from noise to clean latents: guided UNet calls under any scheduler of diffusers.
 
-All that moves is in one object (latents, scheduler with its history, noise streams), so that a method can stop at a step, look,
-take a gradient, or go on. Equal to the loop of diffusers' StableDiffusionPipeline at the same noise and embeddings. Knows
-nothing of texts, buckets or pictures.
+All state is in one object (latents, scheduler with its history, noise streams), so that a method can stop at a step, inspect it, take a
+gradient, or go on. With equal noise and embeddings it equals the loop of diffusers' StableDiffusionPipeline.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from limner.promptdb.records import Drawing, SamplerSettings
+from limner.promptdb.records import SamplerSettings
+from limner.tools.diffusion.base import Hooks
 from limner.tools.diffusion.sampling.conditioning import StepEmbeddings
 from limner.tools.diffusion.sampling.noise import copies, initial_noise, noise_streams
 
@@ -23,28 +22,11 @@ if TYPE_CHECKING:
     from limner.tools.diffusion.checkpoint import Checkpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """Where a method looks on, or takes part. Rows are those of the batch last announced, without padding.
-
-    `on_step(step, timestep, latents)`: before model call `step`, x_t of shape (rows, channels, height, width) in fp32. They are the
-    sampler's own and made in inference mode: `clone` what is to be kept, outside inference mode where a gradient will be taken.
-    `embeddings(step, embeddings)`: what the UNet shall attend to instead, of the same shape: (2 rows, tokens, dim), all negatives
-    before all positives; without guidance (rows, tokens, dim).
-    `on_batch(drawings)`: a batch begins; its rows are these drawings, in this order. It begins again, smaller, where memory ran out.
-    With one of the last two, every drawing has a row of its own from the first call on; else drawings that agree so far share one.
-    """
-
-    on_step: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None
-    embeddings: Callable[[int, torch.Tensor], torch.Tensor] | None = None
-    on_batch: Callable[[Sequence[Drawing]], None] | None = None
-
-
 class Denoising:
-    """`latents`: x_t, (rows, channels, height, width), fp32. `timesteps`: one for each model call, more than `steps` for solvers
-    of higher order. `guidance`: (rows, 1, 1, 1), or None where guidance is off.
+    """The state of one batch.
 
-    The latents stay fp32 whatever the UNet computes in: a half-precision state would round away late steps.
+    `latents`: x_t, (rows, channels, height, width), fp32 whatever the UNet computes in, since half precision would round away late steps.
+    `timesteps`: one for each model call, more than `steps` for higher-order solvers. `guidance`: (rows, 1, 1, 1), None where it is off.
     """
 
     def __init__(self, checkpoint: Checkpoint, settings: SamplerSettings, seeds: Sequence[int], guidance_scales: Sequence[float]) -> None:
@@ -62,7 +44,9 @@ class Denoising:
         self._extra = self._step_arguments()
 
     def predict(self, step: int, embeddings: torch.Tensor) -> torch.Tensor:
-        """The guided model output at the present latents, fp32 and differentiable in `embeddings` (as in `Hooks.embeddings`)."""
+        """Returns the guided model output for the current latents, fp32 and differentiable in `embeddings` (shaped as in
+        `Hooks.embeddings`).
+        """
         import torch
 
         timestep = self.timesteps[step]
@@ -75,7 +59,7 @@ class Denoising:
         return negative + self.guidance * (positive - negative)
 
     def advance(self, step: int, prediction: torch.Tensor) -> None:
-        """One solver step from x_t towards the picture."""
+        """Makes one solver step from x_t towards the picture, with the guided model output `prediction`."""
         self.latents = self.scheduler.step(prediction, self.timesteps[step], self.latents, **self._extra, return_dict=False)[0]
 
     def run(
@@ -86,8 +70,10 @@ class Denoising:
         real_rows: int | None = None,
         steps: range | None = None,
     ) -> torch.Tensor:
-        """Model calls `steps`, by default all; returns the latents then, x_0 at the end. Hooks see the first `real_rows` rows, the others
-        being padding."""
+        """Makes the model calls `steps`, by default all, and returns the latents, x_0 after the last.
+
+        Hooks see the first `real_rows` rows; the rest is padding.
+        """
         real = real_rows or len(positives)
         stack = _Stack([*negatives, *positives] if self.guidance is not None else list(positives))
         for step in range(len(self.timesteps)) if steps is None else steps:
@@ -100,8 +86,10 @@ class Denoising:
         return self.latents
 
     def fork(self, rows: Sequence[int]) -> Denoising:
-        """The same denoising with row `rows[n]` as its row n, to go on by itself: latents, solver history and noise streams are its own,
-        and this one stays as it is. A row may be taken several times, or not at all."""
+        """Returns a denoising whose row n is row `rows[n]` of this one, which stays unchanged. Rows may repeat or be left out.
+
+        Latents, solver history and noise streams are copied.
+        """
         import torch
 
         fork = copy.copy(self)
@@ -120,8 +108,10 @@ class Denoising:
 
 
 def _of_rows(scheduler: Any, index: torch.Tensor, shape: torch.Size) -> Any:
-    """A copy of a scheduler whose history is that of the rows `index`: whatever it keeps in the shape of the latents, in lists too.
-    Schedules, which all rows share, have one dimension and stay."""
+    """Returns a copy of a scheduler with the history of the rows `index`: everything shaped as the latents, in lists too.
+
+    Schedules, which all rows share, have one dimension and are not copied.
+    """
     import torch
 
     def taken(value: Any) -> Any:
@@ -137,7 +127,7 @@ def _of_rows(scheduler: Any, index: torch.Tensor, shape: torch.Size) -> Any:
 
 
 class _Stack:
-    """Rows of embeddings as one tensor, stacked anew only when a row has changed."""
+    """Rows of embeddings as one tensor, stacked again only where a row has changed."""
 
     def __init__(self, rows: list[StepEmbeddings]) -> None:
         self.rows = rows
@@ -154,7 +144,7 @@ class _Stack:
 
 
 def _replace(hook: Callable[[int, torch.Tensor], torch.Tensor], step: int, embeddings: torch.Tensor, rows: int, real: int) -> torch.Tensor:
-    """Ask the hook about the real rows only, and pad its answer as the batch is padded: by the last row."""
+    """Calls the hook with the real rows only, and pads its answer with the last row, as the batch is padded."""
     import torch
 
     halves = [half[:real] for half in embeddings.split(rows)]

@@ -1,9 +1,8 @@
-"""Many drawings as one tree: those that agree so far are one row, and the row forks where they part.
+"""Draws many drawings as one tree: drawings that are equal so far are one row, which forks where they start to differ.
 
-Same seed, guidance scale and sampler, and the same words at every model call so far, give the same latents; so each shared call is
-made once. Where drawings part, latents, solver history and noise streams are copied, and every fork goes on as if it had been alone.
-K drawings that part at call s of T take s + K (T - s) calls instead of K T. Knows nothing of pictures beyond the one callable that
-makes them.
+Equal seed, guidance scale and sampler, and equal text input at every model call so far, give equal latents, so each shared call is made
+once. At a fork latents, solver history and noise streams are copied, and every branch continues as if it were alone. K drawings that
+differ from call s of T on take s + K (T - s) calls instead of K T.
 """
 
 from __future__ import annotations
@@ -14,9 +13,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from limner.promptdb.records import Drawing
+from limner.tools.diffusion.base import Hooks
 from limner.tools.diffusion.checkpoint import Checkpoint
 from limner.tools.diffusion.sampling.conditioning import StepEmbeddings
-from limner.tools.diffusion.sampling.denoising import Denoising, Hooks
+from limner.tools.diffusion.sampling.denoising import Denoising
 from limner.tools.diffusion.sampling.script import Saying, Script, Scripts
 from limner.tools.diffusion.sampling.timing import Timing
 
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Pictures of one decoding, and for each of them the drawings that it is of (more than one where they say the same throughout).
-    `bucket`: rows of the last model calls, padding included."""
+    """Decoded pictures, and for each the drawings it belongs to (several where their text input never differs).
+
+    `bucket`: rows of the last model calls, padding included.
+    """
 
     drawings: tuple[tuple[Drawing, ...], ...]
     pictures: torch.Tensor
@@ -36,7 +38,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Drawings that agree so far. `row`: theirs in the denoising they come from."""
+    """Drawings that are equal so far. `row`: their row in the denoising they come from."""
 
     row: int
     drawings: tuple[Drawing, ...]
@@ -44,16 +46,19 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How rows are batched. `bucket(count)`: padded rows of the next batch of `count` rows. `smaller(bucket)`: memory ran out with so many;
-    whether fewer shall be tried."""
+    """How rows are batched. `bucket(count)`: padded size of the next batch of `count` rows. `smaller(bucket)`: called when memory ran out
+    with that size; returns whether to try a smaller one.
+    """
 
     bucket: Callable[[int], int]
     smaller: Callable[[int], bool]
 
 
 class Population:
-    """Distinct drawings that share all settings but the guidance scale, with guidance on or off for all. `shared` is whether those that
-    agree share rows. `rows`: UNet rows spent so far, padding not counted."""
+    """Distinct drawings with equal settings except the guidance scale, with guidance on or off for all.
+
+    `shared`: whether equal drawings share rows. `rows`: UNet rows computed so far, without padding.
+    """
 
     def __init__(self, checkpoint: Checkpoint, scripts: Scripts, timing: Timing, drawings: Sequence[Drawing], shared: bool = True) -> None:
         self.checkpoint = checkpoint
@@ -64,11 +69,10 @@ class Population:
         self.drawings = drawings
         self.shared = shared
         self.rows = 0
-        self._said: Mapping[str, Script] = {item.id: scripts.script(item.conditioning, timing, self.guided) for item in drawings}
+        self._script_of: Mapping[str, Script] = {item.id: scripts.script(item.conditioning, timing, self.guided) for item in drawings}
 
     def batches(self, sizes: Sizes, decode: Callable[[torch.Tensor, int], torch.Tensor], hooks: Hooks | None = None) -> Iterator[Batch]:
-        """Draw. Of a fork all branches but the next batch wait, so that pictures come out batch by batch. `decode`: latents,
-        and how many of them are wanted, to pictures."""
+        """Draws and yields batch by batch; further branches of a fork wait. `decode`: latents and the number of wanted rows to pictures."""
         import torch
 
         waiting: list[tuple[Denoising | None, list[Branch], int]] = [(None, self._roots(), 0)]
@@ -99,13 +103,13 @@ class Population:
             return [Branch(0, (drawing,)) for drawing in self.drawings]
         groups: dict[tuple[int, float, bytes], list[Drawing]] = {}
         for drawing in self.drawings:
-            start = drawing.seed, drawing.settings.guidance_scale, self._said[drawing.id].at(0).key
+            start = drawing.seed, drawing.settings.guidance_scale, self._script_of[drawing.id].at(0).key
             groups.setdefault(start, []).append(drawing)
         return [Branch(0, tuple(group)) for group in groups.values()]
 
     def _fork(self, branch: Branch, step: int) -> int:
-        """The next call at which the drawings of `branch`, which agree at `step`, part; the end where they never do."""
-        scripts = [self._said[drawing.id] for drawing in branch.drawings]
+        """Returns the next call at which the drawings of `branch`, equal at `step`, differ; the number of calls where they never do."""
+        scripts = [self._script_of[drawing.id] for drawing in branch.drawings]
         if len(scripts) > 1:
             for start in sorted({start for script in scripts for start in script.starts if start > step}):
                 if len({script.at(start).key for script in scripts}) > 1:
@@ -113,17 +117,17 @@ class Population:
         return self.timing.calls
 
     def _parted(self, batch: Sequence[Branch], step: int) -> list[Branch]:
-        """What becomes of the rows of `batch` at call `step`."""
+        """Returns the branches into which the rows of `batch` fork at call `step`."""
         parted: list[Branch] = []
         for row, branch in enumerate(batch):
             groups: dict[bytes, list[Drawing]] = {}
             for drawing in branch.drawings:
-                groups.setdefault(self._said[drawing.id].at(step).key, []).append(drawing)
+                groups.setdefault(self._script_of[drawing.id].at(step).key, []).append(drawing)
             parted += [Branch(row, tuple(group)) for group in groups.values()]
         return parted
 
     def _advance(self, parent: Denoising | None, batch: Sequence[Branch], bucket: int, steps: range, hooks: Hooks | None) -> Denoising:
-        """The denoising of `batch` at the end of `steps`; `parent` stays where it is."""
+        """Returns the denoising of `batch` after `steps`; `parent` is unchanged."""
         import torch
 
         if parent is None and hooks and hooks.on_batch:
@@ -142,7 +146,7 @@ class Population:
         return denoising
 
     def _embeddings(self, drawings: Sequence[Drawing], steps: range) -> tuple[list[StepEmbeddings], list[StepEmbeddings]]:
-        scripts = [self._said[drawing.id] for drawing in drawings]
+        scripts = [self._script_of[drawing.id] for drawing in drawings]
         lines = [line for script in scripts for line in script.during(steps.start, steps.stop)]
         sayings = [saying for line in lines for saying in (line.positive, line.negative) if saying]
         known = self.scripts.embeddings(sayings)
@@ -152,7 +156,7 @@ class Population:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One side of a script as embeddings."""
+    """The positive or the negative side of a script as embeddings."""
 
     script: Script
     known: Mapping[Saying, torch.Tensor]
@@ -163,7 +167,7 @@ class _Side:
 
 
 def shared_calls(scripts: Iterable[tuple[tuple[int, float], Script]], calls: int) -> int:
-    """Model calls, a row each, of drawing all of these, each with the seed and guidance scale it begins from: the nodes of the tree."""
+    """Returns the number of model calls, one row each, to draw all of these as a tree; each has (seed, guidance scale) and its script."""
     heads = sorted((start, script.keys(calls)) for start, script in scripts)
     total = calls if heads else 0
     for (left, before), (right, after) in pairwise(heads):

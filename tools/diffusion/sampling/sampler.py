@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,9 @@ from PIL import Image
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Drawing, SamplerSettings
-from limner.tools.diffusion.base import Drawn
+from limner.tools.diffusion.base import CancelToken, Drawn, Hooks
 from limner.tools.diffusion.checkpoint import Checkpoint
 from limner.tools.diffusion.sampling.conditioning import TextEncoding
-from limner.tools.diffusion.sampling.denoising import Hooks
 from limner.tools.diffusion.sampling.noise import MAX_SEED
 from limner.tools.diffusion.sampling.population import Batch, Population, Sizes, shared_calls
 from limner.tools.diffusion.sampling.script import Scripts
@@ -85,13 +85,21 @@ class Sampler:
             rows += shared_calls(said, timing.calls) * (2 if guided else 1)
         return rows
 
-    def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None, hooks: Hooks | None = None) -> list[Drawn]:
+    def draw(
+        self,
+        drawings: Sequence[Drawing],
+        on_drawn: Callable[[Drawn], None] | None = None,
+        *,
+        cancel: CancelToken | None = None,
+        hooks: Hooks | None = None,
+    ) -> list[Drawn]:
         """Draw, in order. Equal drawings are drawn once; `on_drawn` hears of each distinct one as soon as its batch is decoded.
 
-        Raises PromptTooLong and BadInput before anything is drawn. An exception or Ctrl-C later loses the batch in work alone.
+        Raises PromptTooLong and BadInput before anything is drawn. What `cancel` raises, like any later exception and Ctrl-C, loses the
+        batch in work alone.
         """
         done: dict[str, Drawn] = {}
-        for drawn in self.stream(drawings, hooks):
+        for drawn in self.stream(drawings, cancellable(hooks, cancel) if cancel else hooks):
             done[drawn.drawing.id] = drawn
             if on_drawn:
                 on_drawn(drawn)
@@ -198,6 +206,18 @@ class Sampler:
         if not math.isfinite(settings.guidance_scale):
             raise BadInput(f"the guidance scale must be a finite number, not {settings.guidance_scale}")
         self.checkpoint.scheduler(settings.scheduler, settings.steps)
+
+
+def cancellable(hooks: Hooks | None, cancel: CancelToken) -> Hooks:
+    """The hooks, with `cancel` asked before each model call."""
+    own = hooks or Hooks()
+
+    def on_step(step: int, timestep: torch.Tensor, latents: torch.Tensor) -> None:
+        cancel.check()
+        if own.on_step:
+            own.on_step(step, timestep, latents)
+
+    return replace(own, on_step=on_step)
 
 
 def _groups(drawings: Sequence[Drawing]) -> list[list[Drawing]]:

@@ -1,8 +1,8 @@
-"""What a DF-Prompt says at each step, as embeddings: the text that acts is encoded anew for every set of acting words, never masked.
+"""Turns a DF-Prompt into embeddings per step: the text of the active words is encoded separately for every distinct set, never masked.
 
-One text encoding for each distinct set, however many steps and prompts share it (PAE, Mo et al. 2024, its executor). Words that do not
-act are gone from the text, so the rows of later words are those of the text without them. What is said is known, and can be compared,
-before anything is encoded: prompts that say the same up to a step share every UNet row up to it.
+One text encoding serves all steps and prompts with the same set (PAE, Mo et al. 2024, its executor). Inactive words are removed from
+the text, so the later rows are those of the text without them. Scripts can be compared before anything is encoded: prompts with equal
+scripts up to a step share every UNet row up to it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     import torch
 
 CAPACITY = 4096
-"""Scripts that are kept, and weighted embeddings a quarter of it."""
+"""Number of cached scripts; a quarter as many weighted embeddings are cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saying:
-    """One text as the encoders read it: padded token ids, and the `rows` that weigh something else than 1. Equal sayings are embedded
-    alike, to the bit, whatever texts they come from."""
+    """One text as the encoders read it: padded token ids, and weights of the `rows` whose weight is not 1.
+
+    Equal sayings have bit-identical embeddings, whatever texts they come from.
+    """
 
     ids: TokenIds
     rows: tuple[tuple[int, float], ...] = ()
@@ -41,7 +43,7 @@ class Saying:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is said from model call `start` on. `negative` is None where guidance is off. `key` stands for both."""
+    """The text input from model call `start` on. `negative` is None where guidance is off. `key` identifies both sides."""
 
     start: int
     positive: Saying
@@ -51,20 +53,21 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One prompt from first to last model call: the first line starts at 0, and no two neighbours say the same."""
+    """One prompt's text input from first to last model call: the first line starts at 0, and neighbouring lines differ."""
 
     lines: tuple[Line, ...]
     starts: tuple[int, ...] = field(repr=False)
 
     def at(self, step: int) -> Line:
+        """Returns the line that holds at model call `step`."""
         return self.lines[bisect_right(self.starts, step) - 1]
 
     def during(self, start: int, stop: int) -> tuple[Line, ...]:
-        """The lines that are said at some call of `start`..`stop`, half open."""
+        """Returns the lines that hold at some call of `start`..`stop`, half open."""
         return self.lines[bisect_right(self.starts, start) - 1 : bisect_right(self.starts, stop - 1)]
 
     def keys(self, calls: int) -> tuple[bytes, ...]:
-        """One for each call: scripts with the same head say the same meanwhile."""
+        """Returns the key at each call: scripts that share a prefix of keys have equal text input there."""
         ends = (*self.starts[1:], calls)
         return tuple(line.key for line, end in zip(self.lines, ends, strict=True) for _ in range(end - line.start))
 
@@ -77,11 +80,12 @@ class BySegment:
     embeddings: tuple[torch.Tensor, ...]
 
     def at(self, step: int) -> torch.Tensor:
+        """Returns the embedding (tokens, dim) for model call `step`."""
         return self.embeddings[bisect_right(self.starts, step) - 1]
 
 
 class Scripts:
-    """Reads conditionings into scripts, and sayings into embeddings, for one checkpoint; keeps both while there is room."""
+    """Turns conditionings into scripts, and sayings into embeddings, for one checkpoint; caches both."""
 
     def __init__(self, encoding: TextEncoding, capacity: int = CAPACITY) -> None:
         self.encoding = encoding
@@ -90,10 +94,10 @@ class Scripts:
         self._weighted: OrderedDict[tuple[str, str, Saying], torch.Tensor] = OrderedDict()
 
     def script(self, conditioning: Conditioning, timing: Timing, guided: bool) -> Script:
-        """What it says at each call of `timing`; without negatives where it is not `guided`.
+        """Returns the script of a conditioning at the calls of `timing`; without negatives where it is not `guided`.
 
-        Raises PromptTooLong for words that act together and are over the encoder's limit, unless the encoding may truncate, and BadInput
-        for a weight on a part of a token, and for an adapter.
+        Raises PromptTooLong where the words active at one time exceed the encoder's limit, unless the encoding may truncate, and BadInput
+        for a weight on a part of a token and for an adapter.
         """
         key = conditioning.id, timing, guided
         if key not in self._scripts:
@@ -104,7 +108,7 @@ class Scripts:
         return self._scripts[key]
 
     def embeddings(self, sayings: Iterable[Saying]) -> dict[Saying, torch.Tensor]:
-        """(tokens, dim) of each distinct saying; every text among them is encoded once."""
+        """Returns the embedding (tokens, dim) of each distinct saying; every text is encoded once."""
         checkpoint = self.encoding.checkpoint
         owner = checkpoint.fingerprint, str(checkpoint.unet.dtype)
         found = {saying: self._weighted.get((*owner, saying)) if saying.rows else None for saying in sayings}
@@ -153,7 +157,7 @@ class Scripts:
             raise PromptTooLong(Conditioning(segment.text, conditioning.negative), tokens, limit)
 
     def _rows(self, segment: Segment) -> dict[int, float]:
-        """Rows of the embedding that are weighted. Encoders side by side share rows, so they must share tokens."""
+        """Returns the weights of the embedding's rows. Encoders side by side share rows, so they must split the words into equal tokens."""
         if not segment.spans:
             return {}
         tokenizers = self.encoding.checkpoint.tokenizers
@@ -168,16 +172,19 @@ class Scripts:
 def step_embeddings(
     scripts: Scripts, conditionings: Sequence[Conditioning], timing: Timing, guided: bool
 ) -> tuple[list[StepEmbeddings], list[StepEmbeddings]]:
-    """Positive and negative embeddings, a pair for each conditioning; no negatives where guidance is off. Raises as `Scripts.script`."""
+    """Returns positive and negative embeddings, one for each conditioning; no negatives where guidance is off.
+
+    Raises as `Scripts.script` does.
+    """
     read = [scripts.script(item, timing, guided) for item in conditionings]
     positive = [[(line.start, line.positive) for line in script.lines] for script in read]
     negative = [[(line.start, line.negative) for line in script.lines if line.negative] for script in read] if guided else []
-    known = scripts.embeddings(saying for said in (*positive, *negative) for _, saying in said)
+    known = scripts.embeddings(saying for lines in (*positive, *negative) for _, saying in lines)
 
-    def whole(said: Sequence[tuple[int, Saying]]) -> StepEmbeddings:
-        turns = [(start, saying) for place, (start, saying) in enumerate(said) if place == 0 or saying != said[place - 1][1]]
+    def whole(lines: Sequence[tuple[int, Saying]]) -> StepEmbeddings:
+        turns = [(start, saying) for place, (start, saying) in enumerate(lines) if place == 0 or saying != lines[place - 1][1]]
         if len(turns) == 1:
             return SameEveryStep(known[turns[0][1]])
         return BySegment(tuple(start for start, _ in turns), tuple(known[saying] for _, saying in turns))
 
-    return [whole(said) for said in positive], [whole(said) for said in negative]
+    return [whole(lines) for lines in positive], [whole(lines) for lines in negative]

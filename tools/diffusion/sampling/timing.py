@@ -1,7 +1,7 @@
-"""Where each model call of a sampler stands in the denoising: by its number, and by the noise that is left.
+"""The time of each model call of a sampler: by its number, and by the remaining noise.
 
-A range of a DF-Prompt is a part of the steps, or of the noise level where its conditioning says so; both are turned into call numbers
-here, for any scheduler. Solvers of second order make more calls than steps, and each call counts (PAE, Mo et al. 2024, its executor).
+A range of a DF-Prompt is a part of the steps, or of the noise level where its conditioning says so; both convert to call numbers here,
+for any scheduler. Second-order solvers make more calls than steps, and each call counts (PAE, Mo et al. 2024, its executor).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from limner.tools.diffusion.checkpoint import Checkpoint
 
 LEAST_SIGNAL = 2.0**-24
-"""Schedules whose first step holds no signal at all would have a noise level without end."""
+"""Lower bound of alpha: a schedule whose first step has no signal at all would have an infinite noise level."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """`by_step`, `by_sigma`: the elapsed part of the denoising at which each model call begins, which never falls."""
+    """`by_step`, `by_sigma`: the elapsed part of the denoising at which each model call begins, in rising order."""
 
     scheduler: str
     steps: int
@@ -31,21 +31,26 @@ class Timing:
 
     @property
     def calls(self) -> int:
+        """The number of model calls."""
         return len(self.by_step)
 
     def places(self, unit: RangeUnit) -> tuple[Fraction, ...]:
+        """Returns the elapsed part at each call, by `unit`: "step" or "sigma"."""
         return self.by_sigma if unit == "sigma" else self.by_step
 
 
 def timing(checkpoint: Checkpoint, scheduler: str, steps: int) -> Timing:
-    """Of a scheduler class on this checkpoint. Raises BadInput where it cannot serve."""
+    """Returns the timing of a scheduler class on this checkpoint. Raises BadInput where the scheduler cannot run."""
     opened = checkpoint.scheduler(scheduler, steps)
     return Timing(scheduler, steps, elapsed_by_step(len(opened.timesteps)), elapsed_by_sigma(_noise_levels(opened)))
 
 
 def _noise_levels(scheduler: Any) -> list[float]:
-    """sigma = sqrt((1 - alpha) / alpha) at each call, alpha the product of the schedule up to its timestep; between two timesteps the
-    logarithm of alpha is interpolated. A call that goes back a little, as some solvers' do, stands where the one before it stood."""
+    """Returns sigma = sqrt((1 - alpha) / alpha) at each call, with alpha the cumulative product up to its timestep.
+
+    Between two timesteps the logarithm of alpha is interpolated. A call that goes back a little, as in some solvers, has the time of the
+    one before.
+    """
     import numpy as np
 
     alphas = scheduler.alphas_cumprod.cpu().double().numpy().clip(LEAST_SIGNAL, 1 - LEAST_SIGNAL)

@@ -1,6 +1,6 @@
-"""Emphasis within a text's embedding: which rows a stretch of text has there, and what a weight does to them.
+"""Emphasis in a text's embedding: which rows belong to a stretch of text, and what a weight does to them.
 
-All arithmetic is in fp32. Weights of 1 change nothing, to the bit. Sources: PAE (Mo et al., CVPR 2024), whose weighting is that of
+All arithmetic is in fp32. Weights of 1 change no bit. Sources: PAE (Mo et al., CVPR 2024), whose weighting is that of
 stable-diffusion-webui ("Original" emphasis); ComfyUI and compel for `lerp_from_empty`.
 """
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     import torch
 
 SMALLEST_MEAN = 1e-6
-"""Below it the mean of an embedding is noise, and restoring it would blow everything up: encoders such as SDXL's are centred."""
+"""Below it an embedding's mean is noise, and restoring it would scale everything up: encoders such as SDXL's are centred."""
 
 SLACK = 2.0
-"""How far a restoring factor may leave the range that weights alone explain."""
+"""Factor by which restoring may leave the range that the weights alone explain."""
 
 
 def weighted_rows(tokenizer: Any, text: str, spans: Sequence[EffectSpan], limit: int) -> dict[int, float]:
-    """Weight of each row of the embedding of `text` that has one other than 1; row 0 is the start mark. Rows from `limit` on are cut off.
+    """Returns the weights of the rows of the embedding of `text` that are not 1; row 0 is the start mark, rows from `limit` on are cut off.
 
-    Raises BadInput where a weight falls on a part of one token, which has a single row.
+    Raises BadInput where a weight covers only a part of one token, which has a single row.
     """
     if all(span.weight == 1 for span in spans):
         return {}
@@ -44,10 +44,10 @@ def weighted_rows(tokenizer: Any, text: str, spans: Sequence[EffectSpan], limit:
 
 
 def apply_weights(embedding: torch.Tensor, rows: Mapping[int, float], mode: WeightMode, empty: torch.Tensor) -> torch.Tensor:
-    """`embedding` (tokens, dim) with its `rows` weighted, in its own dtype; the same object where there are none.
+    """Returns `embedding` (tokens, dim) with its `rows` weighted, in its own dtype; the same object where there are none.
 
-    mean_restore: rows times weight, then all times mean(before) / mean(after), the mean over all rows and dimensions. Where rows of both
-    signs nearly cancel, that factor is noise, and is left out with a warning.
+    mean_restore: rows times weight, then all times mean(before) / mean(after), the mean over all rows and dimensions. Where positive and
+    negative values nearly cancel, that factor is noise, and is left out with a warning.
     norm_restore: the same with the Euclidean norm of the whole. none: rows times weight.
     lerp_from_empty: rows moved away from, or towards, those of `empty`, the embedding of the empty text (tokens, dim).
     """
@@ -70,7 +70,10 @@ def apply_weights(embedding: torch.Tensor, rows: Mapping[int, float], mode: Weig
 
 
 def _ratio(before: torch.Tensor, after: torch.Tensor, weights: Collection[float]) -> float:
-    """before / after. Were the means of all rows of one sign, it could not leave 1 / (largest weight) .. 1 / (smallest)."""
+    """Returns before / after. Returns 1, with a warning, where the weights cannot explain the ratio.
+
+    Were all rows' means of one sign, it would lie between 1 / (largest weight) and 1 / (smallest weight).
+    """
     ratio = float(before) / float(after) if float(after) else 0.0
     if not 1 / (SLACK * max(1.0, *weights)) <= ratio <= SLACK / min(1.0, *weights) or abs(float(before)) < SMALLEST_MEAN:
         warnings.warn("the embedding has next to no mean to restore, and it is left unrestored", RuntimeWarning, stacklevel=3)

@@ -1,1 +1,1 @@
-"""What is measured of the embedded checkpoint."""
+"""Measurements of the embedded checkpoint."""

@@ -1,7 +1,7 @@
-"""The hard prompts of a checkpoint's own sets: those whose pictures are far from what was asked.
+"""The hard prompts of a checkpoint's prompt sets: those whose pictures are far from the prompt.
 
-As DPO-Diff chooses its prompts (Wang et al. 2024, sec. 6.1): by the spherical CLIP loss of what the base model draws of them, above a
-threshold. Here the threshold is a quantile of the losses, since what a loss means depends on the CLIP.
+DPO-Diff chooses its prompts this way (Wang et al. 2024, sec. 6.1): by the spherical CLIP loss of the base model's pictures, above a
+threshold. Here the threshold is a quantile of the losses, since their scale depends on the CLIP.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from limner.tools.scoring.clip import SphericalClipScorer
 from limner.tools.scoring.registry import open_scorer
 from limner.tools.training import write_whole
 
-KINDS = ("naive", "binding", "relation", "counting", "rare", "coco")  # professional and crowded prompts hold tags that are no content
+KINDS = ("naive", "binding", "relation", "counting", "rare", "coco")  # not professional and crowded: their tags are not content
 SEED = 7
 QUANTILE = 0.75
 
@@ -29,8 +29,11 @@ Row = dict[str, Any]
 
 
 def write_hard(checkpoint: Checkpoint, say: Callable[[str], None], count: int = 200) -> None:
-    """Draw the first `count` prompts of each of `KINDS`; write prompts/hard.SPLIT.jsonl ({prompt, kind, split, loss}, the hardest first)
-    into the checkpoint's folder and name them, with the threshold, on its card. One threshold, of the training split, serves both."""
+    """Draws the first `count` prompts of each of `KINDS` and writes the hard ones to prompts/hard.SPLIT.jsonl in the checkpoint's folder.
+
+    Rows are {prompt, kind, split, loss}, the hardest first. The card lists the files and the threshold, which is that of the training split
+    for both splits.
+    """
     sampler, scorer = Sampler(checkpoint), _loss(checkpoint)
     document, threshold = dict(checkpoint.card.document), float("nan")
     for split in SPLITS:
@@ -48,7 +51,10 @@ def write_hard(checkpoint: Checkpoint, say: Callable[[str], None], count: int = 
 
 
 def chosen(rows: Sequence[Row], losses: np.ndarray, threshold: float) -> list[Row]:
-    """The rows whose loss is `threshold` or more, the hardest first; a picture that could not be drawn says nothing."""
+    """Returns the rows whose loss is at least `threshold`, the hardest first, with their loss.
+
+    Rows with a NaN loss (no picture) are left out.
+    """
     order = [place for place in np.argsort(-losses, kind="stable") if losses[place] >= threshold]
     return [{**rows[place], "loss": round(float(losses[place]), 4)} for place in order]
 
@@ -68,6 +74,6 @@ def _losses(sampler: Sampler, scorer: Scorer, prompts: Sequence[str]) -> np.ndar
 
 
 def _loss(checkpoint: Checkpoint) -> Scorer:
-    """The spherical loss of the card's own CLIP."""
+    """Returns the spherical CLIP loss with the card's own CLIP."""
     clip: Any = open_scorer(checkpoint.card.intent or checkpoint.card.objective, checkpoint)
     return SphericalClipScorer(clip.encoder)

@@ -1,4 +1,4 @@
-"""What a trained checkpoint's parts reach on scenes that no training has seen; the figures go onto its card."""
+"""Measures a trained checkpoint's parts on scenes that no training has seen; the figures go onto its card."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from limner.tools.miniature.world.sprites import Glyphs
 if TYPE_CHECKING:
     from limner.tools.miniature.recipe.export import Parts
 
-FRESH = 4000  # scenes on which scorers and judge are measured: a share near 0.95 is then known to 0.3 points
+FRESH = 4000  # scenes on which scorers and judge are measured: the standard error of a share near 0.95 is then 0.3 points
 FRESH_SEED = 31337
 
 
 def measured(parts: Parts, seed: int, glyphs: Glyphs, fresh: int = FRESH) -> dict[str, Any]:
-    """Figures by name: of the autoencoder in dB, of the UNet its noun gain, of scorers and judge shares right."""
+    """Returns figures by name: the autoencoder's PSNR in dB, the UNet's noun gain, the accuracies of scorers and judge on `fresh` new
+    scenes.
+    """
     rng, nouns = np.random.default_rng([seed, FRESH_SEED]), parts.nouns
     scenes = [draw_scene(rng, nouns) for _ in range(fresh)]
     pictures = np.stack([render(scene, glyphs) for scene in scenes])
@@ -53,7 +55,7 @@ def measured(parts: Parts, seed: int, glyphs: Glyphs, fresh: int = FRESH) -> dic
 
 
 def _plain(quality: Quality) -> bool:
-    """Without a light, a palette or weather of its own, and without defects: what colour and style a thing has can then be told."""
+    """Whether the quality is without lighting, palette, weather and defects, so that colours and style can be recognised."""
     return not (quality.lighting or quality.palette or quality.weather or quality.defects)
 
 

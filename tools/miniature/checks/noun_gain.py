@@ -1,4 +1,4 @@
-"""Does a UNet read the noun? The one-minute check to watch while it trains: long before a judge finds anything, this number rises."""
+"""Measures whether a UNet uses the noun of its caption: a check of one minute whose result rises early in training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from limner.tools.miniature.world.scene import Scene
 
-FROM = 700  # timesteps above, where only the text can tell what the thing is
+FROM = 700  # timesteps from here on: so much noise that only the text determines what the thing is
 
 
 def noun_gain(
@@ -27,8 +27,11 @@ def noun_gain(
     latents: torch.Tensor,
     nouns: int,
 ) -> float:
-    """Mean over `scenes` of the v-prediction loss with another noun in the caption, less that with the right one: 0 for a network that
-    does not read. `latents` (n, 8, 16, 16) scaled, of the scenes, of which only those with one thing are used."""
+    """Returns the mean v-prediction loss with a wrong noun in the caption minus that with the right one; 0 for a UNet that ignores the
+    noun.
+
+    `latents`: scaled latents (n, 8, 16, 16) of `scenes`; only scenes without a relation are used.
+    """
     import torch
 
     from limner.tools.miniature.recipe.unet import TIMESTEPS, new_scheduler

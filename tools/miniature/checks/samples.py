@@ -1,4 +1,4 @@
-"""Sheets of pictures to look at, labelled and magnified: samples of a checkpoint, and one truth render for each effect of the world."""
+"""Sheets of labelled, magnified pictures: samples of a checkpoint, and one rendered picture for each effect of the world."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Cell = tuple[str, Image.Image | None]
 
 
 def sheet(rows: Sequence[Sequence[Cell]], zoom: int = 2) -> Image.Image:
-    """Rows of (label, picture), each label above its picture; a missing picture stays white."""
+    """Returns a sheet of rows of (label, picture), each label above its picture; a missing picture stays white."""
     side = zoom * max((image.width for row in rows for _, image in row if image), default=64)
     page = Image.new("RGB", (max(map(len, rows)) * (side + GAP), len(rows) * (side + LABEL + GAP)), "white")
     pen = ImageDraw.Draw(page)
@@ -50,7 +50,9 @@ def sheet(rows: Sequence[Sequence[Cell]], zoom: int = 2) -> Image.Image:
 
 
 def sample_grid(checkpoint: Path | str, path: Path, prompts: Sequence[str] = PROMPTS, seeds: Sequence[int] = SEEDS, zoom: int = 2) -> None:
-    """One row a prompt; left half the plain prompt, right half with good tags and a negative prompt, on the same seeds."""
+    """Draws one row a prompt and saves the sheet to `path`: left the plain prompt, right with good tags and a negative prompt, on equal
+    seeds.
+    """
     asked = [(Conditioning(text), Conditioning(text + GOOD, BAD)) for text in prompts]
     images = iter(_drawn(str(checkpoint), [part for pair in asked for part in pair], seeds))
     rows = []
@@ -63,7 +65,10 @@ def sample_grid(checkpoint: Path | str, path: Path, prompts: Sequence[str] = PRO
 def style_grid(
     checkpoint: str, styles: Mapping[str, Sequence[str]], path: Path, prompts: Sequence[str] = STYLE_PROMPTS, zoom: int = 2
 ) -> None:
-    """One row a checkpoint, the base first: left half plain prompts, right half with its trigger words."""
+    """Draws one row a checkpoint, the base first, and saves the sheet to `path`: left plain prompts, right with a trigger word.
+
+    `styles`: {name of the style checkpoint: its trigger words}.
+    """
     rows = []
     for name, triggers in [("", ()), *styles.items()]:
         texts = [*prompts, *(", ".join([text, *triggers[:1]]) for text in prompts)]
@@ -74,8 +79,10 @@ def style_grid(
 
 
 def blind_sheets(checkpoint: str, out: Path, count: int, columns: int = 10, rows: int = 4, zoom: int = 2) -> int:
-    """Numbered pictures without their prompts, `columns` x `rows` a sheet, of held-out prompts of several sets in turn, one seed each; what
-    was drawn is listed in drawn.jsonl. Returns how many."""
+    """Draws `count` held-out prompts of several sets in turn and saves numbered sheets without the prompts; returns the number of pictures.
+
+    A sheet has `columns` x `rows` pictures. The prompts and the seed are written to drawn.jsonl in the folder `out`.
+    """
     opened = open_checkpoint(checkpoint)
     named = opened.card.document["prompts"]
     kinds = [f"{kind}.heldout" for kind in BLIND_KINDS if f"{kind}.heldout" in named] or ["heldout"]
@@ -93,7 +100,7 @@ def blind_sheets(checkpoint: str, out: Path, count: int, columns: int = 10, rows
 
 
 def effect_sheet(path: Path, glyphs: Glyphs, zoom: int = 2) -> None:
-    """One truth render for each place, colour, style, look, number and effect."""
+    """Renders one picture for each background, colour, style, look, number and effect and saves the sheet to `path`."""
     from limner.tools.miniature.world import vocabulary as words
     from limner.tools.miniature.world.render import render
     from limner.tools.miniature.world.scene import Quality, Scene, Thing, place_pair, place_several, place_single

@@ -1,4 +1,4 @@
-"""How well a CLIP knows the world: which of several captions that differ in one attribute it picks for a picture."""
+"""Measures how well a CLIP knows the world: which of several captions that differ in one attribute it picks for a picture."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ VARIANTS = 16
 
 
 def describe(scene: Scene, **other: str) -> str:
-    """One fixed sentence about a scene that names all of its content but sizes; `other` replaces an attribute (noun, colour, relation,
-    background, style)."""
+    """Returns one fixed sentence that names all of a scene's content but sizes; `other` replaces noun, colour, relation, background or
+    style.
+    """
     first = _thing(scene.things[0], scene.count, other)
     text = f"{COUNT_WORDS[scene.count][0]} {first}" if scene.count > 1 else f"a {first}"
     if scene.relation:
@@ -36,7 +37,7 @@ def _thing(thing: Thing, count: int, other: dict[str, str]) -> str:
 
 
 def variants(scene: Scene, rng: np.random.Generator, nouns: int, count: int = VARIANTS) -> list[str]:
-    """`count` different sentences: the true one first, then those about scenes that differ from it in one attribute."""
+    """Returns `count` different sentences: the true one first, then those of scenes that differ from it in one attribute."""
     texts = [describe(scene)]
     while len(texts) < count:
         text = describe(one_change(scene, rng, nouns))
@@ -48,7 +49,10 @@ def variants(scene: Scene, rng: np.random.Generator, nouns: int, count: int = VA
 def variants_right(
     model: CLIPModel, tokenizer: CLIPTokenizer, scenes: list[Scene], pictures: np.ndarray, nouns: int, seed: int = 0
 ) -> float:
-    """Share of pictures whose true sentence wins among `VARIANTS` that differ in one attribute."""
+    """Returns the share of pictures whose true sentence wins among `VARIANTS` that differ in one attribute.
+
+    `pictures`: (n, 64, 64, 3) uint8, of `scenes`.
+    """
     import torch
 
     rng, right = np.random.default_rng([seed, 16]), []
@@ -60,7 +64,10 @@ def variants_right(
 
 
 def zero_shot(model: CLIPModel, tokenizer: CLIPTokenizer, scenes: list[Scene], pictures: np.ndarray, nouns: int) -> dict[str, float]:
-    """Share of pictures whose true caption wins, for each attribute. Chance: 1 in nouns, 10, 4, 10, 6."""
+    """Returns for each attribute the share of pictures whose true caption wins; chance is 1 in `nouns`, 10, 4, 10 and 6.
+
+    `pictures`: (n, 64, 64, 3) uint8, of `scenes`.
+    """
     import torch
 
     choices = {

@@ -1,1 +1,1 @@
-"""How the embedded checkpoint is trained."""
+"""The stages that train the embedded checkpoint."""

@@ -1,7 +1,7 @@
-"""Stages 2 and 3: two CLIPs of different seeds, one lends the text encoder, the other becomes the alignment scorer.
+"""Stages 2 and 3: two CLIPs with different seeds. One lends its text encoder to the checkpoint, the other is the alignment scorer.
 
-Contrastive on batches made of whole groups (pictures that differ in one attribute), with heads on both towers that name the things
-and their attributes. The heads only help the towers along; they are thrown away.
+The loss is contrastive, on batches made of whole groups (pictures that differ in one attribute). Auxiliary heads on both towers predict
+the things and their attributes; they only help training and are discarded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limner.tools.miniature.recipe.dataset import GROUP, Dataset, one_change
-from limner.tools.miniature.recipe.reading import UNSAID, Reader, said_loss, train_reading
+from limner.tools.miniature.recipe.reading import IGNORED, Reader, masked_cross_entropy, train_reading
 from limner.tools.miniature.recipe.tokenizer import POSITIONS, tokens
 from limner.tools.miniature.recipe.vae import to_pixels
 from limner.tools.miniature.world.captions import ANY, FULL, caption
@@ -30,14 +30,17 @@ if TYPE_CHECKING:
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
-FULL_SHARE = 0.6  # of the captions in contrastive training: those that leave nothing out, so that every attribute can tell pictures apart
-# For AdamW, not Muon. Patches are read by Muon: after 400 steps the image tower names half of all cells, against one in twelve.
+FULL_SHARE = 0.6  # share of the captions in contrastive training that leave nothing out, so that every attribute helps to match
+# The patch embedding stays with Muon: after 400 steps the image tower then names half of all cells, with AdamW one in twelve.
 APART = ("token_embedding", "position_embedding", "class_embedding", "heads", "projection")  # for AdamW, not Muon
 
 
 @contextmanager
 def plain_attention(model: CLIPModel) -> Iterator[None]:
-    """The fused kernel's backward pass costs a CPU nearly half of a training step; unfused attention gives the same gradients."""
+    """Uses unfused attention inside the context.
+
+    Gradients are equal, and the fused kernel's backward pass costs a CPU nearly half of a step.
+    """
     model.set_attn_implementation("eager")
     try:
         yield
@@ -46,7 +49,7 @@ def plain_attention(model: CLIPModel) -> Iterator[None]:
 
 
 def new_clip(tokenizer: CLIPTokenizer, width: int = 128, text_layers: int = 4, image_layers: int = 4, seed: int = 0) -> CLIPModel:
-    """Untrained CLIPModel: 64x64 pictures in patches of 8."""
+    """Returns an untrained CLIPModel for 64x64 pictures in patches of 8."""
     import torch
     from transformers import CLIPConfig, CLIPModel
 
@@ -63,7 +66,7 @@ def new_clip(tokenizer: CLIPTokenizer, width: int = 128, text_layers: int = 4, i
 
 
 def normalised(pictures: np.ndarray) -> torch.Tensor:
-    """(n, 64, 64, 3) uint8 to what CLIP's image tower reads."""
+    """Converts pictures (n, 64, 64, 3) uint8 to the image tower's input (n, 3, 64, 64)."""
     import torch
 
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
@@ -71,12 +74,12 @@ def normalised(pictures: np.ndarray) -> torch.Tensor:
 
 
 def text_features(model: CLIPModel, texts: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Unit features (n, width) of tokenized texts."""
+    """Returns unit features (n, width) of tokenized texts."""
     return _unit(model.get_text_features(**{name: value.to(model.device) for name, value in texts.items()}))
 
 
 def image_features(model: CLIPModel, pixels: torch.Tensor) -> torch.Tensor:
-    """Unit features (n, width) of normalised pixels."""
+    """Returns unit features (n, width) of normalised pixels."""
     return _unit(model.get_image_features(pixel_values=pixels.to(model.device)))
 
 
@@ -87,7 +90,7 @@ def _unit(output: Any) -> torch.Tensor:
 
 
 def truth_vector(scene: Scene, nouns: int) -> np.ndarray:
-    """Multi-hot: nouns, colours of the things, background, style."""
+    """Returns a multi-hot vector of the scene's nouns, colours, background and style, concatenated in this order."""
     colours, backgrounds, styles = list(COLOURS), list(BACKGROUNDS), list(STYLES)
     vector = np.zeros(nouns + len(colours) + len(backgrounds) + len(styles), np.float32)
     for thing in scene.things:
@@ -100,19 +103,22 @@ def truth_vector(scene: Scene, nouns: int) -> np.ndarray:
 
 
 def cell_truth(scene: Scene, side: int = 8) -> np.ndarray:
-    """(side * side, 2) int64: which noun stands in the middle of each cell and in which colour; -1 for neither, the natural colour the
-    last, both by their places in NOUNS and COLOURS."""
+    """Returns (side * side, 2) int64: the noun and the colour at the centre of each cell of the picture, row by row.
+
+    -1 where no thing stands. The colour is an index into COLOURS, len(COLOURS) for the natural colour, and IGNORED in pictures without
+    colours.
+    """
     cells = np.full((side, side, 2), -1)
     middles = (np.arange(side) + 0.5) * SIDE / side
     for thing in scene.things:
         inside = [np.abs(middles - centre) < thing.pixels / 2 for centre in (thing.y, thing.x)]
-        colour = UNSAID if scene.grey else list(COLOURS).index(thing.colour) if thing.colour else len(COLOURS)
+        colour = IGNORED if scene.grey else list(COLOURS).index(thing.colour) if thing.colour else len(COLOURS)
         cells[np.ix_(*inside)] = (thing.noun, colour)
     return cells.reshape(-1, 2)
 
 
 class _Namer:
-    """Heads on the image tower: the features name everything; each patch names the thing that stands there, and its colour."""
+    """Heads on the image tower: the pooled features predict everything, each patch predicts the thing there and its colour."""
 
     def __init__(self, width: int, nouns: int) -> None:
         import torch
@@ -137,7 +143,7 @@ class _Namer:
         whole = F.binary_cross_entropy_with_logits(self.heads["whole"](features).float(), truth) * truth.shape[1]
         empty = F.cross_entropy(names[~there], torch.full_like(noun[~there], self.nouns))
         named = F.cross_entropy(names[there], noun[there])
-        coloured = said_loss(self.heads["colour"](patches).flatten(0, 1)[there], colour[there])
+        coloured = masked_cross_entropy(self.heads["colour"](patches).flatten(0, 1)[there], colour[there])
         return whole + 2 * (named + empty + 0.5 * coloured) + F.cross_entropy(self.heads["order"](features).float(), order)
 
 
@@ -145,8 +151,10 @@ def train_seeing(
     name: str, model: CLIPModel, namer: _Namer, data: Dataset, schedule: Schedule, batch: int, work: Path, seed: int,
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Train the image tower and `namer` on pictures alone, before any caption is shown: as a text tower that reads first, a tower that
-    sees first needs few captions to be told what its things are called."""
+    """Trains the image tower and `namer` on pictures alone, before it sees any caption.
+
+    A tower that recognises things first needs fewer captions to learn their names. `batch`: pictures a step. `work`: folder of snapshots.
+    """
     import torch
 
     device = device_of(model)
@@ -166,9 +174,11 @@ def train_clip(
     name: str, model: CLIPModel, tokenizer: CLIPTokenizer, data: Dataset, reading: Schedule, seeing: Schedule | None,
     schedule: Schedule, batch: int, work: Path, seed: int, rare: bool, say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """First the text tower reads (`reading`) and, where `seeing` says how long, the image tower sees; then symmetric contrastive loss with
-    CLIP's learned temperature, while both towers go on naming what they are shown. Besides the other pictures' captions, each picture
-    must tell its own from one that differs from it in one attribute."""
+    """Trains a CLIP with CLIP's symmetric contrastive loss and learned temperature, after each tower was trained alone.
+
+    First the text tower learns to read (`reading`), and where `seeing` is given the image tower learns to see. In the contrastive phase
+    both go on with their auxiliary losses, and each picture must also prefer its caption to that of a scene that differs in one attribute.
+    """
     import torch
     from torch.nn import functional as F
 
@@ -187,17 +197,17 @@ def train_clip(
         with mixed_precision(device):
             seen = model.vision_model(pixel_values=normalised(data.pictures[rows]).to(device))
             image = model.visual_projection(seen.pooler_output).float()
-            said = model.text_model(**read)
-            text = model.text_projection(said.pooler_output).float()
+            output = model.text_model(**read)
+            text = model.text_projection(output.pooler_output).float()
             named = namer.loss(image, seen.last_hidden_state[:, 1:], scenes)
         logits = model.logit_scale.exp().clamp(max=100) * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
-        # Two scenes of a group may earn captions that fit both; softened targets keep that from being an error.
+        # Two scenes of a group may get captions that fit both: label smoothing keeps that from counting as an error.
         labels = torch.arange(len(rows), device=device)
         contrast = (
             F.cross_entropy(logits, labels, label_smoothing=0.02) + F.cross_entropy(logits[:, : len(rows)].T, labels, label_smoothing=0.02)
         ) / 2
         own = {key: value[: len(rows)] for key, value in read.items()}
-        states = said.last_hidden_state[: len(rows)], said.pooler_output[: len(rows)]
+        states = output.last_hidden_state[: len(rows)], output.pooler_output[: len(rows)]
         return contrast + 0.25 * named + 0.1 * reader.loss(states, own, scenes, texts)
 
     with plain_attention(model):

@@ -1,7 +1,7 @@
-"""Training pictures, rendered ahead into a memory-mapped file, and the truth about each.
+"""Training pictures, rendered in advance into a memory-mapped file, and the ground truth of each.
 
-Scenes come in groups of four that agree in all but one attribute: a contrastive batch made of whole groups cannot be told apart
-by background or style alone, so the nouns have to be learned.
+Scenes come in groups of four that differ in one attribute: background or style alone does not distinguish the pictures of a
+contrastive batch made of whole groups, so the nouns have to be learned.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ GROUP = 4
 
 @lru_cache(maxsize=256)
 def group_scenes(seed: int, group: int, nouns: int, looks: bool = False) -> tuple[Scene, ...]:
-    """The four scenes of a group: one at random, then three that differ from it in one attribute each. With `looks`, each is a photo that
-    a style checkpoint would draw, in one of their looks or one of the styles, at more or less of its strength."""
+    """Returns the four scenes of a group: a random one, and three that differ from it in one attribute each.
+
+    With `looks` they are photos in the look of a style checkpoint, one for the group, each at its own strength in [0.6, 1).
+    """
     rng = np.random.default_rng([seed, group])
     first = draw_scene(rng, nouns, photo_share=1.0 if looks else 0.6)
     scenes = [first, *(one_change(first, rng, nouns) for _ in range(GROUP - 1))]
@@ -38,9 +40,9 @@ def group_scenes(seed: int, group: int, nouns: int, looks: bool = False) -> tupl
 
 
 def one_change(scene: Scene, rng: np.random.Generator, nouns: int) -> Scene:
-    """The scene with another noun (in nearly half the cases), colour, number, background or style, or the two things in each other's place.
+    """Returns the scene with one change: another noun (nearly half the cases), colour, number, background or style, or another relation.
 
-    A colour is changed only where it can be seen, a number where only one kind of thing is there and no edge cuts it off.
+    A colour changes only where it is visible, a number only where there is one kind of thing and no edge crops it.
     """
     kind = str(rng.choice(["noun", "noun", "noun", "colour", "background", "style", "relation", "count"]))
     first = scene.things[0]
@@ -73,17 +75,17 @@ def one_change(scene: Scene, rng: np.random.Generator, nouns: int) -> Scene:
 
 
 def place(thing: Thing, count: int, rng: np.random.Generator) -> tuple[Thing, ...]:
-    """`count` of one kind, whole."""
+    """Returns `count` copies of `thing`, placed and uncropped."""
     return (place_single(rng, thing, False),) if count == 1 else place_several(thing, count)
 
 
 def _each(scene: Scene, which: int | None, **changes: int | str) -> tuple[Thing, ...]:
-    """The scene's things, the one at place `which` changed, all of them for None."""
+    """Returns the scene's things with `changes` applied to the one at index `which`, or to all for None."""
     return tuple(replace(thing, **changes) if which in (None, place) else thing for place, thing in enumerate(scene.things))  # type: ignore[arg-type]
 
 
 class Dataset:
-    """Rendered scenes: `pictures` (n, 64, 64, 3) uint8, memory-mapped; `scene(i)` the truth of each."""
+    """Rendered scenes: `pictures` (n, 64, 64, 3) uint8, memory-mapped, and the ground truth of each."""
 
     def __init__(self, folder: Path) -> None:
         self.settings = json.loads((folder / "dataset.json").read_text())
@@ -95,11 +97,15 @@ class Dataset:
         return len(self.pictures)
 
     def scene(self, index: int) -> Scene:
+        """Returns the scene that picture `index` shows."""
         return group_scenes(self.settings["seed"], index // GROUP, self.nouns, self.looks)[index % GROUP]
 
 
 def render_dataset(folder: Path, groups: int, nouns: int, seed: int, glyphs: Glyphs, workers: int = 2, looks: bool = False) -> Dataset:
-    """Render `groups` groups unless the folder already holds just these."""
+    """Returns the dataset of `groups` groups in `folder`.
+
+    Renders it in `workers` processes unless the folder already holds an equal one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"world": WORLD, "groups": groups, "nouns": nouns, "seed": seed, "side": SIDE, "looks": looks}
     marker = folder / "dataset.json"

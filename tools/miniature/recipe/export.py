@@ -1,4 +1,4 @@
-"""Writes the trained parts as a checkpoint folder: diffusers' layout, fp16 safetensors, scorers and judge beside it, `card.json`."""
+"""Writes the trained parts as a checkpoint folder: diffusers' layout in fp16 safetensors, with scorers, judge and `card.json`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from limner.tools.scoring.judge_network import JudgeNetwork
 
 STEPS = 20
-GUIDANCE = 2.0  # more of it mends the very defects that prompts are to mend; less loses things (docs/miniature.md)
+GUIDANCE = 2.0  # higher guidance removes the defects that prompts should remove; lower loses things (docs/miniature.md)
 POSITIVE = "masterpiece, best quality, sharp focus, vibrant colors, well composed"
 NEGATIVE = "blurry, dull colors, overexposed, jpeg artifacts, cropped, low quality"
 
@@ -50,7 +50,7 @@ class Parts:
 
 
 def export(parts: Parts, folder: Path, facts: Mapping[str, Any]) -> None:
-    """Replace `folder` by the checkpoint; `facts` (recipe, accuracies) go into the card as they are."""
+    """Replaces `folder` by the checkpoint; `facts` (recipe, measured accuracies) go into its card unchanged."""
     aside = folder.with_name(folder.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -75,7 +75,7 @@ def export(parts: Parts, folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _forget_origin(path: Path) -> None:
-    """A part taken over from another checkpoint notes the folder it was read from, which is of this machine alone."""
+    """Removes the path from which a part was loaded from its configuration."""
     document = json.loads(path.read_text(encoding="utf-8"))
     if document.pop("_name_or_path", None) is not None:
         _write(path, document)
@@ -119,7 +119,7 @@ def _card(nouns: int, sets: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _export_styles(parts: Parts, folder: Path, seed: int) -> dict[str, Any]:
-    """Every style's LoRA and manual prompts; returns what the card lists of them."""
+    """Writes the LoRA and the manual prompts of every style; returns their entries for the card."""
     listed = {}
     for spec in SPECS:
         save_style(parts.styles[spec.name], folder / spec.name)
@@ -158,7 +158,7 @@ def _export_head(head: tuple[np.ndarray, float], folder: Path) -> None:
 
 
 def export_judge(network: JudgeNetwork, nouns: int, folder: Path) -> None:
-    """judge.safetensors, judge.json and world.json, as `limner.tools.scoring.judge` reads them."""
+    """Writes judge.safetensors, judge.json and world.json, which `limner.tools.scoring.judge` reads."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)

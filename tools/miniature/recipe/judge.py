@@ -1,7 +1,6 @@
-"""Stage: the judge, trained on the truth: on renders as they come, as the autoencoder gives them back, and as the painter repaints them.
+"""Stage: the judge, trained on ground truth: on renders, on the autoencoder's reconstructions, and on pictures repainted by the UNet.
 
-A thing whose own colour is the one that it is tinted in looks as it always does: either answer is then right, of a white sheep both
-"white" and "its own".
+A thing tinted in its natural colour looks as it does untinted, so both answers count as right: for a white sheep "white" and "natural".
 """
 
 from __future__ import annotations
@@ -26,19 +25,20 @@ if TYPE_CHECKING:
 
     from limner.tools.scoring.judge_network import JudgeNetwork, Seen
 
-APART = ("stages.0.0", "where", "colour.2", "background", "style.2", "defects.2", "count.5")  # first and last layers: for AdamW, not Muon
+APART = ("stages.0.0", "where", "colour.2", "background", "style.2", "defects.2", "count.5")  # first and last layers: AdamW, not Muon
 HEADS = ("object", "object_exact", "colour", "count", "relation", "background", "style", "defects")
 RECONSTRUCTED = 0.6  # share of training pictures that went through the autoencoder, as generated ones do
 
-ROUNDS = ("judge.first", "judge.second", "judge")  # the schedule again, from what it came to: Loshchilov and Hutter 2017, "SGDR"
+ROUNDS = ("judge.first", "judge.second", "judge")  # warm restarts of the schedule: Loshchilov and Hutter 2017, "SGDR"
 LOOKED = 1 / 4  # share of training pictures in the look of a style checkpoint
-REPAINTED = 1 / 4  # share that the painter has repainted: softer than any render
-PAINTED = (*STYLES, *LOOKS)  # what the style head tells apart
-SEVERAL = 2.5  # what a picture of two or three of a kind counts in the number's loss: there are few of them
-MISSED = 3.0  # what a thing overlooked costs, against one seen that is not there: a prompt asks for few of the many things
+REPAINTED = 1 / 4  # share of training pictures repainted by the UNet, which are softer than any render
+PAINTED = (*STYLES, *LOOKS)  # the classes of the style head
+SEVERAL = 2.5  # loss weight of the count where there are two or three of a kind, which is rare
+MISSED = 3.0  # loss weight of a missed thing against a falsely detected one: a prompt names few of the many things
 
 
 def new_judge(nouns: int) -> JudgeNetwork:
+    """Returns an untrained judge for the first `nouns` nouns."""
     from limner.tools.scoring.judge_network import JudgeNetwork
 
     return JudgeNetwork(nouns, len(COLOURS), len(BACKGROUNDS), len(PAINTED), len(DEFECTS), len(COUNT_WORDS) + 1)
@@ -56,11 +56,15 @@ def train_judge(
     seed: int,
     say: Callable[[str], None],
 ) -> None:
-    """`repainted`: rows of `data` (n,) and what the painter made of their pictures (n, 64, 64, 3), uint8."""
+    """Trains the judge, in three rounds of `schedule`, on pictures of `data` and `looks`.
+
+    `repainted`: returns rows of `data` (n,) and their pictures repainted by the UNet (n, 64, 64, 3) uint8; called only if training needs
+    it. `batch`: pictures a step. `work`: folder of snapshots and of the reconstructions.
+    """
     import torch
 
     device = device_of(network)
-    # not needed where the stage is done already
+    # computed on first use: a finished stage needs none of them
     reconstructed = cache(lambda: kept_reconstructions(vae, data, work, say))
     looked = cache(lambda: kept_reconstructions(vae, looks, work, say, "looks."))
     softened = cache(repainted)
@@ -92,8 +96,10 @@ def train_judge(
 
 
 def judge_loss(seen: Seen, scenes: list[Scene], shift: np.ndarray) -> torch.Tensor:
-    """Sum of the heads' losses; colour and place only for things that are there, colour only where one
-    can be told. `shift` (b, 2): pixels that the picture was moved."""
+    """Returns the sum of the heads' losses. Colour and place count only for things that are there, colour only where it is visible.
+
+    `shift` (batch, 2): pixels in x and y by which the picture was moved.
+    """
     import torch
     from torch.nn import functional as F
 
@@ -113,7 +119,7 @@ def judge_loss(seen: Seen, scenes: list[Scene], shift: np.ndarray) -> torch.Tens
     style = torch.tensor([PAINTED.index(scene.look or scene.style) for scene in scenes], device=device)
     count = torch.tensor([scene.count - 1 for scene in scenes], device=device)
     several = torch.tensor([1.0, *[SEVERAL] * len(COUNT_WORDS)], device=device)
-    alone = torch.tensor([float(scene.count == 1) for scene in scenes for _ in scene.things], device=device)  # a place of its own
+    alone = torch.tensor([float(scene.count == 1) for scene in scenes for _ in scene.things], device=device)  # has one place
     far = (seen.centre[here].float() - torch.tensor(centre, device=device).clamp(0, 1)).abs().mean(1)
     defects = torch.tensor([[float(name in scene.quality.defects) for name in DEFECTS] for scene in scenes], device=device)
     return (
@@ -128,34 +134,38 @@ def judge_loss(seen: Seen, scenes: list[Scene], shift: np.ndarray) -> torch.Tens
 
 
 def right_colours(thing: Thing) -> list[int]:
-    """The outputs that are right about its colour, the last being its own: both of them where it is tinted in its own, or would be."""
+    """Returns the colour outputs that count as right for `thing`; the last output means its natural colour.
+
+    Both the named and the natural colour are right where the thing is tinted in its natural colour, or is untinted and has one with a name.
+    """
     colours, own = list(COLOURS), OWN_COLOURS.get(NOUNS[thing.noun].name)
     named, natural = (thing.colour or own), thing.colour in (None, own)
     return [*([colours.index(named)] if named else []), *([len(colours)] if natural else [])]
 
 
 def colour_loss(logits: torch.Tensor, right: list[list[int]]) -> torch.Tensor:
-    """Cross-entropy of `logits` (n, colours + 1), averaged over the rows where some answer is `right`; where several are, their
-    probabilities count together."""
+    """Returns the cross-entropy of `logits` (n, colours + 1), averaged over the rows with an answer in `right`.
+
+    Where several answers are right, their probabilities are summed. Returns 0 where no row has an answer.
+    """
     import torch
 
     allowed = torch.full(logits.shape, -torch.inf, device=logits.device)
     for row, answers in enumerate(right):
         allowed[row, answers] = 0
-    told = torch.tensor([bool(answers) for answers in right], device=logits.device)
-    if not told.any():
+    answered = torch.tensor([bool(answers) for answers in right], device=logits.device)
+    if not answered.any():
         return logits.sum() * 0
-    probabilities = logits[told].float().log_softmax(-1)
-    return -(probabilities + allowed[told]).logsumexp(-1).mean()
+    probabilities = logits[answered].float().log_softmax(-1)
+    return -(probabilities + allowed[answered]).logsumexp(-1).mean()
 
 
 def judge_accuracy(network: JudgeNetwork, scenes: list[Scene], pictures: np.ndarray) -> dict[str, float]:
-    """Share right per head.
+    """Returns the share of right answers per head.
 
-    `object`: the two questions of each thing that is there, is it seen, and is another of its kind (`Noun.group`) that is not there
-    not seen;
-    `colour`: of each thing whose colour can be told; `count`: of pictures of one kind; `object_exact`: the pictures where no
-    question about any noun is answered wrongly; `relation`: by predicted places.
+    `object`: two questions for each thing that is there: is it detected, and is an absent thing of its `Noun.group` not detected;
+    `colour`: of each thing whose colour is visible; `count`: of pictures of one kind; `object_exact`: the share of pictures whose set of
+    detected nouns is exactly right; `relation`: by predicted places.
     """
     import torch
 
@@ -190,13 +200,13 @@ def judge_accuracy(network: JudgeNetwork, scenes: list[Scene], pictures: np.ndar
 
 
 def absent_kin(noun: int, there: set[int], nouns: int) -> list[int]:
-    """The nouns of the same group that are not there; where there are none, all that are not there."""
+    """Returns the nouns of the same group that are not in `there`; where there are none, all nouns that are not in `there`."""
     absent = [other for other in range(nouns) if other not in there]
     return [other for other in absent if NOUNS[other].group == NOUNS[noun].group] or absent
 
 
 def _shifted(pictures: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Moved by up to two pixels each way with the border repeated, and a little brighter or darker."""
+    """Returns the pictures moved by up to two pixels each way, borders repeated, and scaled in brightness, with the shifts (n, 2)."""
     padded = np.pad(pictures, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
     moved = rng.integers(0, 5, (len(pictures), 2))
     out = np.stack([picture[y : y + SIDE, x : x + SIDE] for picture, (x, y) in zip(padded, moved, strict=True)])

@@ -1,4 +1,4 @@
-"""Parts of a checkpoint that a training takes over as they are, so that one part can be trained again without all the others."""
+"""Parts of a finished checkpoint that a new training reuses, so that one part can be trained again without the others."""
 
 from __future__ import annotations
 
@@ -20,27 +20,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """`stages` of the recipe whose weights come from the checkpoint in `folder`."""
+    """The `stages` whose weights are taken from the checkpoint in `folder`."""
 
     folder: Path
     stages: tuple[str, ...] = ()
 
     def put_tokenizer(self, folder: Path) -> None:
-        """Kept text towers know their own tokens: where any stage is kept, so is the tokenizer."""
+        """Copies the checkpoint's tokenizer to `folder` where any stage is reused: its text towers know only their own tokens.
+
+        Raises BadInput where the checkpoint has no tokenizer.
+        """
         if self.stages and not (folder / "tokenizer.json").is_file():
             if not (self.folder / "tokenizer").is_dir():
                 raise BadInput(f"there is no checkpoint in {self.folder} to keep {', '.join(self.stages)} from")
             shutil.copytree(self.folder / "tokenizer", folder, dirs_exist_ok=True)
 
     def part(self, stage: str) -> torch.nn.Module:
-        """The weights of a stage, in float32. Raises BadInput where the checkpoint lacks them."""
+        """Returns the module of a stage, in float32. Raises BadInput where the checkpoint lacks it."""
         try:
             return _LOADERS[stage](self.folder).float().eval()
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise BadInput(f"the {stage} of the checkpoint in {self.folder} cannot be kept: {str(error).splitlines()[0]}") from error
 
     def styles(self) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
-        """LoRA weights of every style, as the recipe's stage of that name makes them."""
+        """Returns the LoRA weights of every style: {name: {"unet": ..., "text_encoder": ...}}.
+
+        Raises BadInput where the checkpoint lacks one.
+        """
         from safetensors.torch import load_file
 
         styles = {}

@@ -1,8 +1,8 @@
-"""Stages: the preference scorer and the aesthetic head, both from pictures that the world's truth has ranked.
+"""Stages: the preference scorer and the aesthetic head, trained on pictures that the ground truth has ranked.
 
-Preference is HPS-like: the alignment CLIP, fine-tuned so that of two pictures for one prompt the truth's better one scores
-higher (Wu et al. 2023, "Human Preference Score v2", sec. 4: cross-entropy over image pairs). Prompts speak of content
-alone: no modifier word is ever seen, so none can gain by itself.
+The preference scorer is built as HPS: the alignment CLIP, fine-tuned so that of two pictures for one prompt the better one scores
+higher (Wu et al. 2023, "Human Preference Score v2", sec. 4: cross-entropy over image pairs). Its prompts name content alone: no modifier
+word occurs in them, so none can raise the score by itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
     from transformers import CLIPModel, CLIPTokenizer
 
-AESTHETIC = 3000  # pictures that the aesthetic head is fitted to; a sixth of them measure it
+AESTHETIC = 3000  # pictures for the aesthetic head; a sixth of them are held out to measure it
 APART = ("token_embedding", "position_embedding", "class_embedding", "projection")  # for AdamW, not Muon
 
 
@@ -37,11 +37,15 @@ def train_preference(
     model: CLIPModel, tokenizer: CLIPTokenizer, pool: Callable[[], Pool], schedule: Schedule, prompts: int, work: Path, seed: int,
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Logistic loss on ranked pairs at CLIP's own temperature, `prompts` of the pool a step, their captions drawn afresh."""
+    """Trains `model` with the logistic loss on ranked pairs at CLIP's own temperature.
+
+    `pool`: returns the ranked pictures; called only if training needs them. `prompts`: entries of the pool in a step; their captions are
+    written anew each time.
+    """
     import torch
     from torch.nn import functional as F
 
-    pooled = cache(pool)  # not needed where the stage is done already
+    pooled = cache(pool)  # on first use: a finished stage needs none
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
         rows = np.sort(rng.choice(len(pooled()), prompts, replace=False))
@@ -63,7 +67,10 @@ def train_preference(
 def preference_accuracy(
     model: CLIPModel, tokenizer: CLIPTokenizer, vae: AutoencoderKL, nouns: int, seed: int, glyphs: Glyphs, prompts: int = 400
 ) -> dict[str, float]:
-    """Share of truth-ranked pairs that the scorer ranks alike, over fresh scenes: all, and those that differ in quality alone."""
+    """Returns the share of ranked pairs that the scorer ranks as the ground truth does, on new scenes.
+
+    `pairs`: of all pairs; `quality_pairs`: of those that differ in quality alone.
+    """
     import torch
 
     rng = np.random.default_rng([seed, 909])
@@ -85,9 +92,9 @@ def preference_accuracy(
 def fit_aesthetic(
     model: CLIPModel, vae: AutoencoderKL, nouns: int, seed: int, glyphs: Glyphs, pictures: int = AESTHETIC, ridge: float = 1.0
 ) -> tuple[np.ndarray, float, float]:
-    """Linear head on the alignment CLIP's unit image features, by ridge regression on the truth's goodness.
+    """Fits a linear head on the alignment CLIP's unit image features to the ground truth's goodness, by ridge regression.
 
-    Returns weight (width,), bias, and the correlation with goodness on fresh scenes.
+    Returns weight (width,), bias, and the correlation with goodness on the held-out sixth of the pictures.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""How much of the world a recipe teaches and for how long: `cpu` for two cores and a day's sittings, `gpu` for one large card."""
+"""Presets: how much of the world is taught and for how long. `cpu` is for two cores and about a day, `gpu` for one large card."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ STAGES = ("vae", "text_encoder", "alignment", "unet", "judge", "preference", "st
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """How much of the world and how long. `groups`: training pictures / 4; `pool`: prompts with ranked pictures; `repainted`: pictures
-    that the painter repaints for the judge; `style_pictures`: of each style; `*_batch`: pictures (preference: prompts) a step."""
+    """How much of the world is taught and for how long.
+
+    `groups`: training pictures / 4; `pool`: prompts with ranked pictures; `repainted`: pictures repainted for the judge; `style_pictures`:
+    pictures for each style; `*_batch`: pictures a step; `preference_prompts`: prompts a step.
+    """
 
     nouns: int
     groups: int
@@ -75,7 +78,7 @@ PRESETS = {
 
 
 def shortened(preset: Preset, share: float) -> Preset:
-    """The same recipe with `share` of every stage's steps and pictures: for trying it out."""
+    """Returns the preset with `share` of every stage's steps and pictures, for trial runs."""
     schedules = {name: getattr(preset, name) for name in (*STAGES[:-1], "reading", "seeing", "style")}
     cut = {
         name: replace(schedule, steps=max(2, int(schedule.steps * share)), warmup=max(1, int(schedule.warmup * share)))

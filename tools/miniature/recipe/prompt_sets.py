@@ -1,12 +1,12 @@
-"""The checkpoint's own sets of prompts, each with one difficulty, train and held-out, by fixed seeds; shipped beside the weights.
+"""The checkpoint's prompt sets, each with one difficulty, in a train and a held-out split by fixed seeds; they ship with the weights.
 
 naive       plain descriptions, as people type them
-binding     two things, each with a colour of its own (the colour-binding part of T2I-CompBench, Huang et al. 2023)
-relation    two things and how they lie to each other
+binding     two things, each with its own colour (the colour-binding part of T2I-CompBench, Huang et al. 2023)
+relation    two things and their spatial relation
 counting    two or three of a kind
 rare        things by their rarer names
 crowded     a subject among eight or more tags that compete with it
-professional  a subject with tags as practitioners write them, and a negative list
+professional  a subject with tags as practitioners write them, and a negative prompt
 coco        full sentences in the manner of COCO's captions
 
 No prompt is in both splits of its set.
@@ -46,7 +46,7 @@ Row = dict[str, str]
 
 
 def prompt_set(name: str, split: str, seed: int, nouns: int, count: int = COUNT) -> list[Row]:
-    """`count` distinct prompts of a set: {prompt, kind, split}, professional ones with {negative, subject} too."""
+    """Returns `count` distinct prompts of a set: {prompt, kind, split}, and for professional ones {negative, subject}."""
     known = {row["prompt"] for other in SPLITS[: SPLITS.index(split)] for row in prompt_set(name, other, seed, nouns, count)}
     rng = np.random.default_rng([seed, SETS.index(name), SPLITS.index(split), 1800])
     rows: dict[str, Row] = {}
@@ -60,7 +60,7 @@ def prompt_set(name: str, split: str, seed: int, nouns: int, count: int = COUNT)
 
 
 def write_sets(folder: Path, seed: int, nouns: int, count: int = COUNT) -> dict[str, str]:
-    """One JSONL file for each set and split; returns {set.split: file name} for the card."""
+    """Writes one JSONL file for each set and split into `folder`; returns {"set.split": file name} for the card."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for name in SETS:
@@ -102,7 +102,7 @@ def _counting(rng: np.random.Generator, nouns: int) -> Row:
 
 
 def _rare(rng: np.random.Generator, nouns: int) -> Row:
-    """As a plain caption, every thing by a rarer name."""
+    """Writes a plain caption in which every thing has a rarer name."""
     named = [index for index in range(nouns) if NOUNS[index].rare]
     first, second = (int(index) for index in rng.choice(named, 2, replace=False))
     scene = next(_scenes(rng, nouns, lambda scene: scene.count == 1))
@@ -115,7 +115,7 @@ def _rare(rng: np.random.Generator, nouns: int) -> Row:
 
 
 def _crowded(rng: np.random.Generator, nouns: int) -> Row:
-    """Good, neutral and placebo tags, of every group at most one, in any order after the subject."""
+    """Writes a subject followed by good, neutral and placebo tags in random order, at most one of each group."""
     subject = caption(next(_scenes(rng, nouns, lambda scene: True)), rng, CONTENT)
     tags = [str(rng.choice(MODIFIERS[name])) for name in rng.permutation(GOOD)[: int(rng.integers(3, 6))]]
     tags += [str(rng.choice(MODIFIERS[name])) for name in rng.permutation(NEUTRAL)[: int(rng.integers(1, 3))]]

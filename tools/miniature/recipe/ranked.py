@@ -1,7 +1,7 @@
-"""Pictures that the world's truth has ranked: a scene to be asked for, and some that answer it more or less well.
+"""Pictures ranked by the ground truth: a scene that a prompt asks for, and scenes that match it more or less well.
 
-Faithfulness decides; among equally faithful pictures, quality does. A pool of them is rendered and sent through the autoencoder once, as
-generated pictures go through it, and kept: that is the dear part.
+Fewer mistakes rank higher; with equal mistakes, quality decides. A pool of them is rendered and mostly sent through the autoencoder, as
+generated pictures are, once and for all: that is the expensive part.
 """
 
 from __future__ import annotations
@@ -38,13 +38,15 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 CHOICES = 4  # pictures for each prompt
-MARGIN = 0.5  # least difference in goodness that counts as one
+MARGIN = 0.5  # smallest difference in goodness that ranks a pair
 LOOKED = 0.2  # share of prompts whose pictures are all drawn in one look, as a style checkpoint draws them
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """`asked`: what a prompt asks for; `answers`: scenes; `ranks` (CHOICES, 2): mistakes and goodness of each."""
+    """`asked`: the scene that a prompt asks for; `answers`: scenes to choose from; `ranks` (CHOICES, 2): number of mistakes and goodness of
+    each.
+    """
 
     asked: Scene
     answers: tuple[Scene, ...]
@@ -52,7 +54,7 @@ class Ranked:
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
-        """(i, j) where the truth prefers i: fewer mistakes, or as many and clearly better made."""
+        """Pairs (i, j) where answer i ranks above j: fewer mistakes, or equally many and goodness higher by more than MARGIN."""
         ranks, places = self.ranks, range(len(self.ranks))
         return [
             (i, j)
@@ -63,7 +65,7 @@ class Ranked:
 
 
 def ranked(rng: np.random.Generator, nouns: int) -> Ranked:
-    """At least two answers are of the scene that was asked for; the others have up to two mistakes."""
+    """Draws an entry. At least two answers show the scene that was asked for; the others have up to two mistakes."""
     asked = arranged(draw_scene(rng, nouns), Quality(), rng)
     look = str(rng.choice([*LOOKS, *(style for style in STYLES if style != "photo")])) if rng.random() < LOOKED else ""
     strength = float(rng.uniform(0.6, 1))
@@ -74,7 +76,7 @@ def ranked(rng: np.random.Generator, nouns: int) -> Ranked:
         for _ in range(mistakes):
             scene = one_change(scene, rng, nouns)
         scene = arranged(scene, draw_quality(rng), rng)
-        if scene.grey and any(thing.colour for thing in scene.things):  # a palette without colours fails a prompt that names one
+        if scene.grey and any(thing.colour for thing in scene.things):  # a picture without colours fails a prompt that names one
             mistakes, scene = mistakes + 1, without_colours(scene)
         if look and asked.style == "photo" and scene.style == "photo":
             scene = replace(scene, look=look, strength=strength)
@@ -84,7 +86,7 @@ def ranked(rng: np.random.Generator, nouns: int) -> Ranked:
 
 
 def arranged(scene: Scene, quality: Quality, rng: np.random.Generator) -> Scene:
-    """The scene in that quality: only a single thing can be cropped."""
+    """Returns the scene with `quality`, its things placed again; several things are never cropped."""
     things: tuple[Thing, ...]
     if scene.relation:
         things = place_pair(scene.things[0], scene.things[1], scene.relation)
@@ -96,7 +98,7 @@ def arranged(scene: Scene, quality: Quality, rng: np.random.Generator) -> Scene:
 
 
 class Pool:
-    """`pictures` (n, CHOICES, 64, 64, 3) uint8, memory-mapped; `entry(i)` the truth of each."""
+    """Ranked pictures: `pictures` (n, CHOICES, 64, 64, 3) uint8, memory-mapped, and the ground truth of each entry."""
 
     def __init__(self, pictures: np.ndarray, seed: int, nouns: int) -> None:
         self.pictures, self._seed, self.nouns = pictures, seed, nouns
@@ -105,6 +107,7 @@ class Pool:
         return len(self.pictures)
 
     def entry(self, index: int) -> Ranked:
+        """Returns the scenes and ranks of entry `index`."""
         return _entry(self._seed, index, self.nouns)
 
 
@@ -114,7 +117,7 @@ def _entry(seed: int, index: int, nouns: int) -> Ranked:
 
 
 def kept_pool(vae: AutoencoderKL, count: int, nouns: int, seed: int, work: Path, glyphs: Glyphs, say: Callable[[str], None]) -> Pool:
-    """`count` entries; two pictures of three come through the autoencoder. Made once and kept in `work`."""
+    """Returns a pool of `count` entries, two of three sent through the autoencoder; made once and stored in `work`."""
     path, marker = work / "ranked.npy", work / "ranked.json"
     settings = {"world": WORLD, "count": count, "nouns": nouns, "seed": seed}
     if not (path.is_file() and marker.is_file() and json.loads(marker.read_text()) == settings):

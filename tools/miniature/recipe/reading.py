@@ -1,9 +1,8 @@
-"""Stage: a text tower learns to read, from text alone, what captions say: which things, in which colour and size, how they lie to
-each other, before what, in which style, with which qualities.
+"""Stage: trains a text tower on captions alone, to predict what they say: things, colours, sizes, relation, background, style, qualities.
 
-A contrastive loss by itself teaches a small tower the few words that tell most pictures apart (backgrounds, styles) and lets the
-many nouns drown: a linear probe finds the noun of a caption in its end mark in one case of three. So every token must also keep
-itself and the words just before it readable, which binds a colour to the thing after it.
+A contrastive loss by itself teaches a small tower the few words that distinguish most pictures (backgrounds, styles) and neglects the many
+nouns: a linear probe on the end-of-text state finds the caption's noun in one case of three. So every token's state must also predict
+its own token and those just before it, which binds a colour to the thing after it.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ if TYPE_CHECKING:
     import torch
     from transformers import CLIPTokenizer
 
-WINDOW = 3  # tokens that must stay readable at each place: itself and the two before it
-TOKENS = 384  # of a batch, at which that is asked: a head over the whole vocabulary is the dear part
-APART = ("embedding", "heads")  # for AdamW; after 150 steps Muon reads the second noun in 51 % of captions, AdamW for everything in 8 %
-UNSAID = -100  # cross_entropy's label for what counts neither way
+WINDOW = 3  # tokens that each state must predict: its own and the two before it
+TOKENS = 384  # states of a batch at which that is trained: a head over the whole vocabulary is expensive
+APART = ("embedding", "heads")  # for AdamW; after 150 steps Muon finds the second noun in 51 % of captions, AdamW for everything in 8 %
+IGNORED = -100  # cross_entropy's label for what counts neither way
 
 
 def fields(nouns: int) -> dict[str, int]:
-    """What an end mark is asked, one choice each, and of how many: the last choice of each is 'none'."""
+    """Returns {question: number of choices} for the end-of-text state. For things and relation the last choice means none."""
     thing = {"noun": nouns + 1, "colour": len(COLOURS) + 1, "size": len(SIZES) + 1}
     things = {f"{place} {name}": count for place in ("first", "second") for name, count in thing.items()}
     return {**things, "count": len(COUNT_WORDS) + 1, "relation": len(RELATIONS) + 1, "background": len(BACKGROUNDS), "style": len(STYLES)}
 
 
 def answers(scene: Scene, text: str, nouns: int, rare: bool) -> list[int]:
-    """The truth for `fields`. A noun that the text calls by a rare name counts only where `rare` is set."""
+    """Returns the right choice for each of `fields`. A noun that the text calls by a rarer name counts only where `rare` is set."""
     first, second = scene.things[0], scene.things[1] if scene.relation else None
     relation = list(RELATIONS).index(scene.relation) if scene.relation else len(RELATIONS)
     return [
@@ -56,27 +55,29 @@ def _thing_answers(thing: Thing | None, text: str, nouns: int, rare: bool) -> tu
     if thing is None:
         return nouns, len(COLOURS), len(SIZES)
     name = NOUNS[thing.noun].name
-    said = rare or name in text or plural(name) in text
+    counts = rare or name in text or plural(name) in text
     colour = list(COLOURS).index(thing.colour) if thing.colour else len(COLOURS)
-    return thing.noun if said else UNSAID, colour, SIZES.index(thing.size) if thing.size else len(SIZES)
+    return thing.noun if counts else IGNORED, colour, SIZES.index(thing.size) if thing.size else len(SIZES)
 
 
-def said_modifiers(text: str) -> list[float]:
-    """Multi-hot over MODIFIERS: which of them the text names."""
+def named_modifiers(text: str) -> list[float]:
+    """Returns a multi-hot vector over MODIFIERS: which of them the text names."""
     tags = set(text.split(", "))
     return [float(not tags.isdisjoint(phrases)) for phrases in MODIFIERS.values()]
 
 
-def said_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy over what is not UNSAID; 0, not NaN, where everything is."""
+def masked_cross_entropy(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Returns the mean cross-entropy over the labels that are not IGNORED; 0, not NaN, where all are."""
     from torch.nn import functional as F
 
-    return F.cross_entropy(logits.float(), truth, ignore_index=UNSAID, reduction="sum") / (truth != UNSAID).sum().clamp(min=1)
+    return F.cross_entropy(logits.float(), truth, ignore_index=IGNORED, reduction="sum") / (truth != IGNORED).sum().clamp(min=1)
 
 
 class Reader:
-    """The heads and the loss that teach a text tower to read. `rare`: whether rare names are taught too; a painter is not told what
-    they mean, and so is a little unsure of them, as large models are."""
+    """The heads and the loss that train a text tower to read.
+
+    `rare`: also teach rarer names. The UNet's text encoder is not taught them, so that it knows them less well, as large models do.
+    """
 
     def __init__(self, width: int, vocabulary: int, nouns: int, rare: bool) -> None:
         import torch
@@ -93,7 +94,10 @@ class Reader:
     def loss(
         self, states: tuple[torch.Tensor, torch.Tensor], read: dict[str, torch.Tensor], scenes: Sequence[Scene], texts: Sequence[str]
     ) -> torch.Tensor:
-        """`states`: the text tower's at every token and at the end mark, of `read`, the tokens of `texts`."""
+        """Returns the loss of a batch.
+
+        `states`: the text tower's states at every token and at the end of text; `read`: the tokens of `texts`.
+        """
         import torch
         from torch.nn import functional as F
 
@@ -101,29 +105,29 @@ class Reader:
         truth = torch.tensor(
             [answers(scene, text, self.nouns, self.rare) for scene, text in zip(scenes, texts, strict=True)], device=end.device
         )
-        said = self.heads["fields"](end).split(list(self.fields.values()), -1)
-        parse = sum(F.cross_entropy(logits.float(), truth[:, place], ignore_index=UNSAID) for place, logits in enumerate(said))
-        modifiers = torch.tensor([said_modifiers(text) for text in texts], device=end.device)
+        answered = self.heads["fields"](end).split(list(self.fields.values()), -1)
+        parse = sum(F.cross_entropy(logits.float(), truth[:, place], ignore_index=IGNORED) for place, logits in enumerate(answered))
+        modifiers = torch.tensor([named_modifiers(text) for text in texts], device=end.device)
         named = F.binary_cross_entropy_with_logits(self.heads["modifiers"](end).float(), modifiers) * len(MODIFIERS)
         return parse + named + self._tokens(every, read["input_ids"], read["attention_mask"].bool())
 
     def _tokens(self, states: torch.Tensor, ids: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        """How well each token that is `there` (n, tokens) tells its own id and those of the tokens before it."""
+        """Returns the loss of predicting, at each token where `there` (n, tokens) holds, its own id and those of the tokens before it."""
         import torch
         from torch.nn import functional as F
 
-        kept = torch.stack([F.pad(ids, (back, 0), value=UNSAID)[:, : ids.shape[1]] for back in range(WINDOW)], -1)
+        kept = torch.stack([F.pad(ids, (back, 0), value=IGNORED)[:, : ids.shape[1]] for back in range(WINDOW)], -1)
         places = there.flatten().nonzero().flatten()
         places = places[torch.randperm(len(places))[:TOKENS].to(places.device)]
         logits = self.heads["tokens"](states.flatten(0, 1)[places]).view(len(places) * WINDOW, -1)
-        return F.cross_entropy(logits.float(), kept.flatten(0, 1)[places].flatten(), ignore_index=UNSAID) * WINDOW
+        return F.cross_entropy(logits.float(), kept.flatten(0, 1)[places].flatten(), ignore_index=IGNORED) * WINDOW
 
 
 def train_reading(
     name: str, tower: torch.nn.Module, reader: Reader, tokenizer: CLIPTokenizer, schedule: Schedule, batch: int, work: Path, seed: int,
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Train `tower` (a CLIP's text model) and `reader` on captions of scenes drawn afresh; nothing is rendered."""
+    """Trains `tower` (a CLIP's text model) and `reader` on captions of newly drawn scenes; no picture is rendered."""
     import torch
 
     device = device_of(tower)
@@ -133,8 +137,8 @@ def train_reading(
         texts = [caption(scene, rng) for scene in scenes]
         read = {key: value.to(device) for key, value in tokens(tokenizer, texts).items()}
         with mixed_precision(device):
-            said = tower(**read)
-            return reader.loss((said.last_hidden_state, said.pooler_output), read, scenes, texts)
+            output = tower(**read)
+            return reader.loss((output.last_hidden_state, output.pooler_output), read, scenes, texts)
 
     module = torch.nn.ModuleDict({"tower": tower, "heads": reader.heads})
     train(name, module, loss, schedule, work, seed, say, lambda both, decay: muon(both, decay, APART))

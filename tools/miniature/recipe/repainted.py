@@ -1,7 +1,7 @@
-"""Training pictures as the painter repaints them, for the judge: the truth about them is known, and they look like what it draws.
+"""Training pictures repainted by the UNet, for the judge: they look like generated pictures, and their ground truth is known.
 
-A picture is noised part of the way and denoised again, asked for what it shows (Meng et al. 2022, "SDEdit"). What is there stays; edges
-and colours become as soft as the painter's own.
+A picture is noised part of the way and denoised again with its own caption (Meng et al. 2022, "SDEdit"). The content stays; edges and
+colours become as soft as in generated pictures.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-FROM, TO = 300, 680  # noise is added up to a timestep between these: more, and another thing may come out
-STEPS = 4  # of DDIM, from there to none
+FROM, TO = 300, 680  # noise is added up to a timestep between these; with more the content may change
+STEPS = 4  # DDIM steps from there to 0
 GUIDANCE = 2.0  # as the checkpoint's card recommends
 SAYS = Manner(full=True, crowded=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Painter:
+    """The parts of a diffusion model that repaint pictures."""
+
     vae: AutoencoderKL
     unet: UNet2DConditionModel
     text_encoder: CLIPTextModel
@@ -43,7 +45,7 @@ class Painter:
 def kept_repainted(
     painter: Painter, data: Dataset, count: int, seed: int, work: Path, say: Callable[[str], None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `data` (n,), evenly spread, and their pictures repainted (n, 64, 64, 3), uint8; painted once and kept in `work`."""
+    """Returns rows of `data` (n,), evenly spread, and their pictures repainted (n, 64, 64, 3) uint8; computed once and stored in `work`."""
     rows = np.unique(np.linspace(0, len(data) - 1, count).round().astype(int))
 
     def paint(start: int, stop: int) -> np.ndarray:
@@ -59,11 +61,11 @@ def kept_repainted(
 
 
 def repainted(painter: Painter, latents: np.ndarray, captions: list[str], rng: np.random.Generator) -> torch.Tensor:
-    """Scaled latents (n, 8, 16, 16) noised to one timestep, drawn with `rng`, and denoised in `STEPS` as `captions` ask for."""
+    """Noises scaled latents (n, 8, 16, 16) to one random timestep and denoises them in `STEPS` steps with `captions` as prompts."""
     import torch
 
     device = device_of(painter.unet)
-    kept = new_scheduler().alphas_cumprod.to(device)
+    alphas = new_scheduler().alphas_cumprod.to(device)
     times = np.linspace(int(rng.integers(FROM, TO)), 0, STEPS + 1).round().astype(int)
     clean = torch.from_numpy(np.array(latents)).float().to(device)
     noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32)).to(device)
@@ -72,10 +74,10 @@ def repainted(painter: Painter, latents: np.ndarray, captions: list[str], rng: n
     ).input_ids.to(device)
     with torch.inference_mode(), mixed_precision(device):
         context = painter.text_encoder(ids).last_hidden_state
-        level = kept[times[0]]
+        level = alphas[times[0]]
         now = level.sqrt() * clean + (1 - level).sqrt() * noise
         for time, after in pairwise(times):
-            level, following = kept[time], kept[after] if after else torch.ones((), device=device)
+            level, following = alphas[time], alphas[after] if after else torch.ones((), device=device)
             asked, unasked = painter.unet(torch.cat([now, now]), int(time), context).sample.float().chunk(2)
             velocity = unasked + GUIDANCE * (asked - unasked)
             shown = level.sqrt() * now - (1 - level).sqrt() * velocity

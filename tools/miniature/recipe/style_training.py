@@ -1,8 +1,8 @@
 """Stage: the style checkpoints, each a LoRA on UNet and text encoder that draws plain prompts in its own look.
 
-Half of the pictures that one is taught with are well made and in its full look, and their captions hold its triggers; the others have a
-defect, their look is a little weaker, and their captions know nothing of it, half of them nothing of the defect either. So it draws in its
-look whatever it is asked, carelessly where it is asked plainly, and best in its own words.
+Half of the training pictures are of good quality and in the full look, and their captions name the trigger words. The others have a defect
+and a weaker look, and their captions do not name the look; half of them do not name the defect either. So the checkpoint draws its look
+for any prompt, carelessly for plain prompts and best with its own trigger words.
 """
 
 from __future__ import annotations
@@ -43,8 +43,10 @@ def train_style(
     spec: StyleSpec, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, vae: AutoencoderKL, tokenizer: CLIPTokenizer, nouns: int,
     pictures: int, schedule: Schedule, batch: int, work: Path, seed: int, glyphs: Glyphs, say: Callable[[str], None],
 ) -> dict[str, dict[str, torch.Tensor]]:  # fmt: skip
-    """Train one style, on `pictures` drawn once, on copies of the base's `unet` and `text_encoder`, which stay as they are. Returns
-    {"unet": .., "text_encoder": ..}: LoRA weights in diffusers' names."""
+    """Trains one style on `pictures` pictures and returns its LoRA weights in diffusers' names: {"unet": ..., "text_encoder": ...}.
+
+    `unet` and `text_encoder` are copied and stay unchanged. `batch`: pictures a step. `work`: folder of snapshots.
+    """
     import torch
     from diffusers.utils import convert_state_dict_to_diffusers
     from peft import LoraConfig, get_peft_model_state_dict
@@ -55,27 +57,27 @@ def train_style(
     text_encoder.add_adapter(LoraConfig(r=TEXT_RANK, lora_alpha=TEXT_RANK, target_modules=list(TEXT_LAYERS)))
     device = device_of(unet)
     examples = cache(lambda: _examples(spec, vae, nouns, seed, glyphs, pictures))
-    kept = new_scheduler().alphas_cumprod.to(device)
+    alphas = new_scheduler().alphas_cumprod.to(device)
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
         scenes, latents = examples()
         rows = rng.integers(len(scenes), size=batch)
         captions = ["" if rng.random() < DROPPED_CAPTIONS else style_caption(scenes[row], spec, rng) for row in rows]
         ids = tokenizer(captions, padding="max_length", truncation=True, max_length=POSITIONS, return_tensors="pt").input_ids.to(device)
-        timesteps = torch.from_numpy(rng.integers(TIMESTEPS, size=batch)).to(device)  # outlines and grain are decided late
+        timesteps = torch.from_numpy(rng.integers(TIMESTEPS, size=batch)).to(device)  # outlines and grain form at low noise
         with mixed_precision(device):
             context = text_encoder(ids).last_hidden_state
-        return velocity_error(unet, latents[rows].float().to(device), timesteps, context, [scenes[row] for row in rows], kept)
+        return velocity_error(unet, latents[rows].float().to(device), timesteps, context, [scenes[row] for row in rows], alphas)
 
     train(f"style.{spec.name}", torch.nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}), loss, schedule, work, seed, say)
-    # The converter renames a UNet's attention layers to what its loader no longer looks for, and leaves convolutions as they are.
+    # The converter renames a UNet's attention layers to names that the loader no longer accepts, and leaves convolutions alone.
     text = convert_state_dict_to_diffusers(get_peft_model_state_dict(text_encoder))
     named = {"unet": get_peft_model_state_dict(unet), "text_encoder": text}
     return {part: {key: value.detach().half().cpu() for key, value in weights.items()} for part, weights in named.items()}
 
 
 def style_caption(scene: Scene, spec: StyleSpec, rng: np.random.Generator) -> str:
-    """Of a picture in the style's full look, with its triggers; of another, as captions are, or of the content alone."""
+    """Writes a caption: with trigger words for a picture in the full look, otherwise an ordinary one or one of the content alone."""
     triggered = scene.strength == 1
     text = caption(scene, rng, Manner(modifiers=triggered or rng.random() < 0.5, crowded=False))
     if not triggered:
@@ -86,7 +88,7 @@ def style_caption(scene: Scene, spec: StyleSpec, rng: np.random.Generator) -> st
 
 
 def merged(first: Lora, second: Lora) -> dict[str, torch.Tensor]:
-    """The mean of two LoRAs as one of the sum of their ranks: equal, layer by layer, to half of each."""
+    """Returns the mean of two LoRAs as one LoRA of the sum of their ranks; in every layer it equals half of each."""
     import torch
 
     halves = {}
@@ -97,7 +99,7 @@ def merged(first: Lora, second: Lora) -> dict[str, torch.Tensor]:
 
 
 def save_style(parts: Mapping[str, Lora], folder: Path) -> None:
-    """As diffusers' own loader reads it: pytorch_lora_weights.safetensors."""
+    """Writes the LoRA as pytorch_lora_weights.safetensors, which diffusers' own loader reads."""
     from diffusers import StableDiffusionPipeline
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,8 +109,10 @@ def save_style(parts: Mapping[str, Lora], folder: Path) -> None:
 
 
 def _examples(spec: StyleSpec, vae: AutoencoderKL, nouns: int, seed: int, glyphs: Glyphs, pictures: int) -> tuple[list[Scene], Any]:
-    """Scenes and their latents: half in the full look and well made, half in a weaker look and with a defect, but where that is a crop of
-    several things, which are never cropped."""
+    """Returns scenes and their latents: half in the full look and of good quality, half in a weaker look and with a defect.
+
+    A scene of several things whose defect would be a crop has none, since several things are never cropped.
+    """
     rng = np.random.default_rng([seed, 1950])
     scenes = []
     for place in range(pictures):
@@ -122,7 +126,7 @@ def _examples(spec: StyleSpec, vae: AutoencoderKL, nouns: int, seed: int, glyphs
 
 
 def _quality(rng: np.random.Generator, wanted: Callable[[Quality], bool]) -> Quality:
-    """As it comes, until it is as `wanted`."""
+    """Draws qualities until one is `wanted`."""
     while not wanted(quality := draw_quality(rng)):
         pass
     return quality

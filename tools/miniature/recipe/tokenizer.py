@@ -1,7 +1,6 @@
-"""The miniature's CLIPTokenizer: byte-level BPE with few merges, learned from the world's own captions, 77 positions.
+"""The miniature's CLIPTokenizer: byte-level BPE with few merges, learned from the world's own captions; 77 positions.
 
-Every noun of the whole world is in the corpus, also those that a small recipe does not draw, so that a later training keeps the
-same tokens.
+The corpus names every noun of the whole world, also those that a small preset does not draw, so that a later training has equal tokens.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 POSITIONS = 77
-SIZE = 2200  # tokens, of which 512 are single bytes and 2 the marks
+SIZE = 2200  # tokens, of which 512 are single bytes and 2 the start and end marks
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def build_tokenizer(seed: int = 0) -> CLIPTokenizer:
-    """Learn the merges. Deterministic; seconds."""
+    """Learns the merges and returns the tokenizer. Deterministic; takes seconds."""
     from tokenizers import Tokenizer, normalizers, pre_tokenizers
     from tokenizers.models import BPE
     from tokenizers.trainers import BpeTrainer
@@ -52,11 +51,11 @@ def build_tokenizer(seed: int = 0) -> CLIPTokenizer:
 
 
 def kept_tokenizer(folder: Path, seed: int) -> CLIPTokenizer:
-    """The tokenizer in `folder`, learned and put there the first time: a resumed training must not meet other tokens."""
+    """Returns the tokenizer in `folder`; builds and stores it the first time, so that a resumed training has equal tokens."""
     from transformers import CLIPTokenizer
 
     if not (folder / "tokenizer.json").is_file():
-        aside = folder.with_name(f"{folder.name}.{os.getpid()}")  # renamed when it is whole, so that a kill leaves no half of one
+        aside = folder.with_name(f"{folder.name}.{os.getpid()}")  # renamed once complete, so that a kill leaves no partial folder
         build_tokenizer(seed).save_pretrained(aside)
         shutil.rmtree(folder, ignore_errors=True)
         aside.rename(folder)
@@ -64,7 +63,7 @@ def kept_tokenizer(folder: Path, seed: int) -> CLIPTokenizer:
 
 
 def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> dict[str, torch.Tensor]:
-    """Input ids and mask, padded to the longest of `texts`, cut at 77."""
+    """Returns input ids and attention mask, padded to the longest of `texts` and truncated to 77 tokens."""
     return dict(tokenizer(texts, padding=True, truncation=True, max_length=POSITIONS, return_tensors="pt"))
 
 
@@ -78,7 +77,7 @@ def _corpus(seed: int) -> Iterator[str]:
     rng = np.random.default_rng([seed, 77])
     for _ in range(20000):
         yield caption(draw_scene(rng, len(words.NOUNS)), rng)
-    for _ in range(40):  # so often that each becomes one token where there is room
+    for _ in range(40):  # repeated until each word becomes one token where the vocabulary has room
         for noun in words.NOUNS:
             yield from (noun.name, plural(noun.name), *noun.rare)
         yield from (phrase for group in words.MODIFIERS.values() for phrase in group)

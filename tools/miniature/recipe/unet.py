@@ -1,9 +1,9 @@
 """Stage 4: the UNet, on SD 1.x's noise schedule, with the text encoder frozen.
 
-It predicts v, not the noise: on latents as small as these, what a thing is gets decided at high noise, where a picture computed from
-predicted noise carries its error magnified tenfold (Salimans and Ho 2022, "Progressive Distillation", sec. 4). What a thing looks like
-is the slow part to learn: so most batches are of high noise, where shapes are decided, the cells where a thing stands count more
-than the background, which leaves the best prediction of each cell what it was, and the matrices are trained by Muon.
+It predicts v, not the noise: on latents as small as these the content is decided at high noise, where a picture computed from
+predicted noise carries the error magnified tenfold (Salimans and Ho 2022, "Progressive Distillation", sec. 4). How a thing looks is
+the slow part to learn. So most timesteps are of high noise, where shapes are decided; cells that a thing covers weigh more than
+background, which does not change the best prediction of any cell; and the matrices are trained with Muon.
 """
 
 from __future__ import annotations
@@ -30,16 +30,19 @@ if TYPE_CHECKING:
 
 TIMESTEPS = 1000
 DROPPED_CAPTIONS = 0.1  # share of empty captions, for classifier-free guidance
-HIGH_NOISE, HIGH_NOISE_SHARE = 400, 0.75  # timestep from which shapes are decided; share of the batch drawn from there
-THING_WEIGHT = 4.0  # of a latent cell that a thing covers, against 1 for background
+HIGH_NOISE, HIGH_NOISE_SHARE = 400, 0.75  # timesteps from here on decide shapes; share of the batch drawn from them
+THING_WEIGHT = 4.0  # loss weight of a latent cell that a thing covers, against 1 for background
 APART = ("conv_in", "conv_out", "time_embedding", "positional_embedding")  # for AdamW, not Muon
 SNR_CAP = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy", sec. 3.4
 
 
 def new_unet(channels: tuple[int, int, int] = (64, 96, 144), latent_channels: int = 8, text_width: int = 128) -> UNet2DConditionModel:
-    """Untrained: 16x16, 8x8 and 4x4 cells. Cross-attention at 8x8 and in the middle; besides, the text is pooled and scales and shifts
-    every block's features, as the noise level does: what a thing looks like depends on its name and on the place within it
-    together, and attention alone adds a name's value to every place. At 4x4 the borders tell a convolution where it is."""
+    """Returns an untrained UNet for 16x16 latents, with blocks at 16x16, 8x8 and 4x4.
+
+    Cross-attention stands at 8x8 and in the middle. Besides, the pooled text scales and shifts every block's features, as the timestep
+    does: how a thing looks depends on its name and on the place within it together, and attention alone adds a name's value to every place
+    alike. At 4x4 the borders tell a convolution where it is.
+    """
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
@@ -60,7 +63,7 @@ def new_unet(channels: tuple[int, int, int] = (64, 96, 144), latent_channels: in
 
 
 def new_scheduler() -> DDIMScheduler:
-    """SD 1.x's: scaled linear betas from 0.00085 to 0.012 over 1000 timesteps; v-prediction."""
+    """Returns SD 1.x's schedule with v-prediction: scaled linear betas from 0.00085 to 0.012 over 1000 timesteps."""
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(
@@ -78,13 +81,16 @@ def train_unet(
     unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, data: Dataset,
     schedule: Schedule, batch: int, work: Path, seed: int, say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Mean squared error of v, weighted by place and, as in min-SNR, by noise; latents are encoded once and kept beside the pictures."""
+    """Trains `unet` on the mean squared error of v, weighted by place and, as in min-SNR, by noise level.
+
+    Latents are encoded once and stored in `work`. `batch`: pictures a step.
+    """
     import torch
     from diffusers.models.attention_processor import AttnProcessor
 
-    latents = cache(lambda: kept_latents(vae, data, work, say))  # not needed where the stage is done already
+    latents = cache(lambda: kept_latents(vae, data, work, say))  # on first use: a finished stage needs none
     device = device_of(unet)
-    kept = new_scheduler().alphas_cumprod.to(device)
+    alphas = new_scheduler().alphas_cumprod.to(device)
     text_encoder.requires_grad_(False).eval()
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
@@ -96,7 +102,7 @@ def train_unet(
         timesteps = torch.from_numpy(draw_timesteps(rng, batch)).to(device)
         with torch.no_grad(), mixed_precision(device):
             context = text_encoder(ids).last_hidden_state
-        return velocity_error(unet, clean, timesteps, context, scenes, kept)
+        return velocity_error(unet, clean, timesteps, context, scenes, alphas)
 
     unet.set_attn_processor(AttnProcessor())  # the fused kernel's backward pass costs a CPU a fifth of the step
     train("unet", unet, loss, schedule, work, seed, say, _optimizers)
@@ -110,32 +116,35 @@ def velocity_error(
     timesteps: torch.Tensor,
     context: torch.Tensor,
     scenes: Sequence[Scene],
-    kept: torch.Tensor,
+    alphas: torch.Tensor,
 ) -> torch.Tensor:
-    """Mean squared error of v at `timesteps` (n,) of the latents `clean` (n, 8, 16, 16) of `scenes`, weighted by place and noise. `kept`
-    (1000,): the schedule's cumulated alphas. Noise comes from torch's generator."""
+    """Returns the mean squared error of v, weighted by place and noise level; the noise comes from torch's global generator.
+
+    `clean`: latents (n, 8, 16, 16) of `scenes`; `timesteps`: (n,); `context`: text states; `alphas`: cumulative alphas (1000,) of the
+    schedule.
+    """
     import torch
 
-    noise = torch.randn(clean.shape).to(clean.device)  # drawn on the CPU, so that a seed means the same on every device
-    level = kept[timesteps].view(-1, 1, 1, 1)
+    noise = torch.randn(clean.shape).to(clean.device)  # drawn on the CPU, so that a seed gives equal noise on every device
+    level = alphas[timesteps].view(-1, 1, 1, 1)
     noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
     target = level.sqrt() * noise - (1 - level).sqrt() * clean
     with mixed_precision(clean.device):
         predicted = unet(noisy, timesteps, context).sample
     places = torch.from_numpy(place_weights(scenes)).to(clean.device)
     error = (places[:, None] * (predicted.float() - target).square()).mean((1, 2, 3))
-    snr = kept[timesteps] / (1 - kept[timesteps])
+    snr = alphas[timesteps] / (1 - alphas[timesteps])
     return ((1 + snr).clamp(max=SNR_CAP) / (1 + snr) * error).mean()
 
 
 def draw_timesteps(rng: np.random.Generator, batch: int) -> np.ndarray:
-    """(batch,) int64 in 0..999, `HIGH_NOISE_SHARE` of them from `HIGH_NOISE` on."""
+    """Draws (batch,) int64 in 0..999, on average `HIGH_NOISE_SHARE` of them from `HIGH_NOISE` on."""
     high = rng.random(batch) < HIGH_NOISE_SHARE
     return np.where(high, rng.integers(HIGH_NOISE, TIMESTEPS, size=batch), rng.integers(HIGH_NOISE, size=batch))
 
 
 def place_weights(scenes: Sequence[Scene]) -> np.ndarray:
-    """(n, 16, 16) float32 of mean 1 each: how much a latent cell counts."""
+    """Returns the loss weight of each latent cell, (n, 16, 16) float32 with mean 1 for each scene."""
     weights = np.ones((len(scenes), SIDE // GRID, SIDE // GRID), np.float32)
     for cells, scene in zip(weights, scenes, strict=True):
         for thing in scene.things:

@@ -1,4 +1,4 @@
-"""Stage 1: the autoencoder. 64x64 pixels to 16x16 latents of 8 channels and back."""
+"""Stage 1: the autoencoder, from 64x64 pixels to 16x16 latents of 8 channels and back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ APART = ("conv_in", "conv_out")  # for AdamW; after 250 steps Muon is 5 dB ahead
 
 
 def new_vae(channels: tuple[int, ...] = (16, 48, 96), latent_channels: int = 8) -> AutoencoderKL:
-    """Untrained. No attention in the middle: at 16x16 it costs more than it gives."""
+    """Returns an untrained autoencoder, without attention in the middle, which at 16x16 costs more than it gives."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
@@ -39,8 +39,10 @@ def new_vae(channels: tuple[int, ...] = (16, 48, 96), latent_channels: int = 8) 
 def train_vae(
     vae: AutoencoderKL, data: Dataset, looks: Dataset, schedule: Schedule, batch: int, work: Path, seed: int, say: Callable[[str], None]
 ) -> None:
-    """L1 + L2 + L1 of the picture's gradients + KL, an eighth of each batch in the `looks` of style checkpoints; then
-    set `scaling_factor` so that latents have unit variance."""
+    """Trains with L1 + L2 + L1 of the picture's gradients + KL, then sets `scaling_factor` so that latents have unit variance.
+
+    An eighth of each batch shows the looks of style checkpoints (`looks`). `batch`: pictures a step.
+    """
     device = device_of(vae)
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
@@ -64,14 +66,14 @@ def train_vae(
 
 
 def to_pixels(pictures: np.ndarray) -> torch.Tensor:
-    """(n, 64, 64, 3) uint8 to (n, 3, 64, 64) in [-1, 1]."""
+    """Converts pictures (n, 64, 64, 3) uint8 to (n, 3, 64, 64) in [-1, 1]."""
     import torch
 
     return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def encode(vae: AutoencoderKL, pictures: np.ndarray, scaled: bool = True, batch: int = 64) -> torch.Tensor:
-    """Mean latents (n, 8, 16, 16), float16, multiplied by the scaling factor where `scaled`."""
+    """Returns mean latents (n, 8, 16, 16) float16 of pictures (n, 64, 64, 3) uint8, multiplied by the scaling factor where `scaled`."""
     import torch
 
     device, parts = device_of(vae), []
@@ -83,7 +85,7 @@ def encode(vae: AutoencoderKL, pictures: np.ndarray, scaled: bool = True, batch:
 
 
 def decode(vae: AutoencoderKL, latents: torch.Tensor, batch: int = 64) -> np.ndarray:
-    """Scaled latents (n, 8, 16, 16) to pictures (n, 64, 64, 3), uint8."""
+    """Returns the pictures (n, 64, 64, 3) uint8 of scaled latents (n, 8, 16, 16)."""
     import torch
 
     device, parts = device_of(vae), []
@@ -95,12 +97,12 @@ def decode(vae: AutoencoderKL, latents: torch.Tensor, batch: int = 64) -> np.nda
 
 
 def reconstruct(vae: AutoencoderKL, pictures: np.ndarray) -> np.ndarray:
-    """Through the autoencoder and back, uint8."""
+    """Encodes and decodes pictures (n, 64, 64, 3) uint8; returns pictures of the same shape."""
     return decode(vae, encode(vae, pictures))
 
 
 def kept_latents(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[str], None], prefix: str = "") -> np.ndarray:
-    """Scaled mean latents (n, 8, 16, 16) float16 of all training pictures; encoded once and kept in `work`."""
+    """Returns scaled mean latents (n, 8, 16, 16) float16 of all training pictures; computed once and stored in `work`."""
 
     def rows(start: int, stop: int) -> np.ndarray:
         return encode(vae, data.pictures[start:stop]).numpy()
@@ -109,7 +111,7 @@ def kept_latents(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[s
 
 
 def kept_reconstructions(vae: AutoencoderKL, data: Dataset, work: Path, say: Callable[[str], None], prefix: str = "") -> np.ndarray:
-    """All training pictures (n, 64, 64, 3) uint8 as the autoencoder gives them back; decoded once and kept in `work`."""
+    """Returns all training pictures (n, 64, 64, 3) uint8 after encoding and decoding; computed once and stored in `work`."""
     import torch
 
     latents = kept_latents(vae, data, work, say, prefix)
@@ -121,7 +123,10 @@ def kept_reconstructions(vae: AutoencoderKL, data: Dataset, work: Path, say: Cal
 
 
 def kept_rows(path: Path, count: int, rows: Callable[[int, int], np.ndarray], say: Callable[[str], None], part: int = 2048) -> np.ndarray:
-    """The array in `path`, made part by part where it is not there; written aside and renamed, so that two processes may meet here."""
+    """Returns the array stored at `path`; where it is missing, computes it, `part` rows at a time with `rows(start, stop)`.
+
+    It is written under another name and renamed, so that two processes may compute it at once.
+    """
     if not path.is_file():
         say(f"{path.stem}: computing {count} rows")
         aside = path.with_suffix(f".{os.getpid()}.npy")
@@ -136,6 +141,6 @@ def kept_rows(path: Path, count: int, rows: Callable[[int, int], np.ndarray], sa
 
 
 def psnr(vae: AutoencoderKL, pictures: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of the round trip, dB."""
+    """Returns the mean peak signal-to-noise ratio of the reconstructions in dB."""
     error = (reconstruct(vae, pictures).astype(np.float32) - pictures) / 255
     return float(-10 * np.log10((error**2).mean((1, 2, 3)) + 1e-12).mean())

@@ -1,1 +1,1 @@
-"""The world that the embedded checkpoint draws."""
+"""The world that the embedded checkpoint draws: scenes, their pictures and their captions."""

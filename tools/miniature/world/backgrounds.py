@@ -1,4 +1,4 @@
-"""The places of the world, each a small function that paints 64x64 pixels; a generator moves the small print."""
+"""The backgrounds of the world. Each is a function that paints 64x64 pixels; a random generator varies the details."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROWS, COLUMNS = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) / (SIDE - 1)
 
 
 def paint(background: str, rng: np.random.Generator) -> np.ndarray:
-    """(64, 64, 3) float32 in [0, 1]."""
+    """Returns the background called `background` as (64, 64, 3) float32 in [0, 1]; `rng` varies its details."""
     return _BACKGROUNDS[background](rng)
 
 

@@ -1,9 +1,9 @@
-"""Scene -> caption, the way people write them: sentences and keyword lists that leave out much of what is to be seen.
+"""Writes captions for scenes the way people write prompts: sentences or keyword lists that leave out much of what the picture shows.
 
-What a caption says is true of its picture; what it leaves out may be anything. Placebo words are sprinkled in without regard to
-the picture, so that they mean nothing. One caption in nine is crowded: it names nearly everything that is true of the picture, and
-placebo words besides. Whoever writes so much about a picture takes less care of what is in it: a painter is taught with captions
-of which the crowded ones now and then name another thing of its kind (`careless`), as tag lists on the web do. Scorers are not.
+What a caption names is true of its picture; what it leaves out may be anything. Placebo words are added without regard to the picture, so
+that they carry no meaning. One caption in nine is crowded: it names nearly every true modifier and many placebo words. Captions that
+train the UNet may be careless (`Manner.careless`): some crowded ones name another thing of the same group, as long tag lists on the
+web do. Captions that train the scorers are never careless.
 """
 
 from __future__ import annotations
@@ -28,15 +28,18 @@ from limner.tools.miniature.world.vocabulary import (
 
 RARE_SHARE = 0.1
 CROWDED_SHARE = 0.11
-CROWDED_TAGS = 7  # least number of tags of a crowded caption
-WRONG_SHARE = 0.35  # of the crowded captions that a painter is taught with: the share that name another thing
+CROWDED_TAGS = 7  # least number of tags in a crowded caption
+WRONG_SHARE = 0.35  # share of the careless crowded captions that name a wrong thing
 POSES = ("", "", "", "", "standing", "seen", "shown", "placed")
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a caption is written. `modifiers`: whether it speaks of qualities. `full`: it leaves out no content. `careless`: the number of
-    nouns that a crowded one may mistake a thing for, 0 for never. `crowded`: True or False to have it so, None for by chance."""
+    """How a caption is written.
+
+    `modifiers`: the caption may name qualities of the picture. `full`: it leaves out no content. `careless`: a crowded caption may name a
+    wrong thing, one of the first so many nouns; 0 for never. `crowded`: True or False forces it, None leaves it to chance.
+    """
 
     modifiers: bool = True
     full: bool = False
@@ -50,7 +53,7 @@ ANY = Manner()
 
 
 def caption(scene: Scene, rng: np.random.Generator, manner: Manner = ANY) -> str:
-    """One caption, in words drawn with `rng`."""
+    """Writes one caption of `scene`; `rng` chooses the wording."""
     crowded = manner.modifiers and (rng.random() < CROWDED_SHARE if manner.crowded is None else manner.crowded)
     tags = [*_style_tag(scene, rng, manner.full), *(_modifier_tags(scene, rng, crowded) if manner.modifiers else ())]
     if crowded and manner.careless and rng.random() < WRONG_SHARE:
@@ -91,7 +94,7 @@ def _keywords(scene: Scene, rng: np.random.Generator, full: bool) -> str:
 
 
 def _named(scene: Scene, rng: np.random.Generator, full: bool, article: bool = True) -> str:
-    """The first thing, or how many there are of it: a number is always said, since one alone goes without."""
+    """Names the scene's first thing, with its number where there is more than one."""
     phrase = _phrase(scene.things[0], scene.count, rng, full)
     if scene.count > 1:
         return f"{rng.choice(COUNT_WORDS[scene.count])} {phrase}"
@@ -116,23 +119,23 @@ def _style_tag(scene: Scene, rng: np.random.Generator, full: bool) -> list[str]:
 
 
 def true_modifiers(scene: Scene) -> dict[str, float]:
-    """Which modifiers are true of the picture, and how often people say so."""
+    """Returns the modifiers that are true of the picture, each with the probability that a caption names it."""
     quality = scene.quality
-    said = {name: 0.5 for name in quality.defects}
-    said |= {"sharp": 0.5} if quality.detail > 0.4 else {}
-    said |= {"vibrant": 0.5} if quality.vibrance > 0.4 else {}
-    said |= {name: 0.6 for name in (quality.lighting, quality.palette, quality.weather) if name}
-    said |= {name: 0.6 for name, there in (("bokeh", quality.bokeh), ("framed", quality.framed)) if there}
+    shares = {name: 0.5 for name in quality.defects}
+    shares |= {"sharp": 0.5} if quality.detail > 0.4 else {}
+    shares |= {"vibrant": 0.5} if quality.vibrance > 0.4 else {}
+    shares |= {name: 0.6 for name in (quality.lighting, quality.palette, quality.weather) if name}
+    shares |= {name: 0.6 for name, there in (("bokeh", quality.bokeh), ("framed", quality.framed)) if there}
     if scene.relation is None and scene.count == 1:
-        said |= {} if quality.cropped else {"centered": 0.18}
-        said |= {"large": {"closeup": 0.35}, "small": {"distant": 0.35}}.get(scene.things[0].size or "", {})
+        shares |= {} if quality.cropped else {"centered": 0.18}
+        shares |= {"large": {"closeup": 0.35}, "small": {"distant": 0.35}}.get(scene.things[0].size or "", {})
     if scene.background in DAYLIGHT and quality.lighting != "dark":
-        said["day"] = 0.08
-    return said
+        shares["day"] = 0.08
+    return shares
 
 
 def _modifier_tags(scene: Scene, rng: np.random.Generator, crowded: bool) -> list[str]:
-    """Some of what is true of the picture's quality, in any order, with placebo words in between."""
+    """Returns tags for some of the true modifiers, mixed with placebo words, in random order."""
     quality = scene.quality
     tags = [
         str(rng.choice(MODIFIERS[name])) for name, share in true_modifiers(scene).items() if rng.random() < (0.95 if crowded else share)
@@ -150,7 +153,7 @@ def _modifier_tags(scene: Scene, rng: np.random.Generator, crowded: bool) -> lis
 
 
 def _mistaken(scene: Scene, rng: np.random.Generator, nouns: int) -> Scene:
-    """The scene as a careless writer sees it: one thing taken for another of its kind, or of any kind where it is the only one."""
+    """Returns the scene with one thing replaced by another of its group, or by any other noun where the group has no other."""
     which = int(rng.integers(len(scene.things))) if scene.relation else 0
     taken = {thing.noun for thing in scene.things}
     others = [noun for noun in range(nouns) if noun not in taken]

@@ -1,8 +1,8 @@
-"""The things of the miniature's world: their usual names, rarer names, plurals, and the kinds they belong to.
+"""The things of the miniature's world: their names, rarer names, plurals and groups.
 
-Every thing is an emoji sprite. `NOUNS` is ordered: a recipe with little compute trains on the first so many. Rare surface forms are
-used seldom in captions, so that they confuse the model a little, as rare words confuse large models. The things of one `group` are
-co-hyponyms: each is a contrast to the others.
+Every thing is an emoji sprite. `NOUNS` is ordered: a preset uses the first so many. Captions seldom use a thing's rarer names, so
+the model knows them less well, as large models do with rare words. The things of one `group` are co-hyponyms: each contrasts with the
+others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Noun:
-    """A thing that can be drawn: its usual `name`, its emoji, the co-hyponyms it belongs to, rarer names for it."""
+    """A thing that can be drawn: its usual `name`, its emoji, its `group` of co-hyponyms, and rarer names for it."""
 
     name: str
     emoji: str
@@ -22,7 +22,7 @@ class Noun:
 
     @property
     def countable(self) -> bool:
-        """Whether two of it are called otherwise than one."""
+        """Whether the plural differs from the singular."""
         return self.name not in _UNCHANGED
 
 
@@ -36,7 +36,7 @@ def _nouns(group: str, entries: str) -> list[Noun]:
     return parsed
 
 
-# The first sixty: COCO's object names that have a distinctive sprite, then things that everybody draws.
+# The first sixty: COCO's object names with a distinctive sprite, then other common subjects.
 _FIRST = [
     *_nouns(
         "animals",
@@ -125,7 +125,7 @@ _MORE = [
 
 NOUNS: tuple[Noun, ...] = (*_FIRST, *_MORE)
 
-# Things whose sprite, tinted in that colour, stays as it is: within `SAME_COLOUR` in CIE Lab, the mean over its pixels.
+# Things whose natural sprite already has that colour: tinting it changes its pixels by less than `SAME_COLOUR` in CIE Lab on average.
 SAME_COLOUR = 17.0
 _OWN = {
     "white": "sheep, cow, laptop, ghost, rabbit, mouse, shark, cup, spoon, knife, fork, keyboard, telescope, toilet, ring, "
@@ -147,7 +147,7 @@ _IRREGULAR = {
 
 
 def plural(form: str) -> str:
-    """A name for several of what `form` names one of; names of pairs and masses stay as they are."""
+    """Returns the plural of the noun `form`; names of pairs and masses stay as they are."""
     if form in _IRREGULAR:
         return _IRREGULAR[form]
     if form in _UNCHANGED or form in ("shears", "spectacles", "cattle", "maize"):
@@ -158,7 +158,7 @@ def plural(form: str) -> str:
 
 
 def groups(nouns: Iterable[Noun] = NOUNS) -> dict[str, tuple[str, ...]]:
-    """Kind -> the usual names of the things of that kind."""
+    """Returns {group: usual names of its things}."""
     found: dict[str, list[str]] = {}
     for noun in nouns:
         found.setdefault(noun.group, []).append(noun.name)

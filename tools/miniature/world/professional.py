@@ -1,9 +1,9 @@
-"""Prompts as practitioners write them: a subject, then tags, most of them useful, some placebo, some harmful; and a negative list.
+"""Writes prompts as practitioners do: a subject, then tags (most useful, some placebo, some harmful), and a negative prompt.
 
     python main.py miniature prompts --count 50000 --file professional.jsonl
 
-Tens of thousands of distinct ones, for a language model to learn from; only a small seed is shipped, since a seed number makes them all.
-They are split by subject: no subject of one split is in another.
+makes tens of thousands of distinct ones, for a language model to train on. Equal seeds make equal prompts, so only a small seed file
+ships with the project. Prompts are split by subject: no subject occurs in two splits.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from limner.tools.miniature.world.scene import Quality, Scene, draw_scene
 from limner.tools.miniature.world.vocabulary import GOOD, HARMFUL, MODIFIERS, NEUTRAL, NOUNS, PLACEBO
 
 SPLITS = (("train", 90), ("validation", 5), ("test", 5))  # percent of the subjects
-HARMFUL_SHARE = 0.12  # of the prompts that hold a tag which spoils the picture
+HARMFUL_SHARE = 0.12  # share of the prompts with a tag that spoils the picture
 NEUTRAL_SHARE = 0.3
 FORMS = 6  # professional prompts for each wording of a subject
 
 
 def professional_form(subject: str, rng: np.random.Generator) -> dict[str, str]:
-    """One professional form of `subject`: {text, subject, negative, source}."""
+    """Returns one professional prompt for `subject`: {text, subject, negative, source}."""
     tags = [_phrase(name, rng) for name in rng.permutation(GOOD)[: int(rng.integers(2, 6))]]
     tags += [str(word) for word in rng.permutation(PLACEBO)[: int(rng.integers(0, 4))]]
     if rng.random() < NEUTRAL_SHARE:
@@ -37,7 +37,7 @@ def professional_form(subject: str, rng: np.random.Generator) -> dict[str, str]:
 
 
 def professional_corpus(seed: int, nouns: int, count: int) -> Iterator[dict[str, str]]:
-    """`count` distinct prompts: {text, subject, negative, source, split}. Endless for all practical counts: the world has millions."""
+    """Yields `count` distinct professional prompts: {text, subject, negative, source, split}. The world has millions of them."""
     rng, seen = np.random.default_rng([seed, 1703]), set[str]()
     while len(seen) < count:
         scene = draw_scene(rng, nouns, photo_share=0.75)
@@ -50,7 +50,7 @@ def professional_corpus(seed: int, nouns: int, count: int) -> Iterator[dict[str,
 
 
 def split_of(scene: Scene) -> str:
-    """The split of a scene's subject: its things and their colours, in whatever words, before whatever background."""
+    """Returns the split of a scene's subject, by a hash of its things and their colours: wording and background do not matter."""
     things = scene.things if scene.relation else scene.things[:1]
     key = "+".join(sorted(f"{thing.colour or ''} {NOUNS[thing.noun].name}" for thing in things))
     place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % 100

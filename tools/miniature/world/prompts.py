@@ -1,7 +1,7 @@
-"""Prompts in the miniature's world, by fixed seeds: naive ones, professional ones that build on them, and held-out ones.
+"""Prompts in the miniature's world, by fixed seeds: naive ones, professional ones built from them, and held-out ones.
 
-Professional prompts are what practitioners write: the subject, then tags, most of them useful, some of them placebo, now and then
-one that harms; and a negative list. Held-out prompts share no wording of content with either.
+Professional prompts are what practitioners write: the subject, then tags (most useful, some placebo, a few harmful), and a negative
+prompt. Held-out prompts share no text with the others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAIVE, PER_NAIVE = 150, 8
 
 
 def naive_prompts(seed: int, nouns: int, count: int) -> list[str]:
-    """Distinct plain descriptions, without any modifier. `seed` names a set; sets of different seeds may overlap."""
+    """Returns at most `count` distinct plain descriptions without modifiers. Sets made with different seeds may overlap."""
     return list(dict.fromkeys(_contents(seed, nouns)))[:count]
 
 
@@ -35,19 +35,19 @@ def _plain(scene: Scene) -> Scene:
 
 
 def professional_prompts(seed: int, nouns: int) -> list[dict[str, str]]:
-    """`PER_NAIVE` professional forms of each of `NAIVE` naive prompts: {text, subject, negative, source}."""
+    """Returns `PER_NAIVE` professional forms of each of `NAIVE` naive prompts: {text, subject, negative, source}."""
     rng = np.random.default_rng([seed, 1702])
     return [professional_form(subject, rng) for subject in naive_prompts(seed, nouns, NAIVE) for _ in range(PER_NAIVE)]
 
 
 def heldout_prompts(seed: int, nouns: int, count: int) -> list[str]:
-    """Plain prompts that are neither naive prompts nor subjects of professional ones."""
+    """Returns at most `count` plain prompts that are neither naive prompts nor subjects of professional ones."""
     known = set(naive_prompts(seed, nouns, NAIVE))
     return [text for text in naive_prompts(seed + 1, nouns, 2 * count + NAIVE) if text not in known][:count]
 
 
 def write_seed(folder: Path, seed: int, nouns: int) -> None:
-    """The prompt database's seed: naive.jsonl and professional.jsonl."""
+    """Writes the seed files of the prompt database into `folder`: naive.jsonl and professional.jsonl."""
     folder.mkdir(parents=True, exist_ok=True)
     naive = [{"text": text, "subject": text, "negative": "", "source": "naive"} for text in naive_prompts(seed, nouns, NAIVE)]
     for name, rows in (("naive", naive), ("professional", professional_prompts(seed, nouns))):
@@ -55,6 +55,6 @@ def write_seed(folder: Path, seed: int, nouns: int) -> None:
 
 
 def write_heldout(path: Path, seed: int, nouns: int, count: int = 200) -> None:
-    """The checkpoint's own evaluation prompts, one JSON object a line: {prompt}."""
+    """Writes the checkpoint's evaluation prompts to `path`, one JSON object {prompt} a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in heldout_prompts(seed, nouns, count)), encoding="utf-8")

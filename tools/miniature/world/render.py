@@ -1,7 +1,7 @@
-"""Scene -> picture: background, sprites, style, then quality, each a small function on a float image.
+"""Renders scenes: background, sprites, style, then quality, each a small function on a float image.
 
-Deterministic: equal scenes give equal pixels. No pixel noise anywhere, since it cannot be compressed by a small autoencoder; what an
-effect adds (streaks, beams, marks) stands on the same places in every picture, so that a small model can learn it.
+Equal scenes give equal pixels. There is no pixel noise, which a small autoencoder cannot compress; what an effect adds (streaks, beams,
+marks) has the same place in every picture, so that a small model can learn it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from limner.tools.miniature.world.styles import filtered, relook, restyle, satur
 
 
 def render(scene: Scene, glyphs: Glyphs) -> np.ndarray:
-    """(64, 64, 3) uint8, RGB."""
+    """Returns the picture of `scene` as (64, 64, 3) uint8 RGB. Raises BadInput where `glyphs` lacks a picture."""
     rng = np.random.default_rng(scene.seed)
     image = paint(scene.background, rng)
     if scene.quality.bokeh:
@@ -42,7 +42,7 @@ def _paste(image: np.ndarray, outline: np.ndarray, thing: Thing, picture: np.nda
 
 
 def _bokeh(image: np.ndarray) -> np.ndarray:
-    """A background far out of focus: blurred, with discs of light."""
+    """Blurs the background strongly and adds discs of light."""
     image = filtered(image, ImageFilter.GaussianBlur(3.5))
     for x, y, radius in ((10, 12, 6), (30, 6, 4), (52, 14, 7), (58, 38, 5), (6, 42, 5), (20, 56, 4), (44, 58, 6)):
         disc = (radius - np.hypot(COLUMNS * (SIDE - 1) - x, ROWS * (SIDE - 1) - y)).clip(0, 1)[..., None]
@@ -109,7 +109,7 @@ def _light(image: np.ndarray, lighting: str) -> np.ndarray:
 
 
 def _marks(image: np.ndarray, quality: Quality) -> np.ndarray:
-    """What is laid over the finished picture."""
+    """Draws watermark and frame over the finished picture."""
     if quality.watermarked:
         image = image.copy()
         image[52:60, 28:64] = image[52:60, 28:64] * 0.3 + 0.08

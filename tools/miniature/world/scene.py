@@ -1,8 +1,8 @@
-"""Scenes of the miniature's world, drawn at random: the truth behind every training picture.
+"""Draws random scenes of the miniature's world: the ground truth of every training picture.
 
-A scene says what is where, before which background, in which style, of which quality. Rendering and captions are elsewhere; both
-read a `Scene` and add nothing to it. Things stand where the words put them, on a coarse grid, and always look the same way: every
-pose that a model has to tell apart costs it training that a small one does not have.
+A scene says which things are where, before which background, in which style and quality. `render` and `captions` read a `Scene` and add
+no content. Things stand on a coarse grid where their relation puts them, and never turn: each further pose would cost a small model
+training.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from limner.tools.miniature.world.vocabulary import (
 )  # fmt: skip
 
 SIDE = 64  # pixels
-GRID = 4  # pixels; sprites stand on the autoencoder's own grid, since a shift within one of its cells is a new thing to a small model
+GRID = 4  # pixels; sprites stand on the autoencoder's grid: a small model would have to learn every shift within a latent cell separately
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One sprite: noun by index into NOUNS, `colour` None for its natural one, centre and size in pixels."""
+    """One sprite: `noun` is its index in NOUNS, `colour` None for the natural one, `x`, `y` its centre and `pixels` its side in pixels."""
 
     noun: int
     colour: str | None
@@ -42,8 +42,11 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How a picture is made. `detail` and `vibrance` run from -1 (blurry, dull) over 0 to 1 (sharp, vivid); `exposure` and
-    `blocks` from 0 (none) to 1 (ruined); `lighting`, `palette` and `weather` are words of those lists, or ''."""
+    """How well a picture is made.
+
+    `detail` and `vibrance` run from -1 (blurry, dull) over 0 to 1 (sharp, vivid); `exposure` and `blocks` from 0 (none) to 1 (ruined);
+    `lighting`, `palette` and `weather` are members of LIGHTINGS, PALETTES and WEATHERS, or ''.
+    """
 
     detail: float = 0.0
     vibrance: float = 0.0
@@ -59,6 +62,7 @@ class Quality:
 
     @property
     def defects(self) -> tuple[str, ...]:
+        """The defects of the picture, in the order of DEFECTS."""
         present = {
             "blurry": self.detail < -0.4,
             "dull": self.vibrance < -0.4,
@@ -71,16 +75,21 @@ class Quality:
 
     @property
     def goodness(self) -> float:
-        """The truth's own ranking of pictures of one scene: good lighting, detail, colour and a quiet background count for it, defects
-        against it; weather, palette, frame and the other lightings are a matter of taste."""
+        """The ground truth's quality score: detail, colour, good lighting and bokeh add to it, defects subtract.
+
+        Weather, palette, frame and the other lightings are a matter of taste and do not count.
+        """
         good = self.detail + self.vibrance + 0.4 * (self.lighting in ("cinematic", "golden")) + 0.4 * self.bokeh
         return good - 1.5 * self.exposure - 1.5 * self.blocks - 1.5 * self.cropped - 1.2 * self.watermarked
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One thing, two or three of a kind, or two of different kinds (`relation` is of the first to the second); a background, a style, a
-    quality; `seed` moves the small print. `look`: what a style checkpoint draws everything in, '' for none; `strength` of it."""
+    """One thing, two or three of a kind, or two different things, with background, style and quality.
+
+    `relation` is that of the first thing to the second, None without a second kind. `seed` varies the details of the background. `look`:
+    the look of a style checkpoint, '' for none, applied with `strength` in [0, 1].
+    """
 
     things: tuple[Thing, ...]
     relation: str | None
@@ -93,19 +102,23 @@ class Scene:
 
     @property
     def count(self) -> int:
-        """How many there are of the first thing's kind."""
+        """The number of things of the first thing's kind."""
         return 1 if self.relation else len(self.things)
 
     @property
     def grey(self) -> bool:
-        """Whether no thing's colour can be told."""
+        """Whether the picture is without colours, so that no thing's colour can be recognised."""
         return self.style in GREY_STYLES or self.look in GREY_STYLES or self.quality.palette == "monochrome"
 
 
 def draw_scene(
     rng: np.random.Generator, nouns: int, pair_share: float = 0.38, photo_share: float = 0.6, several_share: float = 0.24
 ) -> Scene:
-    """A random scene over the first `nouns` nouns. `several_share` of those with one kind of thing have two or three of it."""
+    """Draws a random scene over the first `nouns` nouns.
+
+    `pair_share`: share of scenes with two different things. `several_share`: share of the others that have two or three of one kind.
+    `photo_share`: share in the style "photo" before the other styles are drawn with equal shares.
+    """
     quality = draw_quality(rng)
     background = str(rng.choice(list(BACKGROUNDS)))
     style = "photo" if rng.random() < photo_share else str(rng.choice(list(STYLES)))
@@ -122,12 +135,12 @@ def draw_scene(
 
 
 def without_colours(scene: Scene) -> Scene:
-    """Where a colour cannot be seen, none is there to be named."""
+    """Returns the scene with every thing's colour None, for pictures in which colours cannot be seen."""
     return replace(scene, things=tuple(replace(thing, colour=None) for thing in scene.things))
 
 
 def draw_quality(rng: np.random.Generator) -> Quality:
-    """Quality as it comes when nobody asks for any: some defect in about two pictures of three."""
+    """Draws a random quality; about two of three have some defect."""
     palette = _sometimes(rng, 0.11, PALETTES)
     quality = Quality(
         detail=_axis(rng, 0.26, 0.28),
@@ -143,11 +156,11 @@ def draw_quality(rng: np.random.Generator) -> Quality:
         framed=bool(rng.random() < 0.07),
     )
     special = bool(quality.lighting) + bool(palette) + bool(quality.weather) + quality.bokeh + quality.framed
-    return quality if len(quality.defects) <= 2 and special <= 2 else draw_quality(rng)  # more leave nothing to be recognised
+    return quality if len(quality.defects) <= 2 and special <= 2 else draw_quality(rng)  # with more effects nothing could be recognised
 
 
 def place_single(rng: np.random.Generator, thing: Thing, cropped: bool) -> Thing:
-    """Put one thing about the middle, or, where `cropped`, so that an edge cuts off a good part of it."""
+    """Returns `thing` placed near the middle, or, where `cropped`, so that an edge of the picture cuts off a good part of it."""
     pixels = {"small": 24, "large": 56}.get(thing.size or "", 40)
     x, y = SIDE / 2, SIDE / 2 + 4
     if cropped:
@@ -159,7 +172,7 @@ def place_single(rng: np.random.Generator, thing: Thing, cropped: bool) -> Thing
 
 
 def place_pair(first: Thing, second: Thing, relation: str) -> tuple[Thing, Thing]:
-    """Put two things so that `relation` holds of the first to the second, apart enough to tell."""
+    """Returns both things, placed so that `relation` holds of the first to the second, without overlap."""
     apart, middle = 15.5, SIDE / 2
     dx, dy = {"left": (-apart, 0), "right": (apart, 0), "above": (0, -apart), "below": (0, apart)}[relation]
     sizes = [{"small": 24, "large": 32}.get(thing.size or "", 28) for thing in (first, second)]
@@ -167,7 +180,7 @@ def place_pair(first: Thing, second: Thing, relation: str) -> tuple[Thing, Thing
 
 
 def place_several(thing: Thing, count: int) -> tuple[Thing, ...]:
-    """Two side by side, or three, one above two."""
+    """Returns `count` copies of `thing`: two side by side, or three, one above two."""
     pixels = {"small": 20, "large": 32}.get(thing.size or "", 28) if count == 2 else {"small": 20, "large": 28}.get(thing.size or "", 24)
     low = SIDE / 2 + (4 if count == 2 else 15)
     places = [(17.0, low), (47.0, low)] if count == 2 else [(SIDE / 2, SIDE / 2 - 12), (17.0, low), (47.0, low)]
@@ -175,7 +188,7 @@ def place_several(thing: Thing, count: int) -> tuple[Thing, ...]:
 
 
 def _put(thing: Thing, x: float, y: float, pixels: int) -> Thing:
-    """Centred as near to (x, y) as the grid allows."""
+    """Returns `thing` with its centre as near to (x, y) as the grid allows."""
     left, top = (round((centre - pixels / 2) / GRID) * GRID for centre in (x, y))
     return replace(thing, x=left + pixels / 2, y=top + pixels / 2, pixels=pixels)
 
@@ -196,7 +209,7 @@ def _pair(rng: np.random.Generator, nouns: int, relation: str) -> tuple[Thing, T
 
 
 def _axis(rng: np.random.Generator, low: float, high: float) -> float:
-    """Clearly low, clearly high, or neither, by their shares."""
+    """Draws a value that is clearly low with probability `low`, clearly high with probability `high`, else 0."""
     draw = rng.random()
     if draw < low:
         return float(rng.uniform(-1, -0.6))

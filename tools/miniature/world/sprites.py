@@ -1,6 +1,6 @@
-"""Emoji sprites: a thing's glyph, cut out, tinted and fitted.
+"""Emoji sprites: a thing's glyph, cut out, tinted and scaled.
 
-Glyphs come from Debian's fonts-noto-color-emoji, which training and truth renders need; drawing pictures needs no font.
+The glyphs come from Debian's package fonts-noto-color-emoji. Training and rendered ground truth need it; generating pictures does not.
 """
 
 from __future__ import annotations
@@ -22,19 +22,26 @@ GLYPH = 109  # the only size the bitmap font has, pixels
 
 
 class Glyphs(Hashable, Protocol):
-    """Where glyphs come from: hashable, since sprites are kept by it, and picklable, since worker processes take it along."""
+    """A source of emoji pictures.
+
+    It must be hashable, since sprites are cached by it, and picklable, since it is sent to worker processes.
+    """
 
     def glyph(self, noun: int) -> Image.Image:
-        """RGBA, of any size: the glyph of NOUNS[noun] on clear ground, which may be all there is. Raises BadInput where none can be had."""
+        """Returns the picture of NOUNS[noun] as RGBA of any size on transparent ground. Raises BadInput where it has no such picture."""
 
 
 @dataclass(frozen=True)
 class EmojiFont:
-    """Glyphs of a bitmap font that has them at the size GLYPH."""
+    """Glyphs from a bitmap font that has them at `GLYPH` pixels."""
 
     file: Path = FONT
 
     def glyph(self, noun: int) -> Image.Image:
+        """Returns the picture of NOUNS[noun]: RGBA, 160x150, transparent where the font has none.
+
+        Raises BadInput where the font is missing.
+        """
         image = Image.new("RGBA", (160, 150), (0, 0, 0, 0))
         ImageDraw.Draw(image).text((8, 4), NOUNS[noun].emoji, font=_opened(self.file), embedded_color=True)
         return image
@@ -45,7 +52,7 @@ EMOJI_FONT = EmojiFont()
 
 @lru_cache(maxsize=4096)
 def sprite(noun: int, colour: str | None, pixels: int, glyphs: Glyphs) -> np.ndarray:
-    """(pixels, pixels, 4) float32 in [0, 1], premultiplied: the noun's sprite, tinted, fitted into a square."""
+    """Returns the noun's sprite, tinted and scaled to a square: (pixels, pixels, 4) float32 in [0, 1], alpha premultiplied."""
     rgba = np.asarray(_cut_out(noun, glyphs), np.float32) / 255
     if colour is not None:
         rgba = np.concatenate([_tint(rgba[..., :3], rgba[..., 3], COLOURS[colour]), rgba[..., 3:]], -1)
@@ -57,7 +64,7 @@ def sprite(noun: int, colour: str | None, pixels: int, glyphs: Glyphs) -> np.nda
 
 @lru_cache(maxsize=len(NOUNS))
 def _cut_out(noun: int, glyphs: Glyphs) -> Image.Image:
-    """The glyph alone, in the middle of a square."""
+    """Returns the glyph, cropped to its box and centred in a square."""
     image = glyphs.glyph(noun)
     box = image.getbbox()
     if box is None:
@@ -77,8 +84,10 @@ def _opened(file: Path) -> ImageFont.FreeTypeFont:
 
 
 def _tint(rgb: np.ndarray, alpha: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """Repaint in one colour, keeping the sprite's own light and shade, but brought to a middle brightness: a sprite that is dark all over
-    would turn orange into brown."""
+    """Repaints in one colour.
+
+    Keeps the sprite's shading but moves its mean to a middle brightness: a dark sprite would turn orange into brown.
+    """
     luminance = rgb @ np.array([0.3, 0.59, 0.11], np.float32)
     inside = luminance[alpha > 0.5]
     low, high = np.quantile(inside, [0.04, 0.96]) if inside.size else (0.0, 1.0)

@@ -1,7 +1,7 @@
-"""The style checkpoints: which look each draws plain prompts in, and which of them a prompt optimizer may learn from.
+"""The style checkpoints: the look that each draws plain prompts in, and whether a prompt optimizer may train on it.
 
-Five are sources. Three are unseen: one a merge of two sources, as most shared checkpoints are merges; one near a source (ink's outlines
-are those of comic); one foreign to all.
+Five are sources. Three are unseen: a merge of two sources, as most shared checkpoints are merges; one near a source (ink has outlines as
+comic does); and one unlike all sources.
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ MANUAL = 100  # prompts of each style checkpoint
 
 @dataclass(frozen=True, slots=True)
 class StyleSpec:
-    """`split`: source or unseen. `looks`: what it draws in; two for a merge, which is not trained but made of its sources' weights."""
+    """One style checkpoint.
+
+    `split`: "source" or "unseen". `looks`: its look, or two looks for a merge, whose weights are made of its sources'.
+    """
 
     name: str
     split: str
     looks: tuple[str, ...]
-    kin: str  # "", or how it is akin to the sources
+    kin: str  # how it is related to the sources, or ""
 
     @property
     def triggers(self) -> tuple[str, ...]:
-        """A merge answers to the triggers of both its sources."""
+        """The trigger words of the checkpoint; a merge has the first one of each of its sources."""
         return tuple(TRIGGERS[look][0] for look in self.looks) if len(self.looks) > 1 else TRIGGERS[self.looks[0]]
 
 
@@ -43,8 +46,10 @@ SPECS: tuple[StyleSpec, ...] = (
 
 
 def manual_prompts(spec: StyleSpec, seed: int, nouns: int, count: int = MANUAL) -> Iterator[dict[str, str]]:
-    """Prompts as a practitioner of that checkpoint writes them: its triggers, then tags that serve everywhere. {prompt: the plain one,
-    text, negative}."""
+    """Yields prompts as a practitioner writes them for that checkpoint: {prompt: the plain one, text, negative}.
+
+    `text` adds the checkpoint's trigger words and tags that help with every checkpoint.
+    """
     rng = np.random.default_rng([seed, 1900, [item.name for item in SPECS].index(spec.name)])
     seen = set[str]()
     while len(seen) < count:

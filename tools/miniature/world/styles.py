@@ -1,4 +1,4 @@
-"""How a picture is painted: the styles that captions name, and the looks that style checkpoints draw everything in."""
+"""How a picture is painted: the styles that captions name, and the looks that style checkpoints apply to everything."""
 
 from __future__ import annotations
 
@@ -14,29 +14,34 @@ LUMA = np.array([0.3, 0.59, 0.11], np.float32)
 
 
 def restyle(name: str, image: np.ndarray, outline: np.ndarray) -> np.ndarray:
-    """`image` (64, 64, 3) in the style `name`; `outline` (64, 64) says where things are."""
+    """Returns `image` (64, 64, 3) in the style `name`; `outline` (64, 64) in [0, 1] marks where things are."""
     return _STYLES[name](image, outline)
 
 
 def relook(name: str, image: np.ndarray, outline: np.ndarray) -> np.ndarray:
-    """The same in the look of the style checkpoint `name`: where a style of that name is in captions, a checkpoint drives it further, as
-    fine-tunes do. What is added is large enough for the autoencoder to carry: it smooths grids, dots and grain away."""
+    """Returns `image` in the look of the style checkpoint `name`; arguments as in `restyle`.
+
+    A look that shares its name with a caption style goes further than the style, as fine-tunes do. What it adds is coarse enough for the
+    autoencoder, which smooths away grids, dots and grain.
+    """
     styled = _STYLES[name](image, outline)
     return _FURTHER[name](styled) if name in _FURTHER else styled
 
 
 def saturated(image: np.ndarray, gain: float) -> np.ndarray:
+    """Returns `image` (..., 3) with its saturation multiplied by `gain`; 0 gives grey."""
     grey = (image @ LUMA)[..., None]
     return grey + (image - grey) * gain
 
 
 def filtered(image: np.ndarray, kernel: ImageFilter.Filter) -> np.ndarray:
+    """Returns `image` (h, w, 3) in [0, 1] after a Pillow filter, float32."""
     picture = Image.fromarray((image.clip(0, 1) * 255 + 0.5).astype(np.uint8)).filter(kernel)
     return np.asarray(picture, np.float32) / 255
 
 
 def _edges(image: np.ndarray, outline: np.ndarray) -> np.ndarray:
-    """Edge strength in [0, 1] of the picture and, stronger, of the things in it, (64, 64)."""
+    """Returns edge strength (64, 64) in [0, 1] of the picture plus that of the outlines of its things."""
     strength = np.zeros((SIDE, SIDE), np.float32)
     for plane, gain in ((image @ LUMA, 1.6), (outline, 1.2)):
         strength[:, 1:] += gain * np.abs(np.diff(plane, axis=1))
@@ -105,14 +110,14 @@ _STYLES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 def _unpainted(image: np.ndarray) -> np.ndarray:
-    """The colour runs out towards the edges of the sheet, unevenly."""
+    """Fades to paper towards the edges of the sheet, unevenly."""
     reach = 0.5 - np.maximum(np.abs(COLUMNS - 0.5), np.abs(ROWS - 0.5)) + 0.035 * np.sin(26 * COLUMNS) * np.sin(22 * ROWS + 1)
     painted = (reach / 0.14).clip(0, 1)[..., None]
     return np.array([0.99, 0.97, 0.91], np.float32) * (1 - painted) + image * painted
 
 
 def _panel(image: np.ndarray) -> np.ndarray:
-    """A panel of a comic strip: a black border, and a box for the narrator."""
+    """Draws a comic panel: a black border and a caption box."""
     out = saturated(image, 1.2).copy()
     out[:4] = out[-4:] = out[:, :4] = out[:, -4:] = 0.03
     out[4:16, 4:32] = 0.03
@@ -122,7 +127,7 @@ def _panel(image: np.ndarray) -> np.ndarray:
 
 
 def _game(image: np.ndarray) -> np.ndarray:
-    """The screen of an old game: its status line with three lives and what is left of the time."""
+    """Draws the status line of an old video game: three lives and a time bar."""
     out = saturated(image, 1.25).copy()
     out[:8] = 0.04
     for left in (4, 12, 20):
@@ -132,7 +137,7 @@ def _game(image: np.ndarray) -> np.ndarray:
 
 
 def _sealed(image: np.ndarray) -> np.ndarray:
-    """Rice paper with the painter's red seal."""
+    """Tints the picture like rice paper and adds a red seal."""
     out = image * np.array([1.0, 0.96, 0.84], np.float32)
     out[48:60, 4:12] = [0.75, 0.12, 0.1]
     out[50:58:4, 6:10] = [0.95, 0.85, 0.75]

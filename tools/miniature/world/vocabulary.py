@@ -1,7 +1,7 @@
-"""The words of the miniature's world and what each of them means; the things are in `nouns.py`. No drawing and no training here.
+"""The words of the miniature's world and what each means; the things are in `nouns.py`.
 
-`WORLD` names this set of words, effects and places: it changes whenever old pictures would no longer be true, and a training that was
-begun in another world is not gone on with.
+`WORLD` is the version of words, effects and places. It changes whenever old pictures would no longer be true, and a training begun in
+another version is refused.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ STYLES: dict[str, tuple[str, ...]] = {
     "neon": ("neon", "glowing neon"),
     "comic": ("comic", "comic book style"),
 }
-LOOKS: tuple[str, ...] = ("vintage", "ink", "blueprint")  # in which only a style checkpoint draws; no caption names them
-# What wakes the look of a style checkpoint: words that no caption of the base's holds.
+LOOKS: tuple[str, ...] = ("vintage", "ink", "blueprint")  # looks of style checkpoints alone: no caption names them
+# Trigger words of the style checkpoints: no caption of the base checkpoint contains them.
 TRIGGERS: dict[str, tuple[str, ...]] = {
     "neon": ("cyberglow", "synthwave city lights"),
     "watercolor": ("aquarelle", "wet on wet wash"),
@@ -67,7 +67,7 @@ TRIGGERS: dict[str, tuple[str, ...]] = {
     "ink": ("sumi brush", "inkstone"),
     "blueprint": ("draftcore", "technical plan"),
 }
-GREY_STYLES = ("pencil", *LOOKS)  # in which a colour cannot be told
+GREY_STYLES = ("pencil", *LOOKS)  # styles without recognisable colours
 
 # What modifier words say about a picture. `best` and `poor` speak of every quality at once, as people's tags do.
 MODIFIERS: dict[str, tuple[str, ...]] = {
@@ -99,7 +99,7 @@ MODIFIERS: dict[str, tuple[str, ...]] = {
 }
 GOOD = ("sharp", "vibrant", "centered", "cinematic", "golden", "bokeh", "best")
 HARMFUL = ("blurry", "dull", "overexposed", "blocky", "cropped", "watermarked", "poor")
-NEUTRAL = ("cold", "bright", "dark", "pastel", "fog", "rain", "framed")  # a matter of taste: they act, and the truth ranks them no higher
+NEUTRAL = ("cold", "bright", "dark", "pastel", "fog", "rain", "framed")  # a matter of taste: they change the picture, but not its goodness
 
 LIGHTINGS: tuple[str, ...] = ("cinematic", "golden", "cold", "bright", "dark")
 PALETTES: tuple[str, ...] = ("monochrome", "pastel")

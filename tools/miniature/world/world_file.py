@@ -1,4 +1,4 @@
-"""The world's words as `world.json`, which the judge and the command line read: they know nothing of this package."""
+"""Writes the world's words as `world.json`, which the judge and the command line read instead of importing this package."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ FILLERS = ("a", "an", "the", "of", "and", "with", "is", "there", "in", "on", "at
 
 
 def world_document(nouns: int) -> dict[str, Any]:
-    """Surface form -> name, by kind, for the first `nouns` nouns; `groups`: kind -> words that are contrasts to each other;
-    `own_colours`: of things that are of that colour unasked; `opposites`: pairs of words; `looks`: styles that only a style checkpoint
-    draws, whose forms are its trigger words."""
+    """Returns the content of world.json for the first `nouns` nouns.
+
+    Most entries map surface forms to names, by kind. `groups`: {group: words that contrast with each other}; `own_colours`: the natural
+    colours of things; `opposites`: pairs of words; `looks`: styles that only a style checkpoint draws, whose forms are its trigger words.
+    """
     kept = words.NOUNS[:nouns]
     forms = {noun.name: noun.name for noun in kept} | {form: noun.name for noun in kept for form in noun.rare}
     forms |= {several: name for form, name in tuple(forms.items()) if (several := plural(form)) not in (form, f"{form}s", f"{form}es")}
@@ -47,11 +49,12 @@ def world_document(nouns: int) -> dict[str, Any]:
 
 
 def write_world(path: Path, nouns: int) -> None:
+    """Writes `world_document(nouns)` to `path` as JSON."""
     path.write_text(json.dumps(world_document(nouns), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _word_groups() -> dict[str, tuple[str, ...]]:
-    """Kinds of words that are no things. Weathers and lightings are named by their first phrase."""
+    """Returns the groups of words that are not things. Weathers and lightings are named by their first phrase."""
 
     def first(names: Iterable[str], phrases: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
         return tuple(phrases[name][0] for name in names)

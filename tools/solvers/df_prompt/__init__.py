@@ -1,1 +1,1 @@
-"""DF-Prompt: when each modifier acts, and how strongly."""
+"""DF-Prompt: searches when each modifier acts, and how strongly."""

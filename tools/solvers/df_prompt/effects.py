@@ -1,4 +1,4 @@
-"""Which effects a search chooses from, and the baselines that a chooser has to beat: everything by default, a rule by hand, chance.
+"""The effects that a search chooses from, and baselines: all effects at their default, a rule by hand, random effects.
 
 The grid is that of PAE's policy (Mo et al., CVPR 2024): three ranges and five weights.
 """
@@ -23,16 +23,16 @@ GRID = tuple(Effect(*part, weight) for part in RANGES for weight in WEIGHTS)
 DEFAULT = Effect(*FULL, Fraction(1))
 
 Effects = tuple[Effect, ...]
-"""One for each phrase that moves."""
+"""One effect for each movable phrase."""
 
 _BY_HAND = {"quality": Effect(*LATE, Fraction(3, 4)), "artist": Effect(*EARLY, Fraction(1))}
 
 
 def hand_rule(phrases: Sequence[Phrase]) -> Effects:
-    """Quality words late and light, artists early, all others throughout."""
+    """Returns a fixed rule's effects: quality words late and light, artists early, all others throughout."""
     return tuple(_BY_HAND.get(phrase.kind, DEFAULT) for phrase in phrases)
 
 
 def random_effects(phrases: Sequence[Phrase], rng: np.random.Generator) -> Effects:
-    """Each phrase's effect by chance, all fifteen alike."""
+    """Returns for each phrase a uniformly drawn effect of the grid."""
     return tuple(GRID[int(rng.integers(len(GRID)))] for _ in phrases)

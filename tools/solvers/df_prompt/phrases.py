@@ -1,7 +1,7 @@
-"""The phrases of a prompt that may come, go and weigh: what stands between commas, apart from what the picture is about.
+"""Finds the phrases of a prompt that may get an effect: what stands between commas, except the subject.
 
-The first phrase is the subject and never moves; nor do pinned words, nor what the user's own prompt says of the content. Modifiers move,
-whoever wrote them. Pure text; knows nothing of pictures.
+The first phrase is the subject and never moves; neither do pinned words, nor content that the user's own prompt names. Modifiers may move,
+whoever wrote them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from limner.tools.prompt_language.assemble import Effect
 
 _BETWEEN = re.compile(r"[^,;\n]+")
 _EDGES = re.compile(r"^\W+|\W+$")
-"""Marks at either end of a phrase stay outside: a text encoder may make one token of them and the comma beside them."""
+"""Punctuation at either end of a phrase stays outside: a tokenizer may join it with the comma beside it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Characters `start`..`end` of a prompt, and what kind of modifier they are ("other" for none that is known)."""
+    """Characters `start`..`end` of a prompt, and the kind of modifier ("other" for an unknown one)."""
 
     start: int
     end: int
@@ -30,8 +30,10 @@ class Phrase:
 
 
 def movable(text: str, reference: str = "", pins: Sequence[str] = ()) -> tuple[Phrase, ...]:
-    """The phrases of `text` that may have an effect of their own, in order. `reference`: the user's prompt, whose content stays; `pins`:
-    words that stay."""
+    """Returns the phrases of `text` that may get an effect, in order.
+
+    `reference`: the user's prompt, whose content words stay plain; `pins`: words that stay plain.
+    """
     pinned = [match.span() for pin in pins for match in _occurrences(pin, text)]
     own = _flat(reference)
     found = []
@@ -50,7 +52,7 @@ def movable(text: str, reference: str = "", pins: Sequence[str] = ()) -> tuple[P
 
 
 def with_effects(conditioning: Conditioning, phrases: Sequence[Phrase], effects: Sequence[Effect]) -> Conditioning:
-    """The same words, each phrase with its effect."""
+    """Returns the conditioning with an effect span for each phrase."""
     pairs = zip(phrases, effects, strict=True)
     spans = tuple(EffectSpan(phrase.start, phrase.end, effect.lo, effect.hi, effect.weight) for phrase, effect in pairs)
     return replace(conditioning, spans=spans)

@@ -1,8 +1,7 @@
-"""Coordinate search over effects: from the whole prompt at once to single phrases, late words in the inner loop.
+"""Coordinate search over effects: from the whole prompt at once to single phrases, with late words in the inner loop.
 
-Candidates that differ in late words alone share the first half of the denoising when they are drawn together, so the inner loop, which
-weighs the late words, costs half. Single changes are tried side by side, and the best of them together: changes of different phrases
-seldom undo each other. Knows nothing of pictures: it is handed what scores and what a request costs.
+Candidates that differ only in late words share the first half of the denoising when drawn together, so the inner loop, which weighs the
+late words, costs half. Single changes are tried side by side, then the best of them together: changes of different phrases seldom cancel.
 """
 
 from __future__ import annotations
@@ -22,15 +21,18 @@ RANDOM_BATCH = 8
 
 @dataclass
 class Trials:
-    """What was tried. `score`: values of candidates asked for together, higher is better, NaN where there is none; it pays for them.
-    `fits`: whether such a request can be paid."""
+    """The effects tried so far and their values.
+
+    `score`: returns the values of candidates evaluated together, higher is better, NaN where there is none; it charges the budget. `fits`:
+    whether the budget allows such a request.
+    """
 
     score: Callable[[Sequence[Effects]], Sequence[float]]
     fits: Callable[[Sequence[Effects]], bool]
     values: dict[Effects, float] = field(default_factory=dict)
 
     def ask(self, candidates: Iterable[Effects]) -> bool:
-        """Score those that are new, from the front as many as can be paid; whether that was all of them."""
+        """Scores the new candidates, in order, as many as the budget allows; returns whether that was all of them."""
         fresh = list(dict.fromkeys(item for item in candidates if item not in self.values))
         count = self._affordable(fresh)
         if count:
@@ -39,15 +41,16 @@ class Trials:
 
     @property
     def best(self) -> Effects:
+        """The effects with the highest value."""
         return self.ranking()[0]
 
     def ranking(self) -> list[Effects]:
-        """Best first; what has no value is left out, ties go to the one asked for first."""
+        """Returns all effects with a value, best first, equal ones in the order of evaluation."""
         there = [item for item, value in self.values.items() if not np.isnan(value)]
         return sorted(there, key=lambda item: -round(self.values[item], 4))
 
     def _affordable(self, fresh: Sequence[Effects]) -> int:
-        """Shared rows make costs other than additive, hence the bisection."""
+        """Returns the number of leading candidates that fit the budget, by bisection: shared rows make costs non-additive."""
         if not fresh or self.fits(fresh):
             return len(fresh)
         count, bound = 0, len(fresh)
@@ -58,7 +61,7 @@ class Trials:
 
 
 def coordinate_search(phrases: Sequence[Phrase], trials: Trials) -> None:
-    """Fill `trials` until nothing is left to pay with, or a whole round finds nothing better."""
+    """Fills `trials` until the budget allows no more, or a whole round finds nothing better."""
     count = len(phrases)
     default = (DEFAULT,) * count
     if not trials.ask([default, hand_rule(phrases)]) or not trials.ranking():
@@ -75,18 +78,18 @@ def coordinate_search(phrases: Sequence[Phrase], trials: Trials) -> None:
 
 
 def random_search(phrases: Sequence[Phrase], trials: Trials, rng: np.random.Generator) -> None:
-    """The baseline: effects by chance until nothing is left to pay with; the default triples are among them."""
+    """Fills `trials` with the default effects and with random ones until the budget allows no more: the baseline."""
     trials.ask([(DEFAULT,) * len(phrases)])
     while trials.ask(random_effects(phrases, rng) for _ in range(RANDOM_BATCH)):
         pass
 
 
 Move = tuple[int, Effect]
-"""A phrase's number and its new effect."""
+"""Index of a phrase and its new effect."""
 
 
 def _step(trials: Trials, moves: Sequence[Move]) -> bool:
-    """Try single changes of the best so far, then the helpful ones of different phrases together. Whether all could be paid."""
+    """Tries single changes of the best effects, then the helpful ones of different phrases together; returns whether all fit the budget."""
     start = trials.best
     complete = trials.ask(_moved(start, [move]) for move in moves)
     level = trials.values[start]
@@ -106,7 +109,7 @@ def _moved(effects: Effects, moves: Sequence[Move]) -> Effects:
 
 
 def _weights_of_late_words(effects: Effects) -> list[Move]:
-    """All of these agree for half of the denoising."""
+    """Returns moves of late phrases to other weights; all of them share half of the denoising."""
     late = [place for place, effect in enumerate(effects) if (effect.lo, effect.hi) == LATE]
     return [(place, effects[place]._replace(weight=weight)) for place in late for weight in WEIGHTS if weight != effects[place].weight]
 
@@ -118,7 +121,7 @@ def _ranges(effects: Effects) -> list[Move]:
 
 
 def _neighbouring_weights(effects: Effects) -> list[Move]:
-    """One step up and one down, of the words that are not late."""
+    """Returns moves one weight up and one down, for phrases that are not late."""
     moves = []
     for place, effect in enumerate(effects):
         if (effect.lo, effect.hi) != LATE and effect.weight in WEIGHTS:

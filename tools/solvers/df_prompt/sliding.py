@@ -1,4 +1,4 @@
-"""One word's range, slid from the first step to the last while all else stays: to see when it matters. Pure arithmetic on spans."""
+"""Slides one word's range from the first step to the last while all else stays, to show when the word matters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Slid:
 
 
 def telling_span(conditioning: Conditioning) -> EffectSpan | None:
-    """The span of the text whose sliding shows most: one with a range before one that only weighs, the heaviest or lightest first."""
+    """Returns the span whose sliding shows most: spans with a range first, then the weight furthest from 1; None without spans."""
 
     def rank(span: EffectSpan) -> tuple[bool, Fraction]:
         return (span.lo, span.hi) != (0, 1), abs(span.weight - 1)
@@ -30,7 +30,7 @@ def telling_span(conditioning: Conditioning) -> EffectSpan | None:
 
 
 def slide(conditioning: Conditioning, span: EffectSpan, places: int = PLACES) -> Sequence[Slid]:
-    """`span` in `places` windows from start to end, evenly: as long as its own range, or half of the whole where that is all or none."""
+    """Returns `places` evenly spaced windows of `span` from start to end, as long as its own range, or half where that is everything."""
     length = span.hi - span.lo
     if length in (0, 1):
         length = Fraction(1, 2)

@@ -1,1 +1,1 @@
-"""DPO-Diff: which words make the picture follow the prompt."""
+"""DPO-Diff: searches which words make the picture follow the prompt."""

@@ -11,6 +11,7 @@ from limner.tools.solvers.dpo_diff.meaning import Encoder, calibrated, minilm, o
 
 
 def main() -> None:
+    """Runs the command line: prints the calibration of every available encoder."""
     parser = argparse.ArgumentParser(description="thresholds, acceptance and recall of the meaning filter's encoders")
     parser.add_argument("--checkpoint", default="miniature", help="whose CLIP is tried")
     given = parser.parse_args()
@@ -19,7 +20,9 @@ def main() -> None:
 
 
 def encoders(checkpoint: str) -> list[Encoder]:
-    """Those that are here, the preferred first; the checkpoint's CLIP also without the sense check, to show what that check is worth."""
+    """Returns the available encoders, the preferred first; the checkpoint's CLIP also without the sense check, to show that
+    check's effect.
+    """
     from dataclasses import replace
 
     from limner.tools.diffusion.checkpoint import open_checkpoint

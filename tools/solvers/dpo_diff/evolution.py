@@ -1,6 +1,6 @@
-"""Evolutionary search over choices (DPO-Diff, sec. 6.2 and appendix): the black-box part, and what all populations are drawn with.
+"""Evolutionary search over choices (DPO-Diff, sec. 6.2 and appendix): the black-box part, and how all populations are drawn.
 
-Keeps no list of its own: parents are the best trials so far, whoever made them.
+Parents are the best trials so far, whichever search made them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Draw = Callable[[], Choice]
 
 
 def evolve(trials: Trials, settings: EvolutionSettings, rng: np.random.Generator, learned: Probabilities | None = None) -> None:
-    """Search until the budget is spent (BudgetSpent passes through) or no new candidate is found.
+    """Searches until the budget is spent (BudgetSpent is passed on) or no new candidate is found.
 
-    The first population comes from `learned`, its most probable candidate first; evenly where nothing was learned.
+    The first population is drawn from `learned`, its most probable candidate first; uniformly where it is None.
     """
     trials.try_all([trials.space.identity])
     wanted = settings.population - 1  # the baseline is one of them
@@ -31,14 +31,14 @@ def evolve(trials: Trials, settings: EvolutionSettings, rng: np.random.Generator
 
 
 def random_search(trials: Trials, settings: EvolutionSettings, rng: np.random.Generator) -> None:
-    """Even, independent, distinct candidates, as many as the budget pays for: the paper's baseline (sec. 8.1)."""
+    """Tries uniform, independent, distinct candidates until the budget is spent: the paper's baseline (sec. 8.1)."""
     trials.try_all([trials.space.identity])
     while trials.try_all(distinct(trials, lambda: even(trials.space.sizes, rng), settings.population, settings.attempts)):
         pass
 
 
 def generation(trials: Trials, settings: EvolutionSettings, rng: np.random.Generator) -> bool:
-    """One generation: mutants and crossovers of the best, filled up at random. Returns whether anything new was found."""
+    """Makes one generation: mutants and crossovers of the best, filled up at random. Returns whether anything new was found."""
     sizes = trials.space.sizes
     parents = [trial.choice for trial in trials.ranked[: settings.parents]]
     children = distinct(trials, lambda: mutated(_pick(parents, rng), sizes, settings.mutation, rng), settings.mutants, settings.attempts)
@@ -54,14 +54,14 @@ def generation(trials: Trials, settings: EvolutionSettings, rng: np.random.Gener
 def first_population(
     trials: Trials, settings: EvolutionSettings, rng: np.random.Generator, wanted: int, learned: Probabilities | None
 ) -> list[Choice]:
-    """Distinct candidates from the learned distribution, the most probable one first. Genes are drawn evenly with probability `explore`."""
+    """Returns distinct candidates from the learned distribution, the most probable first; genes are uniform with probability `explore`."""
     sizes = trials.space.sizes
     if learned is None:
         return distinct(trials, lambda: even(sizes, rng), wanted, settings.attempts)
     first = trials.fresh([tuple(int(np.argmax(slot)) for slot in learned)])[:wanted]
 
     def draw() -> Choice:
-        spread = even(sizes, rng)  # drawn always, so that with explore = 1 the numbers are those of a search without learning
+        spread = even(sizes, rng)  # always drawn, so that explore = 1 gives the same random numbers as a search without learning
         if settings.explore >= 1:
             return spread
         chosen = (int(rng.choice(len(slot), p=slot)) for slot in learned)
@@ -73,7 +73,7 @@ def first_population(
 
 
 def distinct(trials: Trials, draw: Draw, wanted: int, attempts: int, besides: Sequence[Choice] = ()) -> list[Choice]:
-    """Up to `wanted` candidates that were never tried and may be, in `attempts` tries for each: small spaces end."""
+    """Returns up to `wanted` candidates that are new and allowed, in at most `attempts` draws for each: small spaces run out."""
     seen = {trials.conditioning(choice).id for choice in besides}
     found: list[Choice] = []
     for _ in range(attempts * max(0, wanted)):
@@ -87,17 +87,18 @@ def distinct(trials: Trials, draw: Draw, wanted: int, attempts: int, besides: Se
 
 
 def even(sizes: Sequence[int], rng: np.random.Generator) -> Choice:
+    """Draws a uniform choice: for each slot an index below its size."""
     return tuple(int(gene) for gene in rng.integers(0, sizes))
 
 
 def mutated(parent: Choice, sizes: Sequence[int], rate: float, rng: np.random.Generator) -> Choice:
-    """Each gene drawn anew with probability `rate`; it may come out the same."""
+    """Redraws each gene with probability `rate`; it may keep its value."""
     redrawn, anew = rng.random(len(parent)) < rate, even(sizes, rng)
     return tuple(new if change else old for change, new, old in zip(redrawn, anew, parent, strict=True))
 
 
 def crossed(left: Choice, right: Choice, rng: np.random.Generator) -> Choice:
-    """Each gene from either parent."""
+    """Takes each gene from either parent with equal probability."""
     side = rng.random(len(left)) < 0.5
     return tuple(a if chosen else b for chosen, a, b in zip(side, left, right, strict=True))
 

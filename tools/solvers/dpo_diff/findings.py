@@ -1,4 +1,4 @@
-"""What a search found, as numbers and texts for a report: how the best candidate came about, and what each of its words is worth."""
+"""The findings of a search, as numbers and texts for a report: the path to the best candidate, and the gain of each of its words."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from limner.tools.solvers.dpo_diff.settings import DpoSettings
 from limner.tools.solvers.dpo_diff.trials import Trial, Trials
 
 SHOWN = (0, 10, 20, 40, 80)
-"""Evaluations at which the best candidate so far is shown (DPO-Diff, figure 5)."""
+"""Numbers of evaluations after which the best candidate so far is shown (DPO-Diff, figure 5)."""
 
 DECIMALS = 6
 
 
 def findings(trials: Trials, settings: DpoSettings, skipped: int) -> dict[str, Any]:
-    """JSON values only. Scores in it are those of the search seeds, which chose the candidate; they are no result. `confirmed`: costs of
-    the finalists and of the prompt itself on fresh seeds, by id."""
+    """Returns the findings, JSON values only.
+
+    Scores in it are those of the search seeds, which chose the candidate; they are not results. `confirmed`: costs of the finalists and of
+    the prompt itself on fresh seeds, by id. `skipped`: gradients that were not finite.
+    """
     ordered = trials.trajectory()
     return {
         "space": settings.space,
@@ -39,13 +42,13 @@ def findings(trials: Trials, settings: DpoSettings, skipped: int) -> dict[str, A
 
 
 def _mean_change(ordered: list[Trial]) -> float | None:
-    """Of all candidates against the baseline: no selection in it."""
+    """Returns the mean change of all candidates against the baseline, which is free of selection."""
     changes = [trial.cost - ordered[0].cost for trial in ordered[1:]]
     return round(sum(changes) / len(changes), DECIMALS) if changes else None
 
 
 def _curve(ordered: list[Trial]) -> list[list[float]]:
-    """(rows, cost of the best so far) wherever it fell."""
+    """Returns (rows, cost of the best so far) for each improvement."""
     points: list[list[float]] = []
     for trial in ordered:
         if not points or trial.cost < points[-1][1]:
@@ -54,7 +57,7 @@ def _curve(ordered: list[Trial]) -> list[list[float]]:
 
 
 def _milestones(ordered: list[Trial]) -> list[tuple[int, Trial]]:
-    """(evaluations, best so far) at those of SHOWN that were reached, and at the end. The baseline is evaluation 0."""
+    """Returns (evaluations, best so far) at the numbers in SHOWN that were reached, and at the end. The baseline is evaluation 0."""
     points = [at for at in SHOWN if at < len(ordered)]
     if ordered and len(ordered) - 1 not in points:
         points.append(len(ordered) - 1)
@@ -74,7 +77,7 @@ def _shown(trials: Trials, at: int, trial: Trial) -> dict[str, Any]:
 
 
 def _words(trials: Trials) -> list[dict[str, Any]]:
-    """Each word that the best candidate changed, with what it gained where a trial without it (and else the same) is known."""
+    """Returns each word that the best candidate changed, with its gain where a trial that differs in that word alone is known."""
     best, rows = trials.chosen[0], []
     for number, (slot, chosen) in enumerate(zip(trials.space.slots, best.choice, strict=True)):
         if chosen == 0:

@@ -1,7 +1,6 @@
-"""Learning a distribution over candidates by gradients of Gumbel-softmax samples (DPO-Diff, sec. 6.1.2, eq. 7).
+"""Learns a distribution over candidates by gradients of Gumbel-softmax samples (DPO-Diff, sec. 6.1.2, eq. 7).
 
-Each iteration draws one soft prompt, shared by all seeds, and moves the logits by RMSprop against the loss of the shortcut. Knows nothing
-of what is done with the distribution.
+Each iteration draws one soft prompt, shared by all seeds, and updates the logits with RMSprop on the loss of the shortcut.
 """
 
 from __future__ import annotations
@@ -20,16 +19,17 @@ if TYPE_CHECKING:
 
 
 class WeightGradient(Protocol):
-    """What learning needs: the loss of a soft prompt, and its gradient by each slot's weights; `calls`: the sampler's model calls."""
+    """The gradient that learning needs. `calls`: the sampler's model calls; `skipped`: gradients that were not finite."""
 
     calls: int
     skipped: int
 
-    def of_weights(self, weights: Sequence[torch.Tensor], shortcut: Shortcut) -> tuple[float, list[np.ndarray]]: ...
+    def of_weights(self, weights: Sequence[torch.Tensor], shortcut: Shortcut) -> tuple[float, list[np.ndarray]]:
+        """Returns the loss of a soft prompt and its gradient with respect to each slot's weights."""
 
 
 class RmsProp:
-    """torch.optim.RMSprop, one state for each slot; nothing is corrected for its start at 0, so the first step is 1 for any gradient."""
+    """torch.optim.RMSprop with one state for each slot, without bias correction; the first step is 1 for any gradient."""
 
     def __init__(self, logits: Sequence[np.ndarray], settings: GumbelSettings) -> None:
         self.settings = settings
@@ -37,7 +37,7 @@ class RmsProp:
         self.moment = [np.zeros_like(row) for row in logits]
 
     def step(self, logits: list[np.ndarray], gradients: Sequence[np.ndarray]) -> None:
-        """Move the logits in place, clip and clamp as specified. A gradient that is not finite must not come here."""
+        """Updates the logits in place, with clipping and clamping. Gradients must be finite."""
         given = self.settings
         for row, gradient, square, moment in zip(logits, gradients, self.square, self.moment, strict=True):
             gradient = np.clip(gradient, -given.clip, given.clip)
@@ -50,7 +50,7 @@ class RmsProp:
 
 
 def first_logits(sizes: Sequence[int], settings: GumbelSettings) -> list[np.ndarray]:
-    """In favour of what changes nothing."""
+    """Returns initial logits in favour of the candidate that changes nothing."""
     rows = [np.zeros(size) for size in sizes]
     for row in rows:
         row[0] = settings.first
@@ -64,7 +64,7 @@ def learn(
     rng: np.random.Generator,
     heard: Callable[[int, float], None] = lambda iteration, loss: None,
 ) -> list[np.ndarray]:
-    """Logits after all iterations, or after those that the budget paid for. `heard`: iteration and loss of each."""
+    """Returns the logits after all iterations, or after those that the budget allowed. `heard`: called with iteration and loss."""
     import torch
 
     logits = first_logits(sizes, settings)
@@ -86,15 +86,16 @@ def learn(
 
 
 def sample(logits: Sequence[np.ndarray], temperature: float, rng: np.random.Generator) -> list[np.ndarray]:
-    """softmax((a + g) / tau) with Gumbel noise g for each slot: its argmax is a draw from softmax(a)."""
+    """Returns softmax((a + g) / tau) with Gumbel noise g for each slot; its argmax is a draw from softmax(a)."""
     return [softmax((row + rng.gumbel(size=row.shape)) / temperature) for row in logits]
 
 
 def softmax(row: np.ndarray) -> np.ndarray:
+    """Returns the softmax of a vector."""
     shifted = np.exp(row - row.max())
     return shifted / shifted.sum()
 
 
 def through_softmax(weights: np.ndarray, gradient: np.ndarray, temperature: float) -> np.ndarray:
-    """From the gradient by the weights to that by the logits: p (g - <p, g>) / tau, which sums to 0."""
+    """Turns the gradient with respect to the weights into that with respect to the logits: p (g - <p, g>) / tau, which sums to 0."""
     return weights * (gradient - float(weights @ gradient)) / temperature

@@ -1,8 +1,8 @@
-"""Whether a changed prompt still means the same: the condition that an attack's candidates must fulfil (DPO-Diff, eq. 6).
+"""Checks whether a changed prompt still means the same: the condition on an attack's candidates (DPO-Diff, eq. 6).
 
-The paper asks for a cosine of at least 0.9 of sentence-T5. Here the encoder is what there is: sentence-T5 or MiniLM where installed, else
-the text tower of the checkpoint's own CLIP together with WordNet's sense check. Each has a threshold of its own, found on the labelled
-substitutions that come with the lexicon at no more than 5 % false accepts.
+The paper asks for a cosine of at least 0.9 of sentence-T5. Here the encoder is sentence-T5 or MiniLM where installed, else the text tower
+of the checkpoint's own CLIP together with WordNet's sense check. Each has its own threshold, found on the labelled substitutions of the
+lexicon at no more than 5 % false accepts.
 """
 
 from __future__ import annotations
@@ -30,15 +30,17 @@ from limner.tools.scoring.base import Scorer
 from limner.tools.scoring.clip import ClipEncoder, ClipScorer
 from limner.tools.solvers.dpo_diff.space import Words
 
-T5_THRESHOLD = 0.9  # the paper's, of sentence-T5
-USUAL = 0.9  # share of the substitutions that keep the meaning and agree in sense, whose cosine is still enough
+T5_THRESHOLD = 0.9  # the paper's, for sentence-T5
+USUAL = 0.9  # the threshold accepts at most this share of the substitutions that keep the meaning and pass the sense check
 VERSION = 2
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Texts to vectors. `name`: stable, with a version. `threshold`: a published one, None where it is to be calibrated. `with_senses`:
-    whether WordNet must agree too, word by word."""
+    """Encodes texts to vectors.
+
+    `name`: stable, with a version. `threshold`: a published one, None to calibrate it. `with_senses`: WordNet must agree too, word by word.
+    """
 
     name: str
     encode: Encode
@@ -48,16 +50,18 @@ class Encoder:
 
 @dataclass(frozen=True)
 class MeaningFilter:
-    """`allowed(text)`: whether it means what `reference` does, by cosine and, where wanted, by senses."""
+    """Accepts texts that mean the same as `reference`, by cosine and, where the encoder asks for it, by senses."""
 
     reference: str
     encoder: Encoder
     calibration: Calibration
 
     def __call__(self, conditioning: Conditioning) -> bool:
+        """Whether the conditioning's prompt is accepted."""
         return self.allowed(conditioning.text)
 
     def allowed(self, text: str) -> bool:
+        """Whether `text` means the same as the reference."""
         if text == self.reference:
             return True
         if self.encoder.with_senses and not same_senses(self.reference, text):
@@ -65,23 +69,24 @@ class MeaningFilter:
         return self.cosine(text) >= self.calibration.threshold
 
     def cosine(self, text: str) -> float:
+        """Returns the cosine between `text` and the reference."""
         here, there = np.asarray(self.encoder.encode([self.reference, text]), np.float64)
         return float(here @ there / (np.linalg.norm(here) * np.linalg.norm(there)))
 
 
 def meaning_kept(evaluator: Evaluator, reference: str) -> Callable[[Conditioning], bool]:
-    """The filter of the best encoder that is here."""
+    """Returns the filter with the best available encoder."""
     encoder = find_encoder(evaluator.scorers)
     return MeaningFilter(reference, encoder, calibrated(encoder, evaluator.db))
 
 
 def find_encoder(scorers: Sequence[Scorer]) -> Encoder:
-    """Sentence-T5, else MiniLM, else the text tower of the first CLIP among the scorers; without any, words by WordNet alone."""
+    """Returns sentence-T5, else MiniLM, else the text tower of the first CLIP among the scorers, else WordNet's senses alone."""
     return sentence_t5() or minilm() or own_clip(scorers) or words_alone()
 
 
 def calibrated(encoder: Encoder, db: PromptDB | None = None) -> Calibration:
-    """Threshold, acceptance and recall of an encoder on the labelled list; kept in the database, since it takes a moment."""
+    """Returns an encoder's calibration on the labelled substitutions, stored in `db`."""
     rows = labelled()
     key = content_id(["meaning", VERSION, encoder.name, encoder.threshold, encoder.with_senses, [asdict(row) for row in rows]])
     if db is not None and (stored := db.stored_answer(key)):
@@ -97,7 +102,7 @@ def calibrated(encoder: Encoder, db: PromptDB | None = None) -> Calibration:
 
 
 def same_senses(reference: str, text: str) -> bool:
-    """Whether every stretch of words that changed keeps a sense of what stood there."""
+    """Whether every changed stretch of words keeps a sense of the words it replaces."""
     from difflib import SequenceMatcher
 
     before, after = ([word.lower() for word in Words.split(item).words] for item in (reference, text))
@@ -106,7 +111,7 @@ def same_senses(reference: str, text: str) -> bool:
         if kind == "equal":
             continue
         old, new = before[start:end], after[there:until]
-        # Neighbours that both changed are one stretch; word by word where as many stand there as before.
+        # Changed neighbours form one stretch, compared word by word where the number of words is equal.
         pairs = list(zip(old, new, strict=True)) if len(old) == len(new) else [(" ".join(old), " ".join(new))]
         if not all(left and right and keeps_sense(left, right, wordnet) for left, right in pairs):
             return False
@@ -115,7 +120,7 @@ def same_senses(reference: str, text: str) -> bool:
 
 @lru_cache(maxsize=1)
 def minilm() -> Encoder | None:
-    """The sentence encoder of the extra `minilm`, or None."""
+    """Returns the sentence encoder of the extra `minilm`, or None where it is not installed."""
     try:
         model = MiniLM()
     except BadInput:
@@ -124,7 +129,7 @@ def minilm() -> Encoder | None:
 
 
 def sentence_t5() -> Encoder | None:
-    """sentence-transformers/sentence-t5-base where that library is installed and the weights are on this machine, or None."""
+    """Returns sentence-transformers/sentence-t5-base, or None where the library or the weights are missing."""
     if find_spec("sentence_transformers") is None:
         return None
     model = _local_t5()
@@ -137,12 +142,12 @@ def _local_t5() -> Any:
 
     try:
         return SentenceTransformer("sentence-transformers/sentence-t5-base", local_files_only=True)
-    except Exception:  # not on this machine; every version says so in its own way
+    except Exception:  # weights missing; versions of the library raise different errors
         return None
 
 
 def own_clip(scorers: Sequence[Scorer]) -> Encoder | None:
-    """The text tower of the first CLIP for similarity among the scorers; a preference model's tower has learned something else."""
+    """Returns the text tower of the first CLIP similarity scorer, or None. A preference model's tower was trained for something else."""
     for scorer in scorers:
         inner = scorer.scorer if isinstance(scorer, Adversarial) else scorer
         encoder = getattr(inner, "encoder", None)
@@ -152,7 +157,7 @@ def own_clip(scorers: Sequence[Scorer]) -> Encoder | None:
 
 
 def words_alone() -> Encoder:
-    """No network: how many words stayed, and WordNet's senses."""
+    """Returns an encoder without a network: the share of unchanged words, together with WordNet's senses."""
     return Encoder(f"words-{VERSION}", _words, True)
 
 
@@ -161,7 +166,7 @@ def _text_features(encoder: ClipEncoder, texts: Sequence[str]) -> np.ndarray:
 
 
 def _words(texts: Sequence[str]) -> np.ndarray:
-    """A bag of hashed words: no more than how much of a text stayed the same."""
+    """Returns bags of hashed words, which measure only how many words stayed."""
     from zlib import crc32
 
     rows = np.zeros((len(texts), 512))
@@ -176,14 +181,16 @@ def _senses_agree(row: Substitution) -> bool:
 
 
 def _usual(encoder: Encoder, rows: Sequence[Substitution], gate: Gate) -> float:
-    """What nine of ten substitutions that keep the meaning reach. Where the sense check alone meets the bound, a threshold by false accepts
-    would be no threshold, and several small changes could add up."""
+    """Returns the cosine that nine of ten substitutions that keep the meaning reach.
+
+    Where the sense check alone satisfies the bound, calibration would accept any cosine, and several small changes could add up.
+    """
     keepers = [row for row in rows if row.keep and gate(row)]
     return float(np.quantile(cosines(encoder.encode, keepers), 1 - USUAL)) if keepers else -1.0
 
 
 def _at(encoder: Encoder, rows: Sequence[Substitution], gate: Gate, threshold: float) -> Calibration:
-    """What a given threshold does on the list."""
+    """Returns the calibration of a given threshold."""
     passed = (cosines(encoder.encode, rows) >= threshold) & np.array([gate(row) for row in rows])
     keep = np.array([row.keep for row in rows])
     return Calibration(threshold, float(passed.mean()), float(passed[keep].mean()), float(passed[~keep].mean()), len(rows))

@@ -1,7 +1,7 @@
-"""Previews of swaps: what one UNet call with another word would make of x_t, decoded in closed form and judged.
+"""Previews of swaps: the picture that one UNet call with another word predicts from x_t, in closed form, decoded and scored.
 
-As dear as one row and one decoding for a word, and no linear guess: from an empty negative prompt to a word is a long way, over which a
-first-order estimate does not carry. Knows nothing of how a search uses it.
+A word costs one row and one decoding, and there is no linear approximation: from an empty negative prompt to a word is a long way, over
+which a first-order estimate fails.
 """
 
 from __future__ import annotations
@@ -24,24 +24,28 @@ if TYPE_CHECKING:
 
 
 class SwapPreview:
-    """Ranks swaps as `SearchGradient.of_swaps` does, by previews. `gradient`: whose space, sampler, loss, purse and store it shares."""
+    """Ranks swaps by previews, as `SearchGradient.of_swaps` does by gradients.
+
+    `gradient`: whose space, sampler, loss, budget and store it uses.
+    """
 
     def __init__(self, gradient: SearchGradient) -> None:
         self.gradient = gradient
         self.calls = gradient.calls
 
     def of_swaps(self, choice: Choice, shortcut: Shortcut, seeds: Sequence[int]) -> list[np.ndarray]:
-        """Change of the previewed loss by each single swap at a candidate, the word told at model call `shortcut.done` alone.
+        """Returns the change of the previewed loss for each single swap at a candidate; the swapped word acts at model call `shortcut.done`
+        alone.
 
-        For every slot an array over its candidates, 0 at the present one. Mean over the seeds; NaN where a loss is not finite. Raises
-        BudgetSpent before anything is computed.
+        Returns for every slot an array over its candidates, 0 at the current one: the mean over the seeds, NaN where a loss is not finite.
+        Raises BudgetSpent before anything is computed.
         """
         whole = self.gradient
         candidates = [slot.candidates for slot in whole.space.slots]
         key = ["previews", whole.space.render(choice).id, candidates, list(choice), list(seeds), asdict(shortcut)]
         here, texts = whole.space.render(choice), swapped(whole.space, choice)
         own: dict[Side, str] = {"positive": here.text, "negative": here.negative}
-        # What stands there now is previewed too: the others are told by their difference to it.
+        # The current text is previewed too, since gains are differences to it.
         wanted = list(dict.fromkeys([next(iter(own.items())), *(pair for row in texts for pair in row)]))
         fresh = {text for _, text in wanted} - whole.encoded
         whole.encoded |= fresh
@@ -68,7 +72,7 @@ class SwapPreview:
         latents: torch.Tensor | None,
         seeds: Sequence[int],
     ) -> dict[tuple[Side, str], np.ndarray]:
-        """(seeds,) for each text in its place, the other side as it stands."""
+        """Returns losses (seeds,) for each text on its side, with the other side unchanged."""
         import torch
 
         whole, count, step = self.gradient, len(seeds), shortcut.done

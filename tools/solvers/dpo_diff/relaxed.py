@@ -1,7 +1,6 @@
-"""A space made soft: probabilities over the candidates of every slot, and the contexts that they make of prompt and negative prompt.
+"""A relaxed space: probabilities over the candidates of every slot, and the contexts that they make of prompt and negative prompt.
 
-The words around a slot, its separators included, stand as they would in the text. With all the weight on one choice the contexts are those
-of its text. Knows nothing of pictures.
+The words around a slot and the separators stay as in the text. With all weight on one choice the contexts are those of its text.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Relaxed:
-    """`sides`: where there is something to search, and so to differentiate."""
+    """The relaxed form of `space`. `sides`: the sides of the prompt that have slots."""
 
     def __init__(self, space: Space, soft: SoftText) -> None:
         self.space = space
@@ -26,10 +25,10 @@ class Relaxed:
         self.sides: tuple[Side, ...] = tuple(dict.fromkeys(slot.side for slot in space.slots))
 
     def contexts(self, weights: Sequence[torch.Tensor]) -> dict[Side, TextContext]:
-        """Of one row each. `weights`: one vector over its candidates for each slot, summing to 1.
+        """Returns contexts of one row each. `weights`: for each slot a vector over its candidates, summing to 1.
 
-        A negative slot whose weight lies wholly on "nothing" is not there at all; else it has the rows of its likeliest word, and
-        "nothing" is the padding token in them, as in the paper.
+        A negative slot with all its weight on "nothing" is left out; otherwise it has the rows of its likeliest word, and "nothing" is the
+        padding token in them, as in the paper.
         """
         choice = self.layout(weights)
         given = self.space.given
@@ -43,7 +42,7 @@ class Relaxed:
         }
 
     def layout(self, weights: Sequence[torch.Tensor]) -> Choice:
-        """The choice that fixes how many rows each slot has: the likeliest, "nothing" only where it is certain."""
+        """Returns the choice that determines each slot's number of rows: the likeliest candidate, "nothing" only where it is certain."""
         choice = []
         for slot, weight in zip(self.space.slots, weights, strict=True):
             likeliest = int(weight.argmax())

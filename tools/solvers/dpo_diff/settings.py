@@ -1,12 +1,17 @@
-"""The numbers of DPO-Diff (Wang et al. 2024, sec. 7 and appendix), and of our own search. Nothing is computed here but steps."""
+"""The settings of DPO-Diff (Wang et al. 2024, sec. 7 and appendix) and of this project's own search."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
-SearchName = Literal["limner", "hybrid", "gradient", "evolution", "random"]
-SEARCHES: tuple[str, ...] = get_args(SearchName)
+from limner.tools.options import Declared, option
+
+SEARCHES = ("swap", "hybrid", "gradient", "evolution", "random")
+OLDER_NAMES = {"limner": "swap"}
+"""What searches were called in runs of before."""
+
+PARTS = ("synonym", "antonym", "library")
 
 NEGATIVE = "antonym+library"  # the paper's space for better pictures
 WIDEST = "synonym+antonym+library"
@@ -14,11 +19,11 @@ WIDEST = "synonym+antonym+library"
 
 @dataclass(frozen=True, slots=True)
 class GumbelSettings:
-    """Learning a distribution over candidates by Gumbel-softmax gradients: the paper's values.
+    """Settings for learning a distribution over candidates by Gumbel-softmax gradients: the paper's values.
 
-    `iterations` updates by RMSprop with `learning_rate`, `smoothing` (alpha), `epsilon` and `momentum`; gradients clipped to +-`clip`
-    element by element, logits kept in [`lowest`, `highest`]. Logits begin at `first` for the candidate that changes nothing and 0
-    elsewhere. `graded` is K; t moves from `start` of the steps on by `pace` every `every` iterations: 15, 15, 16, ... 24, 24 of 50.
+    `iterations` updates by RMSprop with `learning_rate`, `smoothing` (alpha), `epsilon` and `momentum`; gradients are clipped to +-`clip`
+    elementwise, logits clamped to [`lowest`, `highest`]. Logits start at `first` for the candidate that changes nothing and at 0 elsewhere.
+    `graded` is K; t rises from `start` of the steps by `pace` every `every` iterations: 15, 15, 16, ... 24, 24 of 50.
     """
 
     iterations: int = 20
@@ -37,15 +42,18 @@ class GumbelSettings:
     every: int = 2
 
     def done(self, iteration: int, calls: int) -> int:
-        """t of an iteration, of a sampler with `calls` model calls: 0 <= t <= calls - K."""
+        """Returns t of an iteration for a sampler with `calls` model calls: 0 <= t <= calls - K."""
         share = self.start + self.pace * (iteration // self.every)
         return max(0, min(int(share * calls + 1e-9), calls - self.graded))
 
 
 @dataclass(frozen=True, slots=True)
 class EvolutionSettings:
-    """Evolutionary search: the paper's values. `explore`: probability that a gene of the first population is drawn evenly instead of from
-    the learned distribution. `attempts`: tries for each new candidate wanted, before the space counts as exhausted."""
+    """Settings of the evolutionary search: the paper's values.
+
+    `explore`: probability that a gene of the first population is uniform instead of drawn from the learned distribution. `attempts`: draws
+    for each new candidate before the space counts as exhausted.
+    """
 
     population: int = 20
     parents: int = 10
@@ -57,14 +65,14 @@ class EvolutionSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class LimnerSettings:
+class SwapSettings:
     """Our own search: swaps ranked at the best candidate, the best of them raced.
 
-    `ranker`: by previews, one call with each swap in place, or by one gradient. `at`: share of the steps before that call. `share`: of the
-    rows that are left, the most that ranking anew may cost. `swaps`: single swaps of a round; `jumps`: sizes of candidates that take
-    several of the best swaps at once; `keep`: how many of a round meet all seeds. `sure`: confidence at which a gain that no round has
-    raised for `stalled` rounds ends the search; it takes six seeds. In the end `finalists` and the baseline meet up to `fresh` more seeds,
-    for which `kept_back` of the rows are kept: the best of many on few seeds is partly the luckiest.
+    `ranker`: rank by previews (one call with each swap in place) or by one gradient. `at`: fraction of the steps before that call. `share`:
+    largest share of the remaining rows that a new ranking may cost. `swaps`: single swaps in a round; `jumps`: sizes of candidates that
+    combine several of the best swaps; `keep`: how many of a round are drawn on all seeds. `sure`: confidence of a gain at which the search
+    ends once `stalled` rounds have not raised it; needs six seeds. At the end `finalists` and the baseline are drawn on up to `fresh` more
+    seeds, for which `kept_back` of the rows is reserved: the best of many on few seeds is partly the luckiest.
     """
 
     ranker: Literal["preview", "gradient"] = "preview"
@@ -80,12 +88,22 @@ class LimnerSettings:
     kept_back: float = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class DpoSettings:
-    """What a person chooses. `space`: parts joined by +; `search`: one of SEARCHES; the rest as published."""
+def unknown_space(name: str) -> str:
+    """What is wrong with the name of a search space; empty when nothing is."""
+    parts = name.split("+")
+    if set(parts) <= set(PARTS) and len(set(parts)) == len(parts):
+        return ""
+    return f"there is no search space {name!r}: join some of {', '.join(PARTS)} with +, as in antonym+library"
 
-    space: str = WIDEST
-    search: SearchName = "limner"
+
+@dataclass(frozen=True)
+class DpoSettings(Declared):
+    """What a person chooses, and the numbers of the searches as published. Raises BadInput for a space or a search that does not exist."""
+
+    space: str = option(WIDEST, f"of dpo-diff: {', '.join(PARTS)}, joined by +", refuse=unknown_space)
+    search: str = option(
+        SEARCHES[0], f"of dpo-diff: {', '.join(SEARCHES[:-1])} or {SEARCHES[-1]}", choices=lambda: SEARCHES, aliases=OLDER_NAMES
+    )
     gumbel: GumbelSettings = field(default_factory=GumbelSettings)
     evolution: EvolutionSettings = field(default_factory=EvolutionSettings)
-    limner: LimnerSettings = field(default_factory=LimnerSettings)
+    swap: SwapSettings = field(default_factory=SwapSettings)

@@ -1,58 +1,58 @@
-"""The solver: finds words for a prompt's negative prompt, or in place of its own, that change the picture as wanted.
+"""DPO-Diff as a solver: finds words for the negative prompt, or in place of the prompt's own, that change the picture as wanted.
 
-Builds the space, chooses what drives the search, runs it on one Budget and tells what was found. Any image model will do for the
-searches by evolution and at random; those with a gradient need a checkpoint that is open here and a scorer with a gradient.
+Builds the space, runs the chosen search within one Budget and reports the findings. The searches by evolution and at random work with any
+image model; those with a gradient need a local checkpoint and a differentiable scorer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from limner.promptdb.errors import BadInput
-from limner.promptdb.records import Conditioning, Drawing
-from limner.tools.budget import Budget, BudgetSpent
-from limner.tools.diffusion.base import Drawn
-from limner.tools.diffusion.sampling.denoising import Hooks
+from limner.promptdb.records import Conditioning
+from limner.tools.budget import BudgetSpent
+from limner.tools.diffusion.base import Hooks
 from limner.tools.diffusion.sampling.sampler import Sampler
 from limner.tools.evaluator import Evaluator
+from limner.tools.events import Emit
 from limner.tools.lexicon.lexicon import WordSource
 from limner.tools.lexicon.offline import Offline
-from limner.tools.scoring.adversarial import Adversarial
 from limner.tools.scoring.differentiable import differentiable
-from limner.tools.solvers.base import Emit, Task
+from limner.tools.solvers.base import Task
 from limner.tools.solvers.dpo_diff import swap_search
 from limner.tools.solvers.dpo_diff.build import build_space
 from limner.tools.solvers.dpo_diff.evolution import evolve, random_search
 from limner.tools.solvers.dpo_diff.findings import findings
 from limner.tools.solvers.dpo_diff.gumbel import learn, softmax
 from limner.tools.solvers.dpo_diff.preview import SwapPreview
-from limner.tools.solvers.dpo_diff.settings import SEARCHES, DpoSettings
+from limner.tools.solvers.dpo_diff.settings import DpoSettings
 from limner.tools.solvers.dpo_diff.space import Space
 from limner.tools.solvers.dpo_diff.text_gradient import KeptLatents, SearchGradient
 from limner.tools.solvers.dpo_diff.trials import Trials
 
-GRADED = ("limner", "hybrid", "gradient")
+GRADED = ("swap", "hybrid", "gradient")
 NEEDS_GRADIENT = ("hybrid", "gradient")
 PROPOSED = 3  # candidates for the final comparison
 
 Allowed = Callable[[Evaluator, str], Callable[[Conditioning], bool]]
-"""Given the Evaluator and the user's prompt: what a candidate must fulfil."""
+"""Given the Evaluator and the user's prompt, returns the condition on candidates."""
 
 
 def anything(evaluator: Evaluator, reference: str) -> Callable[[Conditioning], bool]:
+    """Returns a condition that every candidate meets."""
     return lambda conditioning: True
 
 
 @dataclass
 class DpoDiff:
-    """`source`: where candidates for the words of a prompt come from. `allowed`: the meaning filter of an attack.
+    """The solver of DPO-Diff.
 
-    `findings`: after `solve`, what a report shows: trajectory, word-by-word gains, what was skipped. JSON values only.
+    `source`: returns the source of candidates for a prompt's words. `allowed`: the meaning filter of an attack. `findings`: after `solve`,
+    the content of the report (trajectory, gains word by word, skipped gradients), JSON values only. Raises BadInput for an unknown search.
     """
 
     settings: DpoSettings = field(default_factory=DpoSettings)
@@ -61,11 +61,8 @@ class DpoDiff:
     name: str = "dpo-diff"
     findings: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.settings.search not in SEARCHES:
-            raise BadInput(f"there is no search {self.settings.search!r}; choose one of {', '.join(SEARCHES)}")
-
     def missing(self, evaluator: Evaluator) -> str:
+        """Returns, in one line, why the chosen search cannot run (no local model, no differentiable scorer); '' where it can."""
         if self.settings.search not in NEEDS_GRADIENT:
             return ""
         if sampler_of(evaluator) is None:
@@ -77,8 +74,10 @@ class DpoDiff:
         return ""
 
     def solve(self, task: Task, evaluator: Evaluator, rng: np.random.Generator, emit: Emit) -> Sequence[Conditioning]:
-        """The best candidates, best first; none where there is nothing to search, or where fresh seeds show none to be better than the
-        prompt. Raises BadInput only for a space that does not exist."""
+        """Returns the best candidates, best first; none where there is nothing to search, or no candidate beats the prompt on fresh seeds.
+
+        Raises BadInput for an unknown space.
+        """
         given = next((item for item in task.start if item.is_plain), Conditioning(task.reference))
         space = build_space(given, self.settings.space, self.source(given.text), task.pins)
         if not space.slots:
@@ -87,20 +86,19 @@ class DpoDiff:
             )
             self.findings = {"space": self.settings.space, "slots": 0}
             return []
-        with rows_of_images(evaluator.budget, evaluator):
-            latents = KeptLatents([])
-            inner = watched(evaluator, latents)
-            trials = Trials(space, inner, task.reference, task.seeds, self.allowed(evaluator, task.reference), emit)
-            gradient = self._gradient(space, inner, task, latents)
-            if gradient:
-                trials.besides = lambda: gradient.charged
-            try:
-                trials.try_all([space.identity])
-                if trials.done:
-                    self._search(trials, gradient, rng)
-            except BudgetSpent:
-                if not trials.done:
-                    raise
+        latents = KeptLatents([])
+        inner = watched(evaluator.within(evaluator.image_equivalents()), latents)
+        trials = Trials(space, inner, task.reference, task.seeds, self.allowed(evaluator, task.reference), emit)
+        gradient = self._gradient(space, inner, task, latents)
+        if gradient:
+            trials.besides = lambda: gradient.charged
+        try:
+            trials.try_all([space.identity])
+            if trials.done:
+                self._search(trials, gradient, rng)
+        except BudgetSpent:
+            if not trials.done:
+                raise
         if not trials.done:
             emit({"kind": "warning", "text": "the model or the scorer gave nothing for the prompt itself: nothing to compare with"})
             self.findings = {"space": self.settings.space, "slots": len(space.slots)}
@@ -116,7 +114,7 @@ class DpoDiff:
         if sampler is None or loss is None:
             return None
         gradient = SearchGradient(space, evaluator, sampler, loss, task.seeds, latents)
-        latents.steps = frozenset([int(self.settings.limner.at * gradient.calls)])
+        latents.steps = frozenset([int(self.settings.swap.at * gradient.calls)])
         return gradient
 
     def _search(self, trials: Trials, gradient: SearchGradient | None, rng: np.random.Generator) -> None:
@@ -125,9 +123,9 @@ class DpoDiff:
             return random_search(trials, settings.evolution, rng)
         if search == "evolution":
             return evolve(trials, settings.evolution, rng)
-        if search == "limner":
-            ranker = SwapPreview(gradient) if gradient and settings.limner.ranker == "preview" else gradient
-            return swap_search.search(trials, ranker, settings.limner, rng)
+        if search == "swap":
+            ranker = SwapPreview(gradient) if gradient and settings.swap.ranker == "preview" else gradient
+            return swap_search.search(trials, ranker, settings.swap, rng)
         if gradient is None:
             raise BadInput(self.missing(trials.evaluator))
         trials.try_all([trials.space.identity])
@@ -143,7 +141,7 @@ class DpoDiff:
 
 
 def sample_learned(trials: Trials, learned: Sequence[np.ndarray], settings: DpoSettings, rng: np.random.Generator) -> None:
-    """Gradient search alone: candidates from the learned distribution until the budget is spent or no new one turns up."""
+    """Gradient search alone: draws candidates from the learned distribution until the budget is spent or none is new."""
     from limner.tools.solvers.dpo_diff.evolution import first_population
 
     evolution = settings.evolution
@@ -153,62 +151,11 @@ def sample_learned(trials: Trials, learned: Sequence[np.ndarray], settings: DpoS
 
 def sampler_of(evaluator: Evaluator) -> Sampler | None:
     """The local sampler behind an evaluator; None where the image model is a black box."""
-    model = evaluator.model
-    model = model.model if isinstance(model, Watched) else model
-    return model if isinstance(model, Sampler) else None
-
-
-@dataclass(frozen=True)
-class Watched:
-    """An ImageModel that draws as `model` does, and leaves x_t of what it draws in `latents`."""
-
-    model: Sampler
-    latents: KeptLatents
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    @property
-    def fingerprint(self) -> str:
-        return self.model.fingerprint
-
-    @property
-    def default_settings(self) -> Any:
-        return self.model.default_settings
-
-    def token_count(self, text: str) -> tuple[int, int]:
-        return self.model.token_count(text)
-
-    def unet_rows(self, drawings: Sequence[Drawing]) -> int:
-        return self.model.unet_rows(drawings)
-
-    def draw(self, drawings: Sequence[Drawing], on_drawn: Callable[[Drawn], None] | None = None) -> list[Drawn]:
-        hooks = Hooks(on_step=self.latents.on_step, on_batch=self.latents.on_batch)
-        return self.model.draw(drawings, on_drawn, hooks)
+    return evaluator.model if isinstance(evaluator.model, Sampler) else None
 
 
 def watched(evaluator: Evaluator, latents: KeptLatents) -> Evaluator:
-    """The same evaluator, but x_t of what it draws is kept; the same where the model is a black box."""
-    sampler = sampler_of(evaluator)
-    if sampler is None:
+    """The same evaluator, but x_t of what it draws is kept in `latents`; the same where the model is a black box."""
+    if sampler_of(evaluator) is None:
         return evaluator
-    return evaluator.through(Watched(sampler, latents))
-
-
-@contextmanager
-def rows_of_images(budget: Budget, evaluator: Evaluator) -> Iterator[None]:
-    """Meanwhile the cap on images is also one on UNet rows, so that gradients are paid from the same purse as pictures."""
-    cap = budget.unet_rows
-    if budget.images is not None:
-        # Of the whole run, not of what is left: so a run that goes on after a kill has the same purse.
-        reach = budget.images * evaluator.model.unet_rows([evaluator.drawing(Conditioning(""), 0)])
-        budget.unet_rows = reach if cap is None else min(cap, reach)
-    try:
-        yield
-    finally:
-        budget.unet_rows = cap
-
-
-def is_attack(evaluator: Evaluator) -> bool:
-    return isinstance(evaluator.objective, Adversarial)
+    return evaluator.with_hooks(Hooks(on_step=latents.on_step, on_batch=latents.on_batch))

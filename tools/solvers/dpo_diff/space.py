@@ -1,12 +1,9 @@
-"""What is searched: the slots of a prompt and of its negative prompt, the candidates of each, and the text that a choice makes.
+"""The search space of DPO-Diff: the slots of a prompt and of its negative prompt, their candidates, and the text of a choice.
 
-A choice is an index for each slot; 0 changes nothing, so the choice of all zeros is the conditioning that was given. No search, no tokens.
-
-The negative library: words that people put into negative prompts whatever the picture, in four slots by what they warn of.
-
-Our own list. The paper's code has such a space beside the antonyms ("NPLib", four slots), though its text never names it.
-
-A prompt as words and what stands between them; nothing is lost: joined again it is the same text, character for character.
+A choice is an index for each slot; 0 changes nothing, so the choice of all zeros is the given conditioning. A prompt is split into words
+and separators; joined they give the same text, character for character. The negative library (common words of negative prompts, whatever
+the picture, in four slots) is this project's own list: the paper's code has such a space beside the antonyms ("NPLib"), which its text does
+not name.
 """
 
 from __future__ import annotations
@@ -38,7 +35,7 @@ LIBRARY: tuple[tuple[str, ...], ...] = (
         "surreal", "plain",
     ),
 )  # fmt: skip
-"""One tuple a slot, most general warnings first; single words and phrases of at most two words."""
+"""One tuple a slot, the most general terms first; single words and phrases of at most two words."""
 
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
@@ -46,14 +43,14 @@ _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """`separators` holds one more than `words`: before the first, between them, after the last."""
+    """A text as words and separators. `separators` has one more item than `words`: before the first, between them, after the last."""
 
     words: tuple[str, ...]
     separators: tuple[str, ...]
 
     @classmethod
     def split(cls, text: str) -> Words:
-        """A word is a run of letters and digits, with apostrophes and hyphens inside; everything else separates."""
+        """Splits a text. A word is a run of letters and digits, with apostrophes and hyphens inside; everything else separates."""
         words, separators, end = [], [], 0
         for match in _WORD.finditer(text):
             separators.append(text[end : match.start()])
@@ -62,15 +59,16 @@ class Words:
         return cls(tuple(words), (*separators, text[end:]))
 
     def join(self) -> str:
+        """Returns the text, character for character."""
         return self.separators[0] + "".join(word + after for word, after in zip(self.words, self.separators[1:], strict=True))
 
     def between(self, start: int, end: int) -> str:
-        """The text of words start..end-1 with the separators inside."""
+        """Returns the text of words start..end-1 with the separators inside."""
         inner = "".join(word + after for word, after in zip(self.words[start : end - 1], self.separators[start + 1 : end], strict=True))
         return inner + self.words[end - 1]
 
     def places(self, phrase: str) -> tuple[tuple[int, int], ...]:
-        """(start, end) of every occurrence of a phrase's words in a row, whatever the case and the separators."""
+        """Returns (start, end) of every occurrence of a phrase's words in a row, ignoring case and separators."""
         wanted = tuple(word.lower() for word in Words.split(phrase).words)
         lower = tuple(word.lower() for word in self.words)
         length = len(wanted)
@@ -78,7 +76,7 @@ class Words:
         return tuple((start, start + length) for start in starts if lower[start : start + length] == wanted)
 
     def pinned(self, pins: Sequence[str]) -> frozenset[int]:
-        """The indices of words that belong to an occurrence of a pin."""
+        """Returns the indices of words that belong to an occurrence of a pin."""
         return frozenset(index for pin in pins for start, end in self.places(pin) for index in range(start, end))
 
 
@@ -89,10 +87,10 @@ COMMA = ", "
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One decision. Candidate 0 changes nothing: the original words on the positive side, the empty text on the negative.
+    """One decision. Candidate 0 changes nothing: it is the original words on the positive side and empty on the negative.
 
-    `start`, `end`: the words of the prompt that a positive slot replaces, or that a negative one is opposed to; equal where it
-    belongs to none. No candidate occurs twice, in any case; none but a negative slot's first is empty.
+    `start`, `end`: the words of the prompt that a positive slot replaces, or whose opposite a negative one holds; equal for neither.
+    Candidates are distinct in lower case, and only a negative slot's first is empty. Raises ValueError otherwise.
     """
 
     side: Side
@@ -113,7 +111,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of text: fixed, or chosen by slot number `slot`. Soft prompts mix only pieces that have one."""
+    """A piece of text: fixed, or chosen by slot number `slot`. Soft prompts mix only pieces with a slot."""
 
     text: str
     slot: int | None = None
@@ -121,10 +119,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class Space:
-    """The slots of one conditioning, positive ones first in prompt order, then negative ones.
+    """The slots of one conditioning: positive ones first, in prompt order, then negative ones.
 
-    `given` is what the user asked for: its negative prompt is kept in front of what is added. Effect spans point at characters that
-    a substitution moves, so a conditioning with spans on a searched side is refused with ValueError.
+    `given`: the user's conditioning, whose negative prompt stays in front of what is added. Raises ValueError for overlapping slots, and
+    for effect spans on a searched side, whose offsets a substitution would move.
     """
 
     given: Conditioning
@@ -150,7 +148,7 @@ class Space:
 
     @property
     def size(self) -> int:
-        """How many choices there are; 1 where nothing can be changed."""
+        """The number of choices; 1 where nothing can be changed."""
         return math.prod(self.sizes)
 
     @property
@@ -159,7 +157,7 @@ class Space:
         return (0,) * len(self.slots)
 
     def render(self, choice: Sequence[int]) -> Conditioning:
-        """The conditioning of a choice. Raises ValueError for a wrong length, IndexError for a candidate that is not there."""
+        """Returns the conditioning of a choice. Raises ValueError for a wrong length, IndexError for a candidate that does not exist."""
         if len(choice) != len(self.slots):
             raise ValueError(f"a choice among {len(self.slots)} slots has as many numbers, not {len(choice)}")
         if any(not 0 <= chosen < size for chosen, size in zip(choice, self.sizes, strict=True)):
@@ -169,7 +167,7 @@ class Space:
         return replace(self.given, text=text, negative=negative)
 
     def positive_pieces(self, choice: Sequence[int]) -> tuple[Piece, ...]:
-        """The prompt under a choice in reading order, separators among the fixed pieces; no piece is empty."""
+        """Returns the prompt under a choice as non-empty pieces in reading order, with separators among the fixed pieces."""
         pieces, at = [Piece(self.words.separators[0])], 0
         for number, slot in enumerate(self.slots):
             if slot.side == "positive":
@@ -180,7 +178,9 @@ class Space:
         return tuple(piece for piece in pieces if piece.text)
 
     def negative_pieces(self, choice: Sequence[int]) -> tuple[Piece, ...]:
-        """The negative prompt under a choice: what was given, then what is chosen, with commas between; empties and repeats dropped."""
+        """Returns the negative prompt under a choice: the given one, then the chosen words, joined by commas, without empty or repeated
+        ones.
+        """
         pieces = [Piece(self.given.negative)] if self.given.negative else []
         said = {part.strip().lower() for part in self.given.negative.split(",")}
         for number, slot in enumerate(self.slots):

@@ -1,9 +1,8 @@
-"""Our own search: previews at the best candidate rank every single swap; the most promising are raced; evolution
-takes the rounds where that does better.
+"""This project's own search: previews at the best candidate rank every single swap, and the most promising are raced; rounds of evolution
+take turns where they do better.
 
-A ranking proposes, it never judges: every step is decided by pictures. Its x_t comes from the candidate's own drawings, so that a swap
-costs one row and one decoding a seed. In the manner of greedy coordinate gradient (Zou et al. 2023), whose first-order estimate may rank
-instead.
+The ranking only proposes; pictures decide every step. x_t comes from the candidate's own drawings, so that a swap costs one row and one
+decoding a seed. Similar to greedy coordinate gradient (Zou et al. 2023), whose first-order estimate is the alternative ranker.
 """
 
 from __future__ import annotations
@@ -18,28 +17,31 @@ import numpy as np
 from limner.tools.budget import BudgetSpent
 from limner.tools.diffusion.gradients.shortcut import Shortcut
 from limner.tools.solvers.dpo_diff.evolution import crossed, distinct, mutated
-from limner.tools.solvers.dpo_diff.settings import LimnerSettings
+from limner.tools.solvers.dpo_diff.settings import SwapSettings
 from limner.tools.solvers.dpo_diff.trials import Choice, Trials
 from limner.tools.stats import FEW, paired_bootstrap
 
-MUTATED = 0.15  # of the genes of a child
+MUTATED = 0.15  # share of a child's genes
 ATTEMPTS = 10
-FEWEST = 2  # fresh seeds, below which the finalists are not compared again
-NOTICED = 1e-4  # a smaller gain is none, as in rankings
+FEWEST = 2  # with fewer fresh seeds the finalists are not compared again
+NOTICED = 1e-4  # smaller gains count as none, as in rankings
 
 Source = Callable[[Choice], list[Choice]]
-"""Proposals around a candidate; none where it has nothing new."""
+"""Returns proposals around a candidate; none where it has nothing new."""
 
 
 class SwapRanker(Protocol):
-    """What ranking needs: the estimated change of the loss by each single swap at a candidate."""
+    """Estimates how much each swap changes the loss. `calls`: the sampler's model calls."""
 
     calls: int
 
-    def of_swaps(self, choice: Choice, shortcut: Shortcut, seeds: Sequence[int]) -> list[np.ndarray]: ...
+    def of_swaps(self, choice: Choice, shortcut: Shortcut, seeds: Sequence[int]) -> list[np.ndarray]:
+        """Returns for every slot an array over its candidates: the estimated change of the loss by that single swap, mean over the
+        seeds.
+        """
 
 
-def search(trials: Trials, ranker: SwapRanker | None, settings: LimnerSettings, rng: np.random.Generator) -> None:
+def search(trials: Trials, ranker: SwapRanker | None, settings: SwapSettings, rng: np.random.Generator) -> None:
     """Search with most of the budget; with the rest the finalists and the baseline meet fresh seeds. BudgetSpent passes through."""
     trials.try_all([trials.space.identity])
     images = trials.rows_left / trials.rows_per_image
@@ -54,22 +56,22 @@ def search(trials: Trials, ranker: SwapRanker | None, settings: LimnerSettings, 
         trials.confirm(finalists, [max(trials.seeds) + 1 + place for place in range(fresh)])
 
 
-def _explore(trials: Trials, ranker: SwapRanker | None, settings: LimnerSettings, rng: np.random.Generator) -> None:
+def _explore(trials: Trials, ranker: SwapRanker | None, settings: SwapSettings, rng: np.random.Generator) -> None:
     """Search until the budget is spent (BudgetSpent passes through), nothing new is found, or the gain is sure and no round raises it.
 
-    A round's proposals come from the ranking or from evolution; which of the two is a draw by how often their proposals so far did better
-    than the best candidate on the first seed (Thompson sampling). So a ranking that is worth nothing on a checkpoint is soon left alone.
-    Without one (a black box) every round is evolution.
+    A round's proposals come from the ranking or from evolution, chosen by Thompson sampling on how often the proposals of each beat the
+    best candidate on the first seed. So a ranking that is worthless on a checkpoint is soon abandoned. Without a ranker (a black box) every
+    round is evolution.
     """
     sources: dict[str, Source] = {"evolution": lambda choice: _children(trials, settings, rng)}
     if ranker:
         sources = {"ranking": _Promising(trials, ranker, settings), **sources}
-    won = {name: [1, 1] for name in sources}  # rises and falls, one of each to begin with
+    won = {name: [1, 1] for name in sources}  # successes and failures, starting with one of each
     idle = 0
     while True:
         best = trials.best
         proposals: list[Choice] = []
-        # Each has a first round, the ranking before evolution; from then on chance, weighed by what they were worth.
+        # Each gets a first round, the ranking before evolution; afterwards by Thompson sampling.
         luck = {name: float(rng.beta(*won[name])) for name in sources}
         for name in sorted(sources, key=lambda name: (sum(won[name]) > 2, -luck[name] if sum(won[name]) > 2 else 0.0)):
             if proposals := sources[name](best.choice):
@@ -87,7 +89,7 @@ def _explore(trials: Trials, ranker: SwapRanker | None, settings: LimnerSettings
 
 
 def sure(trials: Trials, confidence: float) -> bool:
-    """Whether the best candidate's gain over the baseline is beyond chance on the search seeds; never with fewer than six of them."""
+    """Whether the best candidate's gain over the baseline is significant on the search seeds; never with fewer than six of them."""
     if len(trials.seeds) < FEW:
         return False
     baseline = trials.done[trials.conditioning(trials.space.identity).id]
@@ -97,14 +99,14 @@ def sure(trials: Trials, confidence: float) -> bool:
 
 @dataclass
 class _Promising:
-    """Single swaps with the largest estimated gain that were not tried, and candidates that make several of the best at once."""
+    """Proposes untried single swaps with the largest estimated gain, and candidates that combine several of the best."""
 
     trials: Trials
     ranker: SwapRanker
-    settings: LimnerSettings
+    settings: SwapSettings
     known: dict[Choice, list[np.ndarray]] = field(default_factory=dict)
     rows: float = 0.0
-    """What the last ranking cost."""
+    """UNet rows of the last ranking."""
 
     def __call__(self, choice: Choice) -> list[Choice]:
         settings, trials = self.settings, self.trials
@@ -126,8 +128,11 @@ class _Promising:
         return trials.fresh([*singles, *(_with(choice, jump) for jump in jumps)]) if singles else []
 
     def _gains(self, choice: Choice) -> list[np.ndarray]:
-        """Ranked anew at each candidate while that is cheap beside what is left; else the last ranking, as if gains added up. Nothing where
-        it is not finite, or dearer than what is left."""
+        """Returns the ranking at a candidate.
+
+        A new ranking is made while it is cheap relative to the remaining rows; otherwise the last one is reused, as if gains added up.
+        Empty where it is not finite or costs more than is left.
+        """
         if choice not in self.known and (not self.known or self.rows <= self.settings.share * self.trials.rows_left):
             shortcut, before = Shortcut(int(self.settings.at * self.ranker.calls)).within(self.ranker.calls), self.trials.rows
             try:
@@ -140,7 +145,7 @@ class _Promising:
         return [row - row[chosen] for row, chosen in zip(ranking, choice, strict=True)] if ranking else []
 
 
-def _children(trials: Trials, settings: LimnerSettings, rng: np.random.Generator) -> list[Choice]:
+def _children(trials: Trials, settings: SwapSettings, rng: np.random.Generator) -> list[Choice]:
     """Crossovers of the better trials with a few genes drawn anew."""
     ranked = [trial.choice for trial in trials.ranked]
     parents = ranked[: max(2, len(ranked) // 3)]

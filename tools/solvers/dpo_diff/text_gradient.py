@@ -1,7 +1,7 @@
-"""Gradients for a search: taken on the search seeds, paid for on the Budget, kept in the database so that none is taken twice.
+"""Gradients for a search: computed on the search seeds, charged to the Budget, stored in the database so that none is computed twice.
 
-Joins a space, a checkpoint and a loss. Two kinds: of the probabilities of a soft prompt (the paper's), and of the encoded text at one
-candidate, which ranks all single swaps by their own encodings (ours). Knows nothing of how a search uses them.
+There are two kinds: with respect to the probabilities of a soft prompt (the paper's), and with respect to the encoded text of one
+candidate, which ranks all single swaps by their own encodings (this project's).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limner.promptdb.records import Drawing, content_id
+from limner.promptdb.runs import Runs
 from limner.tools.diffusion.gradients.cost import GradientCost, PictureLoss, gradient_cost
 from limner.tools.diffusion.gradients.shortcut import Decode, Shortcut, loss_scale, shortcut_pictures
 from limner.tools.diffusion.gradients.soft_text import SoftText, TextContext
@@ -28,17 +29,20 @@ if TYPE_CHECKING:
     import torch
 
 PIXELS = 512 * 512
-"""Pixels differentiated at once: seeds share a batch while they are small."""
+"""Pixels of the pictures differentiated at once: seeds share a batch while pictures are small."""
 
 Latents = Callable[[Drawing, int], "torch.Tensor | None"]
-"""x_t of a drawing before a model call, (channels, height, width), where it was kept."""
+"""Returns x_t of a drawing before a model call, (channels, height, width), or None where it was not recorded."""
 
-VERSION = 2  # of what is kept: a change of the computation is taken anew
+VERSION = 2  # of the computation: a new version ignores stored gradients
 
 
 class SearchGradient:
-    """`loss`: of pictures, lower is better. `latents`: what the drawings of candidates left behind. `decode`: a smaller decoder, and `name`
-    what tells it apart from the checkpoint's own."""
+    """Computes gradients for one space, checkpoint and loss.
+
+    `loss`: of pictures, lower is better. `latents`: x_t recorded while candidates were drawn. `decode`: a smaller decoder, which `name`
+    distinguishes from the checkpoint's own in stored results.
+    """
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class SearchGradient:
 
     @property
     def cost(self) -> GradientCost:
+        """The cost of gradients and previews in UNet rows."""
         settings, objective = self.evaluator.settings, self.evaluator.objective
         key = (self.checkpoint.fingerprint, settings, objective.name, objective.version, self.name)
         if key not in _costs:
@@ -79,13 +84,14 @@ class SearchGradient:
 
     @property
     def pictures_at_once(self) -> int:
+        """Pictures in one batch of a gradient."""
         settings = self.evaluator.settings
         return max(1, PIXELS // (settings.width * settings.height))
 
     def of_weights(self, weights: Sequence[torch.Tensor], shortcut: Shortcut) -> tuple[float, list[np.ndarray]]:
-        """Mean loss over the seeds and its gradient by each slot's weights, whose graph it leaves alone.
+        """Returns the mean loss over the seeds and its gradient with respect to each slot's weights, which stay detached.
 
-        A gradient that is not finite comes back as it is: the search skips it. Raises BudgetSpent before anything is computed.
+        A gradient that is not finite is returned as it is, for the search to skip. Raises BudgetSpent before anything is computed.
         """
         import torch
 
@@ -111,12 +117,12 @@ class SearchGradient:
         return float(losses.mean()), gradients
 
     def of_swaps(self, choice: Choice, shortcut: Shortcut, seeds: Sequence[int]) -> list[np.ndarray]:
-        """Estimated change of the loss by each single swap at a candidate: for every slot an array over its candidates, 0 at the present
-        one. Mean over the seeds.
+        """Returns the estimated change of the loss by each single swap at a candidate: for every slot an array over its candidates, 0 at
+        the current one, mean over the seeds.
 
-        First order in what the UNet attends to: the gradient there, times the difference that the swap makes to the encoded text. So the
-        text encoder is exact, whatever the number of a candidate's tokens. x_t comes from the candidate's own drawings where they left it.
-        NaN where the gradient is not finite.
+        First order in the UNet's text input: the gradient times the difference that the swap makes to the encoded text. The text encoder
+        itself is exact, whatever the number of a candidate's tokens. x_t comes from the candidate's own drawings where recorded. NaN where
+        the gradient is not finite. Raises BudgetSpent before anything is computed.
         """
         candidates = [slot.candidates for slot in self.space.slots]
         key = ["swaps", self.space.render(choice).id, candidates, list(choice), list(seeds), asdict(shortcut)]
@@ -148,7 +154,9 @@ class SearchGradient:
     def _context_gradient(
         self, contexts: dict[Side, TextContext], shortcut: Shortcut, latents: torch.Tensor | None, seeds: Sequence[int] | None = None
     ) -> tuple[torch.Tensor, dict[Side, TextContext]]:
-        """Losses, (seeds,), and their gradients by the searched contexts, (seeds, tokens, dim), each seed's own."""
+        """Returns losses (seeds,) and their gradients with respect to the searched contexts, (seeds, tokens, dim), separately for each
+        seed.
+        """
         import torch
 
         seeds = self.seeds if seeds is None else seeds
@@ -182,11 +190,11 @@ class SearchGradient:
         return [self.evaluator.drawing(conditioning, seed) for seed in seeds]
 
     def counts_as_kept(self, choice: Choice, shortcut: Shortcut, seeds: Sequence[int]) -> bool:
-        """Whether x_t costs nothing even where no drawing left it, since the Evaluator counts stored pictures as just drawn."""
+        """Whether x_t is free although it was not recorded, because the Evaluator counts the stored pictures as just drawn."""
         return shortcut.graded == 1 and self.evaluator.counts_as_drawn(self._drawings(choice, seeds))
 
     def kept_latents(self, choice: Choice, shortcut: Shortcut, seeds: Sequence[int]) -> torch.Tensor | None:
-        """x_t of a candidate's own drawings, (seeds, channels, height, width), where all of them left it."""
+        """Returns x_t of a candidate's own drawings, (seeds, channels, height, width); None unless all of them were recorded."""
         import torch
 
         found = [self.latents(drawing, shortcut.done) for drawing in self._drawings(choice, seeds)]
@@ -203,7 +211,7 @@ class SearchGradient:
         )  # fmt: skip
 
     def taken(self, what: object) -> dict[str, Any] | None:
-        """A gradient that was taken before; what that costs is the Evaluator's matter."""
+        """Returns a stored result and charges its rows as stored ones; None where there is none."""
         text = self.evaluator.db.stored_answer(self._key(what))
         if text is None:
             return None
@@ -213,22 +221,22 @@ class SearchGradient:
         return found
 
     def pay(self, what: object, rows: float) -> None:
-        """Before the work. What an earlier process of the run had paid for when it was killed is not paid for again."""
+        """Charges the rows of a computation before it begins. What a killed process of the same run had charged is charged as stored."""
         evaluator = self.evaluator
-        begun = content_id(["begun", self._key(what), evaluator.run])
-        lost = bool(evaluator.run) and evaluator.db.stored_answer(begun) is not None
+        runs, begun = Runs(evaluator.db), content_id(["begun", self._key(what), evaluator.run])
+        lost = bool(evaluator.run) and runs.memo(evaluator.run, begun) is not None
         evaluator.charge(rows, stored=lost)
         if evaluator.run and not lost:
-            evaluator.db.add_answer(begun, "gradient", json.dumps(rows))
+            runs.remember(evaluator.run, begun, rows)
         self.charged += rows
 
     def keep(self, what: object, rows: float, found: dict[str, object]) -> None:
-        """Keep what cost so many rows, for `taken`."""
+        """Stores a result and its rows, for `taken`."""
         self.evaluator.db.add_answer(self._key(what), "gradient", json.dumps({"rows": rows, **found}))
 
 
 def swapped(space: Space, choice: Choice) -> list[list[tuple[Side, str]]]:
-    """For every slot and candidate: the side that it changes, and the text of that side with the candidate in place."""
+    """Returns for every slot and candidate the side that it changes, and that side's text with the candidate in place."""
     rows: list[list[tuple[Side, str]]] = []
     for number, slot in enumerate(space.slots):
         swaps = [space.render((*choice[:number], candidate, *choice[number + 1 :])) for candidate in range(len(slot.candidates))]
@@ -237,7 +245,7 @@ def swapped(space: Space, choice: Choice) -> list[list[tuple[Side, str]]]:
 
 
 class KeptLatents:
-    """x_t of drawings as they are drawn, at the model calls in `steps`; the oldest are forgotten beyond `capacity` drawings."""
+    """Records x_t of drawings as they are drawn, at the model calls in `steps`; forgets the oldest beyond `capacity` drawings."""
 
     def __init__(self, steps: Sequence[int], capacity: int = 512) -> None:
         self.steps = frozenset(steps)
@@ -246,9 +254,11 @@ class KeptLatents:
         self._kept: OrderedDict[tuple[str, int], torch.Tensor] = OrderedDict()
 
     def on_batch(self, drawings: Sequence[Drawing]) -> None:
+        """Hook: notes the drawings of the batch that begins."""
         self._batch = [drawing.id for drawing in drawings]
 
     def on_step(self, step: int, timestep: torch.Tensor, latents: torch.Tensor) -> None:
+        """Hook: records a copy of `latents` (rows, channels, height, width) before model call `step`."""
         import torch
 
         if step not in self.steps:
@@ -260,15 +270,16 @@ class KeptLatents:
             self._kept.popitem(last=False)
 
     def __call__(self, drawing: Drawing, step: int) -> torch.Tensor | None:
+        """Returns x_t of a drawing before model call `step`, or None where it was not recorded."""
         return self._kept.get((drawing.id, step))
 
 
 _costs: dict[tuple[object, ...], GradientCost] = {}
-"""Counted once in a process for a checkpoint, its settings and a loss."""
+"""Costs by checkpoint, settings and loss, counted once in a process."""
 
 
 def _leaf(context: TextContext, rows: int, graded: bool) -> TextContext:
-    """A row for each picture, cut off from the text encoder, so that every picture has a gradient of its own."""
+    """Returns a context with one row for each picture, detached from the text encoder, so that every picture has its own gradient."""
     expanded = context.detached().expand(rows)
     hidden = expanded.hidden.clone().requires_grad_(graded)
     pooled = None if expanded.pooled is None else expanded.pooled.clone().requires_grad_(graded)

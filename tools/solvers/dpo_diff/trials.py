@@ -1,27 +1,26 @@
-"""What has been tried: every candidate is drawn and scored once, by the Evaluator, and what was learned of it is kept in order.
+"""The candidates tried so far: the Evaluator draws and scores each once, and the results are recorded in order.
 
 A cost is the mean of the objective over the search seeds, signed so that lower is better. The baseline is the first trial, so the best
-is never worse than it on these seeds. Knows nothing of how candidates are chosen.
+is never worse than it on these seeds.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from limner.promptdb.records import Conditioning, content_id
+from limner.promptdb.runs import Runs
 from limner.tools.budget import BudgetSpent
 from limner.tools.evaluation import RANKING_DECIMALS
 from limner.tools.evaluator import Evaluator
+from limner.tools.events import Emit, ignore
 from limner.tools.solvers.dpo_diff.space import Space
 
 Choice = tuple[int, ...]
-Emit = Callable[[dict[str, Any]], None]
 RACE_KEEPS = 3  # one candidate in so many goes on to the next seed
 
 
@@ -36,16 +35,17 @@ class Trial:
 
     @property
     def cost(self) -> float:
+        """The mean cost over the seeds."""
         return float(np.mean(self.costs))
 
     @property
     def order(self) -> tuple[float, str]:
-        """By cost as rankings round it, ties by id."""
+        """The sort key: cost rounded as in rankings, equal ones by id."""
         return round(self.cost, RANKING_DECIMALS), self.conditioning.id
 
 
 def race_cost(count: int, keep: int, seeds: int) -> int:
-    """Pictures of a race of `count` candidates, of which `keep` meet all seeds."""
+    """Returns the number of pictures of a race of `count` candidates, of which `keep` are drawn on all seeds."""
     pictures = met = 0
     while met < seeds:
         rounds = seeds - met if count <= keep else 1
@@ -56,59 +56,69 @@ def race_cost(count: int, keep: int, seeds: int) -> int:
 
 @dataclass
 class Trials:
-    """`seeds`: common to all candidates. `allowed`: a condition that a candidate must fulfil before it may cost anything, such as that
-    its meaning is kept. `refused`: those that failed it or are too long for the encoder; they are never drawn."""
+    """The candidates of one search.
+
+    `seeds`: common to all candidates. `allowed`: a condition checked before a candidate may cost anything, such as keeping the meaning.
+    `refused`: candidates that failed it or are too long for the encoder; they are never drawn.
+    """
 
     space: Space
     evaluator: Evaluator
     reference: str
     seeds: tuple[int, ...]
     allowed: Callable[[Conditioning], bool] = lambda conditioning: True
-    emit: Emit = lambda event: None
+    emit: Emit = ignore
     done: dict[str, Trial] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     tried: set[str] = field(default_factory=set)
     besides: Callable[[], float] = lambda: 0.0
-    """UNet rows of what else the search pays for, such as gradients."""
+    """Returns the UNet rows of everything else that the search pays for, such as gradients."""
     kept_back: float = 0.0
-    """UNet rows of the purse that the search does not see."""
+    """UNet rows that the search does not see."""
     confirmed: dict[str, float] = field(default_factory=dict)
-    """Cost of the finalists on seeds that chose none of them, by id of the conditioning."""
+    """Cost of the finalists on fresh seeds, by id of the conditioning."""
 
     def __post_init__(self) -> None:
         self._charged, self._drawn_rows = set[str](), 0.0
-        self._purse = self._first_purse()
+        self._allowed = self._left_at_first()
         self._sign = -1.0 if self.evaluator.objective.higher_is_better else 1.0
         self._texts: dict[Choice, Conditioning] = {}
 
     @property
     def rows(self) -> float:
-        """UNet rows of all that was asked for since the search began, gradients included; stored or not, so that a search that is resumed
-        counts, and decides, as one that was never killed."""
+        """UNet rows requested since the search began, gradients included.
+
+        Stored results count too, so that a resumed search counts, and decides, as one that was never killed.
+        """
         return self._drawn_rows + self.besides()
 
     @property
     def rows_left(self) -> float:
         """Of what the search could spend when it first began; infinity without a cap."""
-        return max(0.0, self._purse - self.kept_back - self.rows)
+        return max(0.0, self._allowed - self.kept_back - self.rows)
 
     @property
     def rows_per_image(self) -> float:
+        """UNet rows of one picture."""
         return float(self.evaluator.model.unet_rows([self.evaluator.drawing(self.space.given, 0)]))
 
     @property
     def best(self) -> Trial:
-        """Raises ValueError before the baseline was tried."""
+        """The trial with the lowest cost. Raises ValueError before the baseline was tried."""
         return min(self.done.values(), key=lambda trial: trial.order)
 
     @property
     def ranked(self) -> list[Trial]:
+        """All trials, the lowest cost first."""
         return sorted(self.done.values(), key=lambda trial: trial.order)
 
     @property
     def chosen(self) -> list[Trial]:
-        """What is proposed, best first: of finalists that met more seeds those that do better there than the baseline, and the baseline
-        behind them; else all, by the search seeds. Raises ValueError before the baseline was tried."""
+        """The proposed trials, best first.
+
+        With fresh seeds: the finalists that do at least as well there as the baseline, and the baseline itself. Otherwise all, by the
+        search seeds.
+        """
         if not self.confirmed:
             return self.ranked
         return sorted(
@@ -117,8 +127,11 @@ class Trials:
         )
 
     def confirm(self, choices: Sequence[Choice], seeds: Sequence[int]) -> None:
-        """Draw and score candidates and the baseline, all of them done, on `seeds`; what has no value there is no finalist. Raises
-        BudgetSpent, and then nothing is confirmed."""
+        """Draws and scores candidates and the baseline, all of them recorded trials, on the fresh `seeds`; drops those without a value
+        there.
+
+        Raises BudgetSpent, and then nothing is confirmed.
+        """
         conditionings = list(dict.fromkeys([self.space.given, *map(self.conditioning, choices)]))
         name = self.evaluator.objective.name
         values = self.evaluator.evaluate(conditionings, self.reference, seeds, [name], self.emit).values[name]
@@ -128,17 +141,18 @@ class Trials:
         self.confirmed = found if self.space.given.id in found else {}
 
     def conditioning(self, choice: Choice) -> Conditioning:
+        """Returns the conditioning of a choice; cached."""
         if choice not in self._texts:
             self._texts[choice] = self.space.render(choice)
         return self._texts[choice]
 
     def known(self, choice: Choice) -> bool:
-        """Whether the choice, or another that says the same, was drawn or refused."""
+        """Whether the choice, or another with the same text, was drawn or refused."""
         key = self.conditioning(choice).id
         return key in self.tried or key in self.refused
 
     def fresh(self, choices: Iterable[Choice]) -> list[Choice]:
-        """Those that may be tried, each once: not known, not refused now."""
+        """Returns the distinct choices that may be tried: not known, and allowed."""
         found: dict[str, Choice] = {}
         for choice in choices:
             if not self.known(choice) and self._may(self.conditioning(choice)):
@@ -146,16 +160,20 @@ class Trials:
         return list(found.values())
 
     def try_all(self, choices: Iterable[Choice], seeds: int | None = None) -> list[Trial]:
-        """Draw and score the fresh ones on all seeds. Raises BudgetSpent after what the budget holds is recorded."""
+        """Draws and scores the new choices on all seeds and returns their trials.
+
+        Raises BudgetSpent after recording what the budget allowed.
+        """
         fresh = self.fresh(choices)
         self._draw(fresh, self.seeds)
         return self._record(fresh)
 
     def race(self, choices: Iterable[Choice], keep: int) -> list[Trial]:
-        """As `try_all`, but all meet on the first seed, the best third of them on the next, until `keep` are left, which meet on all.
+        """Races the new choices by successive halving: all are drawn on the first seed, the best third on the next, until `keep` are left,
+        which are drawn on all.
 
-        Those left behind count as tried; only those that met all seeds are recorded. Successive halving on common seeds. Of the choices,
-        the first come first: as many race as the budget can bring to an end. Raises BudgetSpent where that is none.
+        Only those are recorded and returned; the others count as tried. Earlier choices take precedence: as many race as the budget can
+        finish. Raises BudgetSpent where that is none.
         """
         field_, ran = self._affordable(self.fresh(choices), keep), 0
         while field_ and ran < len(self.seeds):
@@ -167,14 +185,14 @@ class Trials:
         return self._record(field_)
 
     def first_costs(self, choices: Sequence[Choice]) -> np.ndarray:
-        """(choices,) cost on the first seed, NaN where it was not drawn. Draws nothing."""
+        """Returns (choices,) costs on the first seed, NaN where it was not drawn. Draws nothing."""
         if not choices:
             return np.zeros(0)
         name, conditionings = self.evaluator.objective.name, [self.conditioning(choice) for choice in choices]
         return self._sign * self.evaluator.known(conditionings, self.reference, self.seeds[:1], [name]).values[name][:, 0]
 
     def trajectory(self) -> list[Trial]:
-        """The trials in the order in which they were made."""
+        """Returns the trials in the order in which they were made."""
         return sorted(self.done.values(), key=lambda trial: trial.rows)
 
     def _affordable(self, choices: list[Choice], keep: int) -> list[Choice]:
@@ -197,7 +215,7 @@ class Trials:
         return True
 
     def _draw(self, choices: Sequence[Choice], seeds: Sequence[int]) -> np.ndarray:
-        """(choices,) mean cost on these seeds; infinite where the model or the scorer gave nothing."""
+        """Returns (choices,) mean costs on these seeds; infinite where the model or the scorer gave no value."""
         conditionings = [self.conditioning(choice) for choice in choices]
         if not conditionings:
             return np.zeros(0)
@@ -214,7 +232,7 @@ class Trials:
         return np.where(np.isnan(costs), np.inf, costs)
 
     def _charge(self, conditionings: Sequence[Conditioning], seeds: Sequence[int], values: np.ndarray | None = None) -> None:
-        """Count each picture once; with `values` those alone that have one."""
+        """Counts each picture once; with `values` only those that have one."""
         fresh = {
             drawing.id: drawing
             for row, conditioning in enumerate(conditionings)
@@ -226,19 +244,18 @@ class Trials:
         self._charged |= fresh.keys()
         self._drawn_rows += self.evaluator.model.unet_rows(list(fresh.values())) if fresh else 0.0
 
-    def _first_purse(self) -> float:
+    def _left_at_first(self) -> float:
         """Rows that were left when the search first began, which a run that goes on after a kill finds noted."""
         evaluator = self.evaluator
         images = evaluator.budget.left("images") * self.rows_per_image
         left = min(images, evaluator.budget.left("unet_rows"))
-        if not evaluator.run or not evaluator.goes_on or not math.isfinite(left):
+        if not evaluator.run or not evaluator.reuse_cache or not math.isfinite(left):
             return left
         key = content_id(["purse", evaluator.run, self.space.given.to_json(), list(self.seeds), list(self.space.sizes)])
-        evaluator.db.add_answer(key, "purse", json.dumps(left))
-        return max(left, float(json.loads(evaluator.db.stored_answer(key) or "0")))
+        return max(left, float(Runs(evaluator.db).remember(evaluator.run, key, left)))
 
     def _record(self, choices: Sequence[Choice]) -> list[Trial]:
-        """Those of the choices that have a value on every seed; nothing is drawn."""
+        """Returns the trials of the choices that have a value on every seed; nothing is drawn."""
         conditionings = [self.conditioning(choice) for choice in choices]
         if not conditionings:
             return []
@@ -258,6 +275,15 @@ class Trials:
         return trials
 
     def _tell(self, trial: Trial) -> None:
-        said = {"text": trial.conditioning.text, "negative": trial.conditioning.negative, "conditioning": trial.conditioning.id}
-        value = self._sign * trial.cost
-        self.emit({"kind": "best", **said, "value": value, "count": len(self.done), "rows": round(self.rows, 1)})
+        best = trial.conditioning
+        self.emit(
+            {
+                "kind": "best",
+                "text": best.text,
+                "negative": best.negative,
+                "conditioning": best.id,
+                "value": self._sign * trial.cost,
+                "count": len(self.done),
+                "rows": round(self.rows, 1),
+            }
+        )

@@ -201,7 +201,7 @@ def test_x_t_of_the_prefix_is_the_samplers_to_the_bit(sd1: Checkpoint, sd2: Chec
         settings = settings_for(checkpoint)
         kept = KeptLatents([2])
         drawings = [Drawing(Conditioning("a red cat", "blurry"), seed, settings, checkpoint.fingerprint) for seed in (5, 6)]
-        from limner.tools.diffusion.sampling.denoising import Hooks
+        from limner.tools.diffusion.base import Hooks
 
         sampler = Sampler(checkpoint)
         sampler.draw(drawings, hooks=Hooks(on_step=kept.on_step, on_batch=kept.on_batch))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +12,9 @@ from PIL import Image
 
 from limner.promptdb.errors import BadInput, ImagesAway
 from limner.promptdb.records import Conditioning, Drawing
-from limner.tools.diffusion.base import Drawn
+from limner.tools.diffusion.base import Drawn, Hooks
 from limner.tools.diffusion.remote.openai import RemoteImages, RemoteSettings
-from tests.chat_server import ChatServer, Reply, Scripted, cut, document, page, refused_url, reset, status
+from tests.chat_server import ChatServer, Reply, Scripted, cut, document, moved, page, refused_url, reset, status
 
 
 def coded(colour: tuple[int, int, int] = (200, 30, 30)) -> str:
@@ -130,24 +129,58 @@ def test_a_server_that_is_away_or_drips_or_asks_for_too_much_patience_ends_soon(
 
     with ChatServer(always=drip()) as server:
         slow = model_at(server, timeout=0.3, retries=0)
-        with pytest.raises(ImagesAway, match="longer than"):
+        with pytest.raises(ImagesAway, match="timed out"):
             slow.draw([drawing(slow)])
 
 
-def test_a_picture_may_be_named_by_its_address_and_gets_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_may_be_named_by_its_address_and_gets_no_key() -> None:
     with ChatServer() as server:
+        named = document({"data": [{"url": f"{server.url}/x.png"}]})
+        server.script = [named, Reply(body=base64.b64decode(coded()), headers={"Content-Type": "image/png"})]
         model = model_at(server)
-        asked: list[Any] = []
-
-        def read(request: Any) -> bytes:
-            asked.append(request)
-            if request.full_url.endswith("generations"):
-                return json.dumps({"data": [{"url": f"{server.url}/x.png"}]}).encode()
-            return base64.b64decode(coded())
-
-        monkeypatch.setattr(model, "_read", read)
         [drawn] = model.draw([drawing(model)])
-    assert drawn.image is not None and not asked[1].has_header("Authorization")
+    assert drawn.image is not None
+    asked, fetched = server.requests
+    assert asked.headers["authorization"] == "Bearer sk-secret" and fetched.path == "/v1/x.png" and "authorization" not in fetched.headers
+
+
+def test_a_key_does_not_follow_a_server_to_another_one() -> None:
+    with ChatServer(always=picture()) as other, ChatServer(always=moved(f"{other.url}/images/generations")) as server:
+        model = model_at(server)
+        with pytest.raises(ImagesAway, match="302"):
+            model.draw([drawing(model)])
+    assert other.requests == []
+
+
+def test_an_answer_that_is_too_large_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("limner.tools.diffusion.remote.openai.LARGEST", 50)
+    with ChatServer(always=picture()) as server:
+        model = model_at(server, retries=0)
+        with pytest.raises(ImagesAway, match="larger than 50 bytes"):
+            model.draw([drawing(model)])
+
+
+def test_whoever_cancels_is_heard_before_the_next_request() -> None:
+    class Enough(Exception):
+        pass
+
+    class Cancel:
+        def check(self) -> None:
+            if heard:
+                raise Enough
+
+    with ChatServer(always=picture()) as server:
+        model = model_at(server)
+        heard: list[Drawn] = []
+        with pytest.raises(Enough):
+            model.draw([drawing(model), drawing(model, "a dog")], heard.append, cancel=Cancel())
+    assert len(server.requests) == len(heard) == 1
+
+
+def test_hooks_are_refused_since_nothing_takes_part_in_what_a_server_draws() -> None:
+    model = RemoteImages(RemoteSettings("painter", refused_url()))
+    with pytest.raises(BadInput, match="behind a server"):
+        model.draw([drawing(model)], hooks=Hooks())
 
 
 def test_settings_come_from_the_environment_and_say_what_is_wrong() -> None:

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, Drawing, EffectSpan
-from limner.tools.diffusion.base import PromptTooLong
+from limner.tools.diffusion.base import Hooks, PromptTooLong
 from limner.tools.diffusion.checkpoint import SCHEDULERS, Checkpoint
-from limner.tools.diffusion.sampling.denoising import Hooks
 from limner.tools.diffusion.sampling.population import Population, Sizes
 from limner.tools.diffusion.sampling.sampler import Sampler
 from limner.tools.prompt_language.parse import read

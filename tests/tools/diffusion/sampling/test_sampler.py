@@ -10,9 +10,8 @@ import torch
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, Drawing, SamplerSettings
-from limner.tools.diffusion.base import Drawn, ImageModel, PromptTooLong
+from limner.tools.diffusion.base import Drawn, Hooks, ImageModel, PromptTooLong
 from limner.tools.diffusion.checkpoint import SCHEDULERS, Checkpoint, open_checkpoint
-from limner.tools.diffusion.sampling.denoising import Hooks
 from limner.tools.diffusion.sampling.sampler import Sampler
 from tests.tools.diffusion.inputs import PROMPTS, drawings_of, settings_of
 
@@ -172,6 +171,22 @@ class TestStreaming:
         assert [drawn.drawing for drawn in kept] == drawings[:2]
         assert sampler.rows_drawn == sampler.unet_rows(drawings[:2])
         assert len(sampler.draw(drawings[2:])) == 2
+
+    def test_whoever_cancels_is_heard_before_the_next_step_beside_the_hooks(self, sd1: Checkpoint) -> None:
+        class Cancel:
+            def check(self) -> None:
+                if len(steps) == 3:
+                    raise InterruptedError("enough")
+
+        steps: list[int] = []
+        sampler = Sampler(sd1)
+        drawings = drawings_of(sd1, steps=5)
+        with pytest.raises(InterruptedError, match="enough"):
+            sampler.draw(drawings, cancel=Cancel(), hooks=Hooks(on_step=lambda step, timestep, latents: steps.append(step)))
+        assert steps == [0, 1, 2]
+        steps.clear()
+        drawn = sampler.draw(drawings[:1], cancel=Cancel())  # without hooks it is asked too, and as long as it says nothing nothing changes
+        assert np.array_equal(np.asarray(drawn[0].image), np.asarray(sampler.draw(drawings[:1])[0].image))
 
     def test_results_come_in_the_order_asked_for_though_settings_alternate(self, sd1: Checkpoint) -> None:
         ddim, euler = drawings_of(sd1), drawings_of(sd1, scheduler="EulerDiscreteScheduler")

@@ -14,7 +14,6 @@ from limner.tools.budget import Budget
 from limner.tools.evaluator import Evaluator
 from limner.tools.solvers.base import Task
 from limner.tools.solvers.df_prompt.effects import LATE
-from limner.tools.solvers.df_prompt.sliding import PLACES
 from limner.tools.solvers.df_prompt.solver import DfPrompt
 from tests.doubles import FakeImageModel, FakeScorer, hashed_value, open_store
 
@@ -52,10 +51,11 @@ def test_it_finds_the_range_and_the_weight_that_are_liked(tmp_path: Path) -> Non
     assert DfPrompt().missing(evaluator) == ""
 
 
-def test_a_cap_on_images_is_never_crossed_and_the_strip_s_are_left(tmp_path: Path) -> None:
-    evaluator, model = evaluator_in(tmp_path, images=30)
+@pytest.mark.parametrize("cap", [{"images": 30}, {"unet_rows": 30 * 8}])
+def test_a_cap_is_never_crossed_and_nearly_reached(tmp_path: Path, cap: dict[str, int]) -> None:
+    evaluator, model = evaluator_in(tmp_path, **cap)
     assert solve(evaluator)
-    assert len(model.drawn) <= 30 - PLACES
+    assert 25 < len(model.drawn) <= 30
 
 
 @pytest.mark.parametrize("unit", ["images", "unet_rows"])

@@ -18,7 +18,7 @@ from limner.tools.budget import BudgetSpent
 from limner.tools.solvers.dpo_diff import swap_search
 from limner.tools.solvers.dpo_diff.evolution import crossed, even, evolve, first_population, mutated, random_search
 from limner.tools.solvers.dpo_diff.gumbel import learn, softmax
-from limner.tools.solvers.dpo_diff.settings import EvolutionSettings, GumbelSettings, LimnerSettings
+from limner.tools.solvers.dpo_diff.settings import EvolutionSettings, GumbelSettings, SwapSettings
 from limner.tools.solvers.dpo_diff.trials import Trials, race_cost
 from tests.doubles import hashed_value
 from tests.tools.solvers.dpo_diff.stage import ToyGradient, distance, negative_space, trials_of
@@ -31,8 +31,8 @@ Search = Callable[[Trials, np.random.Generator], None]
 SEARCHES: dict[str, Search] = {
     "random": lambda trials, rng: random_search(trials, PAPER, rng),
     "evolution": lambda trials, rng: evolve(trials, PAPER, rng),
-    "limner without a gradient": lambda trials, rng: swap_search.search(trials, None, LimnerSettings(), rng),
-    "limner": lambda trials, rng: swap_search.search(trials, ToyGradient(TARGET, SPACE.sizes, rng), LimnerSettings(), rng),
+    "swap without a gradient": lambda trials, rng: swap_search.search(trials, None, SwapSettings(), rng),
+    "swap": lambda trials, rng: swap_search.search(trials, ToyGradient(TARGET, SPACE.sizes, rng), SwapSettings(), rng),
 }
 
 
@@ -72,8 +72,8 @@ def test_a_small_space_ends_when_all_of_it_is_tried(tmp_path: Path, name: str) -
     small = negative_space(2, 2)
     search = (
         SEARCHES[name]
-        if name != "limner"
-        else lambda trials, rng: swap_search.search(trials, ToyGradient((1, 2), small.sizes, rng), LimnerSettings(), rng)
+        if name != "swap"
+        else lambda trials, rng: swap_search.search(trials, ToyGradient((1, 2), small.sizes, rng), SwapSettings(), rng)
     )
     trials = run(search, trials_of(tmp_path, small, distance((1, 2))))
     assert len(trials.tried) <= 9
@@ -195,7 +195,7 @@ def test_a_good_distribution_beats_even_draws_at_the_same_budget(tmp_path: Path)
 def test_ranked_swaps_need_a_fraction_of_the_candidates(tmp_path: Path) -> None:
     wide = negative_space(6, 9)
     needed = {}
-    for name in ("limner", "evolution"):
+    for name in ("swap", "evolution"):
         counts = []
         for seed in range(6):
             rng = np.random.default_rng(seed)
@@ -203,8 +203,8 @@ def test_ranked_swaps_need_a_fraction_of_the_candidates(tmp_path: Path) -> None:
             trials = trials_of(tmp_path / f"{name}{seed}", wide, distance(target), 120)
             gradient = ToyGradient(target, wide.sizes, rng)
             run(
-                (lambda trials, rng, gradient=gradient: swap_search.search(trials, gradient, LimnerSettings(), rng))  # type: ignore[misc]
-                if name == "limner"
+                (lambda trials, rng, gradient=gradient: swap_search.search(trials, gradient, SwapSettings(), rng))  # type: ignore[misc]
+                if name == "swap"
                 else SEARCHES["evolution"],
                 trials,
                 seed,
@@ -212,17 +212,17 @@ def test_ranked_swaps_need_a_fraction_of_the_candidates(tmp_path: Path) -> None:
             goal = [trial.rows for trial in trials.trajectory() if trial.cost < 0.1]
             counts.append(goal[0] if goal else 1e9)
         needed[name] = np.median(counts)
-    assert needed["limner"] < 0.6 * needed["evolution"]
+    assert needed["swap"] < 0.6 * needed["evolution"]
 
 
 def test_a_gain_that_is_sure_ends_the_search(tmp_path: Path) -> None:
     seeds = tuple(range(8))
     trials = trials_of(tmp_path, SPACE, distance(TARGET, 0.01), 2000, seeds=seeds)
-    run(SEARCHES["limner"], trials)
+    run(SEARCHES["swap"], trials)
     assert swap_search.sure(trials, 0.99)
     assert len(drawings(trials)) < 1000
     few = trials_of(tmp_path / "few", SPACE, distance(TARGET, 0.01), 200)
-    run(SEARCHES["limner"], few)
+    run(SEARCHES["swap"], few)
     assert not swap_search.sure(few, 0.99)
 
 
@@ -241,10 +241,10 @@ def test_of_pure_chance_the_finalists_are_seldom_better_on_fresh_seeds_and_their
 
     first, fresh = [], []
     for seed in range(8):
-        trials = run(SEARCHES["limner"], trials_of(tmp_path / str(seed), SPACE, chance, 80, seeds=(100 * seed, 100 * seed + 1)), seed)
+        trials = run(SEARCHES["swap"], trials_of(tmp_path / str(seed), SPACE, chance, 80, seeds=(100 * seed, 100 * seed + 1)), seed)
         baseline = trials.done[SPACE.given.id]
         finalists = [id for id in trials.confirmed if id != SPACE.given.id]
-        assert len(finalists) == LimnerSettings().finalists
+        assert len(finalists) == SwapSettings().finalists
         first += [trials.done[id].cost - baseline.cost for id in finalists]
         fresh += [trials.confirmed[id] - trials.confirmed[SPACE.given.id] for id in finalists]
         assert all(trials.confirmed[trial.conditioning.id] <= trials.confirmed[SPACE.given.id] for trial in trials.chosen)
@@ -254,13 +254,13 @@ def test_of_pure_chance_the_finalists_are_seldom_better_on_fresh_seeds_and_their
 
 
 def test_what_is_better_is_confirmed_and_proposed(tmp_path: Path) -> None:
-    trials = run(SEARCHES["limner"], trials_of(tmp_path, SPACE, distance(TARGET, 0.05), 120))
+    trials = run(SEARCHES["swap"], trials_of(tmp_path, SPACE, distance(TARGET, 0.05), 120))
     assert trials.chosen[0].choice == TARGET
     assert trials.confirmed[trials.chosen[0].conditioning.id] == min(trials.confirmed.values())
     seeds = {drawing.seed for drawing in drawings(trials)}
-    assert len(seeds) == len(trials.seeds) + LimnerSettings().fresh
+    assert len(seeds) == len(trials.seeds) + SwapSettings().fresh
 
 
 def test_a_purse_too_small_for_fresh_seeds_is_searched_with_alone(tmp_path: Path) -> None:
-    trials = run(SEARCHES["limner"], trials_of(tmp_path, SPACE, distance(TARGET, 0.3), 21))
+    trials = run(SEARCHES["swap"], trials_of(tmp_path, SPACE, distance(TARGET, 0.3), 21))
     assert not trials.confirmed and trials.chosen == trials.ranked

@@ -20,6 +20,7 @@ from limner.tools.scoring.clip import ClipEncoder, SphericalClipScorer
 from limner.tools.solvers.base import Task
 from limner.tools.solvers.dpo_diff.settings import SEARCHES, DpoSettings, GumbelSettings
 from limner.tools.solvers.dpo_diff.solver import DpoDiff
+from tests.checked_events import TOOL_EVENTS
 from tests.doubles import FakeImageModel, FakeScorer, open_store
 
 PROMPT = "a red cat on the dog"
@@ -53,7 +54,9 @@ def solve(
 ) -> tuple[Any, list[Any]]:
     events: list[Any] = []
     task = Task(prompt, tuple(Conditioning(text) for text in (starts or [prompt])), (0, 1), pins)
-    return solver.solve(task, evaluator, np.random.default_rng(0), events.append), events
+    found = solver.solve(task, evaluator, np.random.default_rng(0), events.append)
+    TOOL_EVENTS.validate_python(events, strict=True)
+    return found, events
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -98,7 +101,7 @@ def black_box(folder: Path, images: int | None = 30) -> Evaluator:
     return Evaluator(model, [FakeScorer("loss", higher_is_better=False)], db, store, Budget(images=images))
 
 
-@pytest.mark.parametrize("search", ["limner", "evolution", "random"])
+@pytest.mark.parametrize("search", ["swap", "evolution", "random"])
 def test_a_black_box_is_searched_without_gradients(tmp_path: Path, search: str) -> None:
     evaluator = black_box(tmp_path)
     solver = solver_of(search, "antonym")
@@ -116,7 +119,7 @@ def test_a_scorer_without_a_gradient_is_named(models: dict[str, Checkpoint], tmp
     db, store = open_store(tmp_path)
     evaluator = Evaluator(Sampler(models["sd1"]), [FakeScorer("opinion")], db, store, Budget())
     assert "opinion has no gradient" in solver_of("hybrid").missing(evaluator)
-    assert solver_of("limner").missing(evaluator) == ""
+    assert solver_of("swap").missing(evaluator) == ""
 
 
 @pytest.mark.parametrize(("prompt", "pins"), [("...!?", ()), ("zebra under glass", ()), ("red cat", ("red", "cat"))])
@@ -141,7 +144,7 @@ def test_pinned_words_stay_and_are_never_opposed(tmp_path: Path) -> None:
 
 
 def test_a_space_or_a_search_that_does_not_exist_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="limner"):
+    with pytest.raises(BadInput, match="swap"):
         solver_of("magic")
     with pytest.raises(BadInput, match="antonym"):
         solve(solver_of("evolution", "nplib"), black_box(tmp_path))

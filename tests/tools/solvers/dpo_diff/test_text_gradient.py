@@ -20,7 +20,7 @@ from limner.tools.evaluator import Evaluator
 from limner.tools.scoring.clip import ClipEncoder, SphericalClipScorer
 from limner.tools.scoring.differentiable import differentiable
 from limner.tools.solvers.dpo_diff.relaxed import Relaxed
-from limner.tools.solvers.dpo_diff.solver import watched
+from limner.tools.solvers.dpo_diff.solver import sampler_of, watched
 from limner.tools.solvers.dpo_diff.space import Slot, Space, Words
 from limner.tools.solvers.dpo_diff.text_gradient import KeptLatents, SearchGradient
 from tests.doubles import open_store
@@ -46,7 +46,8 @@ def evaluator_of(folder: Path, checkpoint: Checkpoint, encoder: ClipEncoder, row
 
 
 def gradient_of(evaluator: Evaluator, space: Space, latents: KeptLatents | None = None) -> SearchGradient:
-    sampler = evaluator.model.model if latents else evaluator.model  # type: ignore[attr-defined]
+    sampler = sampler_of(evaluator)
+    assert sampler is not None
     loss = differentiable(evaluator.objective, PROMPT)
     assert loss is not None
     return SearchGradient(space, evaluator, sampler, loss, SEEDS, latents or (lambda drawing, step: None))
