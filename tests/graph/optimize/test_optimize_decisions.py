@@ -151,6 +151,33 @@ def test_the_best_of_all_is_never_dropped_whatever_the_selector_says(
     assert {row.instruction for row in trials.standings() if row.fate == "kept"} == {row["id"] for row in update["arms"]}
 
 
+@pytest.mark.parametrize(("led", "steady"), [(PARENT, 5), (CHILD, 1)])
+def test_a_winner_is_steady_while_it_is_the_same(context: Context, led: ArmRow, steady: int) -> None:
+    trials_in(context, {"parent": [("a", 0, 0.9, 0.4), ("a", 1, 0.8, 0.4)], "child": [("a", 0, 0.5, 0.4), ("a", 1, 0.6, 0.4)]})
+    told: list[Any] = []
+    state: Any = {"run": "run-1", "arms": [PARENT, CHILD], "iteration": 0, "counters": {}, "winner": led["id"], "steady": 4}
+    update = select(state, Runtime(context=context, stream_writer=told.append))
+    assert (update["winner"], update["steady"]) == (PARENT["id"], steady)
+    [event] = [event for event in told if event["kind"] == "iteration"]
+    assert (event["iteration"], event["text"], event["count"]) == (0, "parent", 2)
+
+
+def test_the_references_own_selection_may_drop_the_best(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bandit, "reference_ucb", lambda arms, keep, iteration, counters: (worst(arms, keep, random.Random()), {"x": 1}))
+    context = replace(context, learning=replace(context.learning, arms=1, compat="maai"))
+    trials_in(context, {"parent": [("a", 0, 0.9, 0.4)], "child": [("a", 0, 0.5, 0.4)]})
+    state: Any = {"run": "run-1", "arms": [PARENT, CHILD], "iteration": 0, "counters": {}, "winner": PARENT["id"], "steady": 1}
+    update = select(state, Runtime(context=context))
+    assert update["arms"] == [CHILD] and update["winner"] == PARENT["id"] and update["counters"] == {"x": 1}
+
+
+def test_where_no_arm_has_a_picture_nothing_is_selected(context: Context) -> None:
+    trials_in(context, {"parent": [("a", 0, None, 0.4)]})
+    state: Any = {"run": "run-1", "arms": [PARENT], "iteration": 0, "counters": {}, "winner": PARENT["id"], "steady": 1}
+    update = select(state, Runtime(context=context))
+    assert (update["low"], update["winner"]) == ("", PARENT["id"]) and "arms" not in update
+
+
 def phrases_of(body: dict[str, Any]) -> Reply:
     """As the server that can learn, but every finding asks for a phrase that harms."""
     if body["response_format"]["json_schema"]["name"] == "Findings":
@@ -238,3 +265,41 @@ def test_a_winner_is_sure_after_six_prompts_at_least(context: Context, prompts: 
         },
     )
     assert arms.is_ahead(context, trials, CHILD["id"], PARENT["id"], 0.99) is ahead
+
+
+@pytest.mark.parametrize(
+    ("change", "nan_seeds", "warnings"),
+    [
+        ({}, [], []),
+        ({"shared": True}, [], ["there is one prompt alone"]),
+        ({"cut": 3}, [], ["3 rewritings were cut"]),
+        ({}, [0], ["pictures were dropped"]),
+    ],
+)
+def test_what_weakens_the_evidence_is_said(tmp_path: Path, change: dict[str, Any], nan_seeds: list[int], warnings: list[str]) -> None:
+    model = FakeImageModel()
+    context, _, start = optimize_stage(tmp_path, model)
+    model.nan_seeds = frozenset(context.settings.heldout[place] for place in nan_seeds)
+    initial = row_of(DEFAULT_INSTRUCTION)
+    trials_in(context, {DEFAULT_INSTRUCTION: [("a", 0, 0.9, 0.5)]})
+    suffix = {"positive": "sharp", "negative": "", "pulls": 8}
+    told: list[Any] = []
+    state: Any = {**start, "winner": initial["id"], "suffix": suffix, **change}
+    update = heldout(state, Runtime(context=context, stream_writer=told.append))
+    assert len(update["warnings"]) == len(warnings)
+    assert all(warning in text for warning, text in zip(warnings, update["warnings"], strict=True))
+    assert set(update["outcome"]["scores"]) == {"initial", "learned", "learned_initial", "suffix", "learned_suffix"}
+    assert any(event["kind"] == "draw" and event["images"] > 0 for event in told)
+    row = update["outcome"]["scores"]["suffix"]["liking"]
+    assert row["n"] == 6 and row["ci95"] is not None
+
+
+def test_a_check_that_the_budget_does_not_hold_says_so_and_reports_what_there_is(tmp_path: Path) -> None:
+    context, _, start = optimize_stage(tmp_path)
+    initial = row_of(DEFAULT_INSTRUCTION)
+    trials_in(context, {DEFAULT_INSTRUCTION: [("a", 0, 0.9, 0.5)]})
+    context.evaluator.budget.spend(images=600 - 12)
+    update = heldout({**start, "winner": initial["id"], "suffix": None}, Runtime(context=context))
+    assert any("is not complete" in text for text in update["warnings"])
+    row = update["outcome"]["scores"]["learned"]["liking"]
+    assert (row["n"], row["delta"], row["ci95"], row["before"]) == (0, None, None, None) and not update["outcome"]["improved"]

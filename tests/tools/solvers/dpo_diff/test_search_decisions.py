@@ -44,6 +44,16 @@ def test_the_best_trials_breed_whatever_is_better(tmp_path: Path, parents: int, 
     assert len(bred := {trial.choice for trial in trials.ranked} - known) == 2 and bred <= children
 
 
+@pytest.mark.parametrize(("mutants", "crossovers", "born"), [(0, 2, 2), (0, 6, 6), (5, 2, 7), (0, 0, 0)])
+def test_where_parents_have_too_few_children_chance_makes_up_for_it(tmp_path: Path, mutants: int, crossovers: int, born: int) -> None:
+    """Two parents that differ in two genes have two children that are new."""
+    trials = trials_of(tmp_path, negative_space(4, 5), distance(TARGET))
+    trials.try_all([*WELL, *BADLY])
+    settings = EvolutionSettings(parents=2, mutants=mutants, crossovers=crossovers, mutation=0.0, attempts=500)
+    assert generation(trials, settings, np.random.default_rng(0)) is (born > 0)
+    assert len(trials.done) - 4 == born
+
+
 def test_a_mutant_of_the_published_search_keeps_nine_of_ten_genes(tmp_path: Path) -> None:
     parent = (1,) * 20
     trials = trials_of(tmp_path, negative_space(20, 9), distance(parent))
@@ -100,7 +110,7 @@ def test_a_search_counts_stored_pictures_as_if_it_drew_them(tmp_path: Path, resu
 def encoder_of(cosine: float, with_senses: bool) -> Encoder:
     def encode(texts: Sequence[str]) -> np.ndarray:
         angle = np.arccos(cosine)
-        return np.array([[1.0, 0.0], [np.cos(angle), np.sin(angle)]])[: len(texts)]
+        return np.array([[3.0, 0.0], [0.5 * np.cos(angle), 0.5 * np.sin(angle)]])[: len(texts)]  # of any length
 
     return Encoder("scripted", encode, with_senses)
 
