@@ -4,7 +4,7 @@ A checkpoint is leased while something is drawn with it, so that one drawing is 
 
 What a thread waits for, as front ends show it; where an undo goes back to.
 
-A turn's reply, told in pieces: a line when it is composed, a chat model's words when they come. Decides nothing of what is said.
+A turn's reply, sent in pieces: a line when it is composed, a chat model's words when they come. Decides nothing of what is said.
 """
 
 from __future__ import annotations
@@ -233,29 +233,30 @@ def spoken(text: str) -> str:
     return guard.clean(text)[:LONGEST]
 
 
-class Told:
-    """`text`: what was told of the reply so far. Only what goes on from it is told; the whole reply comes at the turn's end anyway."""
+class ReplyStream:
+    """Sends a turn's reply in pieces, as events of kind `words`. `text`: what was sent so far. A reply that does not begin with it sends
+    nothing: the whole reply comes at the turn's end anyway."""
 
     def __init__(self, runtime: Runtime[Any], text: str) -> None:
         self._runtime, self.text = runtime, text
 
-    def go_on(self, reply: str) -> None:
-        """Tell what is new of the reply as it stands now."""
+    def extend(self, reply: str) -> None:
+        """Send what the reply as it stands now has beyond `text`."""
         if len(reply) > len(self.text) and reply.startswith(self.text):
             tell(self._runtime, {"kind": "words", "text": reply[len(self.text) :]})
             self.text = reply
 
-    def hear(self, before: Sequence[str], text: str) -> None:
-        """Tell what a chat model has said by now, behind the lines `before`: nothing while it thinks or may yet turn out to be wrapping."""
+    def speak(self, before: Sequence[str], text: str) -> None:
+        """Send what a chat model has said by now, behind the lines `before`; nothing while it thinks or may yet prove to be wrapping."""
         if not _unfinished(text):
-            self.go_on("\n".join([*before, spoken(text).rstrip()]))
+            self.extend("\n".join([*before, spoken(text).rstrip()]))
 
 
 def tell_lines(runtime: Runtime[Any], told: str, lines: Sequence[str]) -> str:
-    """Tell the lines that were composed since; returns what is told by now."""
-    saying = Told(runtime, told)
-    saying.go_on("\n".join(lines))
-    return saying.text
+    """Send what `lines` have beyond the text `told`, which was sent already; returns what was sent by now."""
+    stream = ReplyStream(runtime, told)
+    stream.extend("\n".join(lines))
+    return stream.text
 
 
 def _unfinished(text: str) -> bool:

@@ -26,7 +26,7 @@ from limner.agents.chat.commands import parse
 from limner.agents.llm.base import NoAnswer
 from limner.graph.chat import rounds
 from limner.graph.chat import work as chat_work
-from limner.graph.chat.context import LONGEST, ChatContext, Told, context_of, open_topic, pause, recall, spoken, tell_lines
+from limner.graph.chat.context import LONGEST, ChatContext, ReplyStream, context_of, open_topic, pause, recall, spoken, tell_lines
 from limner.graph.chat.state import ChatState, Reply, Topic
 from limner.graph.chat.tools import CALLS, ROUNDS, SYSTEM, TOOLS, tool_node
 from limner.graph.chat.topic import Step, apply, situation_of
@@ -61,22 +61,22 @@ def consult(state: ChatState, runtime: Runtime[ChatContext]) -> Command[Literal[
     exchanged = state.get("messages", [])
     asked = exchanged or [SystemMessage(SYSTEM), HumanMessage(_situation(state, chat))]
     fixed = [action.model_dump() for action in by_rules(state, chat) if action.kind == "cap"]  # the person's own, whatever the model says
-    rounds, told = state.get("rounds", 0), Told(runtime, tell_lines(runtime, state.get("told", ""), state.get("looked", [])))
+    rounds, stream = state.get("rounds", 0), ReplyStream(runtime, tell_lines(runtime, state.get("told", ""), state.get("looked", [])))
     try:
         model: Any = chat.chat_model(topic["cap"])
-        answer = model.consult(asked, TOOLS, lambda text: told.hear(state.get("looked", []), text))
+        answer = model.consult(asked, TOOLS, lambda text: stream.speak(state.get("looked", []), text))
     except (NoAnswer, BudgetSpent) as error:
         tell(runtime, {"kind": "warning", "text": f"{error}; understood by rules instead"})
         actions = [action.model_dump() for action in by_rules(state, chat)]
-        return Command(goto="act", update={"actions": actions, "lines": state.get("looked", []), "told": told.text})
+        return Command(goto="act", update={"actions": actions, "lines": state.get("looked", []), "told": stream.text})
     calls, text = list(answer.tool_calls)[:CALLS], spoken(str(answer.text))
     if calls and rounds < ROUNDS:
         said = AIMessage(str(answer.text)[:LONGEST], tool_calls=calls)
         messages = [*([] if exchanged else asked), said]
-        update = {"messages": messages, "rounds": rounds + 1, "told": told.text, "looked": [text] if text else []}
+        update = {"messages": messages, "rounds": rounds + 1, "told": stream.text, "looked": [text] if text else []}
         return Command(goto="tools", update=update)
     actions = fixed or [Action(kind="unclear", text=text or "Please say it in other words.").model_dump()]
-    return Command(goto="act", update={"actions": actions, "lines": state.get("looked", []), "told": told.text})
+    return Command(goto="act", update={"actions": actions, "lines": state.get("looked", []), "told": stream.text})
 
 
 def after_tools(state: ChatState, runtime: Runtime[ChatContext]) -> Command[Literal["consult", "act"]]:
