@@ -248,7 +248,7 @@ class ReplyStream:
             self.text = reply
 
     def speak(self, before: Sequence[str], text: str) -> None:
-        """Send what a chat model has said by now, behind the lines `before`; nothing while it thinks, or may still be wrapping."""
+        """Send what a chat model has said by now, behind the lines `before`; nothing while it thinks or may yet prove to be wrapping."""
         if not _unfinished(text):
             self.extend("\n".join([*before, spoken(text).rstrip()]))
 
