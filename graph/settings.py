@@ -47,8 +47,10 @@ class Settings(Declared):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.seed + self.search_seeds > HELDOUT_FROM:
-            raise BadInput(f"--seed must be at most {HELDOUT_FROM - self.search_seeds}, not {self.seed}")
+        # From 2 x HELDOUT_FROM on torch's generator repeats itself, and a held-out picture would be one of some search.
+        most = HELDOUT_FROM - max(self.search_seeds, self.heldout_seeds)
+        if self.seed > most:
+            raise BadInput(f"--seed must be at most {most}, not {self.seed}")
         self.contract.check()
 
     @property

@@ -96,3 +96,19 @@ def test_the_data_file_is_small_and_its_licence_lies_beside_it() -> None:
     notice = FILE.with_name("WORDNET_LICENSE.txt").read_text()
     assert notice.startswith("This software and database is being provided to you, the LICENSEE, by")
     assert "WordNet 3.0 Copyright 2006 by Princeton University" in notice
+
+
+@pytest.mark.parametrize(
+    ("word", "antonyms"),
+    [
+        ("big", ("little",)),  # WordNet has big and large in one meaning, and opposes them to little and small
+        ("large", ("small",)),
+        ("small", ("large",)),
+        ("little", ("big", "much")),
+        ("bigger", ("littler",)),
+        ("tall", ("short",)),
+        ("table", ()),
+    ],
+)
+def test_an_opposite_is_the_words_own_and_not_that_of_its_synonym(word: str, antonyms: tuple[str, ...]) -> None:
+    assert LEXICON.antonyms(word) == antonyms

@@ -17,7 +17,7 @@ MAX_SEED = 2**63 - 1
 
 
 def noise_streams(seeds: Sequence[int]) -> list[torch.Generator]:
-    """Returns a new stream for every seed, from 0 to MAX_SEED."""
+    """Returns a new stream for every seed, from 0 to MAX_SEED. torch reads the lowest 32 bits: seeds that differ by 2**32 share noise."""
     import torch
 
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
