@@ -6,7 +6,6 @@ client sends can only be JSON.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, TypedDict
 
 from langgraph.graph import END, START, StateGraph
@@ -14,11 +13,11 @@ from langgraph.runtime import Runtime
 
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
 from limner.graph.chat.graph import build_chat
-from limner.graph.context import check_objective, open_context, open_models
+from limner.graph.context import check_objective, open_models
 from limner.graph.models import ModelPool
 from limner.graph.nodes import tell
-from limner.graph.optimize.graph import first_state
-from limner.graph.plan import DEFAULT_BUDGET, LearningSettings, plan_learning, split_prompts
+from limner.graph.optimize.prepare import prepared
+from limner.graph.plan import DEFAULT_BUDGET, LearningSettings
 from limner.graph.runner import new_run_id, stream_optimize
 from limner.graph.settings import Settings
 from limner.graph.sources import settings_from
@@ -62,17 +61,15 @@ def learn(state: LearnAsk, runtime: Runtime[None]) -> LearnAsk:
     asked = {"budget": budget} if (budget := state.get("budget")) else {}
     settings = settings_from(Settings, {"budget": DEFAULT_BUDGET}, **asked)
     learning = settings_from(LearningSettings)
-    split = split_prompts(prompts, settings.seed, learning.heldout_prompts)
-    plan = plan_learning(settings.budget, learning, len(split.heldout), settings.search_seeds, settings.heldout_seeds)
-    models = open_models(settings, ModelPool().lease())  # of this run alone: others may work at the same time
-    check_objective(models.scorers)
     run = Run(new_run_id("optimize"), "optimize", "langgraph", {**settings.to_json(), "learning": learning.to_json()})
-    start = first_state(run.id, list(split.development), list(split.heldout), split.shared, state.get("instruction") or DEFAULT_INSTRUCTION)
     outcome: Any = {}
-    with open_context(settings, models, run.id, "rewrite", settings.budget) as opened:
-        context = replace(opened, learning=learning, plan=plan)
-        for event in stream_optimize(context, run, start):
-            tell(runtime, event)
-            outcome = event["outcome"] if event["kind"] == "finished" else outcome
-        Runs(context.db).finish(run.id, "done", {"outcome": outcome, "used": context.evaluator.budget.used()})
+    with ModelPool().lease() as lease:  # of this run alone: others may work at the same time
+        models = open_models(settings, lease)
+        check_objective(models.scorers)
+        instruction = state.get("instruction") or DEFAULT_INSTRUCTION
+        with prepared(settings, learning, models, run, prompts, instruction) as (context, start):
+            for event in stream_optimize(context, run, start):
+                tell(runtime, event)
+                outcome = event["outcome"] if event["kind"] == "finished" else outcome
+            Runs(context.db).finish(run.id, "done", {"outcome": outcome, "used": context.evaluator.budget.used()})
     return {"run": run.id, "outcome": outcome}

@@ -1,6 +1,8 @@
-"""Runs: started, stopped, resumed, and told about while they go on. Where a graph's state is kept, and which run it belongs to.
+"""Runs graphs: starts them, streams their events, stops them, resumes them, and records what became of a run.
 
-Front ends see runs, events and outcomes; nothing of LangGraph. Knows nothing of what the nodes do.
+`stream_refine`, `stream_optimize`: a run with its state in the database. `events_of`: any compiled graph on a thread. `complete`: a graph
+as a part of other work, its state in memory. `recorded`: the status of a run, which may be no graph at all. Front ends see runs, events
+and outcomes, and nothing of LangGraph. Knows nothing of what the nodes do.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from functools import partial
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.errors import GraphDrained
 from langgraph.graph import StateGraph
@@ -26,7 +29,7 @@ from limner.graph.optimize.state import OptimizeState
 from limner.graph.refine.auto import graph_of
 from limner.graph.settings import Settings
 from limner.graph.state import Context, RefineState
-from limner.promptdb.errors import BadInput, ServerAway, Stopped
+from limner.promptdb.errors import BadInput, Cancelled, ServerAway, Stopped
 from limner.promptdb.records import Run, RunStatus
 from limner.promptdb.runs import Runs
 from limner.promptdb.store import PromptDB
@@ -34,12 +37,14 @@ from limner.promptdb.store import PromptDB
 __all__ = [
     "Control",
     "Stopped",
-    "ending",
-    "kept_graph",
+    "complete",
+    "events_of",
     "new_run_id",
     "optimize_state",
+    "recorded",
     "refine_state",
     "resumable",
+    "stored_graph",
     "stream_optimize",
     "stream_refine",
 ]
@@ -109,18 +114,17 @@ def optimize_state(context: Context, run_id: str) -> OptimizeState:
 
 
 OPTIMIZE = build_optimize
-Build = Callable[[], StateGraph[Any, Any, Any, Any]]
+Built = StateGraph[Any, Any, Any, Any]
+Build = Callable[[], Built]
+PART = "part"
 
 
 def _stream(build: Build, context: Context, run: Run, start: Any, method: str, control: Control) -> Iterator[Event]:
-    runs = Runs(context.db)
-    control.last_words = lambda: runs.finish(run.id, "interrupted", {"used": context.evaluator.budget.used()})
-    runs.start(replace(run, status="running"))
-    with kept_graph(build, context.db) as graph:
-        config: RunnableConfig = {"configurable": {"thread_id": run.id}, "recursion_limit": MOST_STEPS}
-        kept = graph.get_state(config)
-        resumed = begun = bool(kept.values)
-        if begun and not kept.tasks and "outcome" not in kept.values:
+    with recorded(context, run, control), stored_graph(build, context.db) as graph:
+        config = _config(run.id)
+        before = graph.get_state(config)
+        resumed = begun = bool(before.values)
+        if begun and not before.tasks and "outcome" not in before.values:
             # Stopped by an earlier version before a node that this graph has not: it begins anew, and what was done already costs nothing.
             graph.checkpointer.delete_thread(run.id)
             begun = False
@@ -133,55 +137,84 @@ def _stream(build: Build, context: Context, run: Run, start: Any, method: str, c
             "chat_model": context.chat.name,
             "resumed": resumed,
         }
-        try:
-            if not begun or kept.tasks:  # `next` would not do: it is empty too after a kill between a node's writes and their checkpoint
-                parts = graph.stream(
-                    None if begun else start,
-                    config,
-                    context=context,
-                    stream_mode="custom",
-                    durability="sync",
-                    control=control,
-                    version="v2",
-                )
-                with ending(parts, control):
-                    for part in parts:
-                        yield part["data"]
-        except GraphDrained as error:
-            control.last_words()
-            raise Stopped(run.id, run.command) from error
-        except Exception as error:
-            status: RunStatus = "paused" if isinstance(error, ServerAway) else "failed"
-            runs.finish(run.id, status, {"used": context.evaluator.budget.used()})
-            raise
-        except BaseException:  # Ctrl-C where nothing caught it, or nobody listens any more
-            control.last_words()
-            raise
+        if not begun or before.tasks:  # `next` would not do: it is empty too after a kill between a node's writes and their checkpoint
+            yield from events_of(graph, None if begun else start, run.id, context, control)
         yield {"kind": "finished", "outcome": graph.get_state(config).values["outcome"]}
 
 
-def _state(build: Build, context: Context, run_id: str) -> Any:
-    with kept_graph(build, context.db) as graph:
-        return graph.get_state({"configurable": {"thread_id": run_id}}).values
-
-
 @contextmanager
-def ending(parts: Any, control: Control) -> Iterator[None]:
-    """Whatever ends the run, its threads are done before the connection under them is closed: SQLite crashes the process otherwise."""
+def recorded(context: Context, run: Run, control: Control | None = None, resumable: bool = True) -> Iterator[None]:
+    """Mark a run as running while the block lasts, and where an error ends it, as what became of it, with what it has spent: interrupted
+    where it was asked to stop, paused where the chat server is silent, failed otherwise. Whoever completes the run stores its result.
+
+    `resumable`: whether the command can go on with the run. Raises Stopped where it was asked to stop, Cancelled where it cannot go on.
+    """
+    runs = Runs(context.db)
+
+    def end(status: RunStatus) -> None:
+        runs.finish(run.id, status, {"used": context.evaluator.budget.used()})
+
+    if control:
+        control.last_words = lambda: end("interrupted")
+    runs.start(replace(run, status="running"))
     try:
         yield
+    except GraphDrained as error:
+        end("interrupted")
+        raise (Stopped(run.id, run.command) if resumable else Cancelled(str(error))) from error
+    except Exception as error:
+        end("paused" if isinstance(error, ServerAway) else "failed")
+        raise
+    except BaseException:  # Ctrl-C where nothing caught it, or nobody listens any more
+        end("interrupted")
+        raise
+
+
+def events_of(graph: Any, start: Any, thread: str, context: Any, control: Control) -> Iterator[Event]:
+    """Run a compiled graph on a thread of its state, from `start` or, where that is None, from where the thread stands; yields the events
+    of its nodes. Raises GraphDrained where it was asked to stop."""
+    parts = graph.stream(
+        start, _config(thread), context=context, stream_mode="custom", durability="sync", control=control, version="v2"
+    )
+    try:
+        for part in parts:
+            yield part["data"]
     except BaseException:
         control.request_drain("nobody listens any more")
         raise
     finally:
-        parts.close()
+        parts.close()  # its threads are done before the connection under them is closed: SQLite crashes the process otherwise
+
+
+def complete(graph: Built, context: Context, start: Any, tell: Callable[[Event], None] | None = None, before: str | None = None) -> Any:
+    """Run a graph to its end within other work, its state in memory, so that it cannot be resumed by itself.
+
+    `tell` is called with each event. `before`: the node in front of which it ends instead. Returns the last state.
+    """
+    compiled = graph.compile(checkpointer=InMemorySaver(), interrupt_before=[before] if before else None)
+    state: Any = {}
+    for part in compiled.stream(start, _config(PART), context=context, stream_mode=["custom", "values"], version="v2"):
+        if part["type"] == "values":
+            state = part["data"]
+        elif tell:
+            tell(cast(Event, part["data"]))
+    return state
+
+
+def _config(thread: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread}, "recursion_limit": MOST_STEPS}
+
+
+def _state(build: Build, context: Context, run_id: str) -> Any:
+    with stored_graph(build, context.db) as graph:
+        return graph.get_state(_config(run_id)).values
 
 
 @contextmanager
-def kept_graph(build: Build, db: PromptDB) -> Iterator[Any]:
-    """The graph, with its state in LangGraph's own tables of the database, written on a connection of its own.
+def stored_graph(build: Build, db: PromptDB) -> Iterator[Any]:
+    """The graph, compiled, with its state in LangGraph's own tables of the database, written on a connection of its own.
 
-    In the same file as the run's records, so that no power cut leaves a state that is ahead of what it speaks of.
+    In the same file as the run's records, so that no power cut leaves a state that is ahead of the records.
     """
     with closing(sqlite3.connect(db.path, timeout=BUSY_SECONDS, check_same_thread=False)) as connection:
         connection.execute("PRAGMA synchronous = NORMAL")  # as promptdb/connection.py has it

@@ -20,7 +20,7 @@ from limner.graph.chat.context import ChatServices, open_topic, pause
 from limner.graph.chat.graph import build_chat
 from limner.graph.chat.state import Reply, Topic
 from limner.graph.events import Event
-from limner.graph.runner import MOST_STEPS, Control, ending, kept_graph, new_run_id
+from limner.graph.runner import MOST_STEPS, Control, events_of, new_run_id, stored_graph
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run
 from limner.promptdb.runs import Runs
@@ -119,14 +119,8 @@ class Chats:
         self._put_back(graph, thread, topic)
 
     def _run(self, graph: Any, thread: str, start: Any, control: Control) -> Iterator[Event]:
-        context = self.services.context(thread, control)
-        parts = graph.stream(
-            start, _config(thread), context=context, stream_mode="custom", durability="sync", control=control, version="v2"
-        )
         try:
-            with ending(parts, control):
-                for part in parts:
-                    yield part["data"]
+            yield from events_of(graph, start, thread, self.services.context(thread, control), control)
         except GraphDrained:
             self._give_up(graph, thread)
             yield {"kind": "warning", "text": "stopped; what was drawn is kept"}
@@ -171,7 +165,7 @@ class Chats:
         graph.invoke(None, config, context=self.services.context(thread))
 
     def _graph(self) -> Any:
-        return kept_graph(build_chat, self.services.db)
+        return stored_graph(build_chat, self.services.db)
 
     @contextmanager
     def _turn(self, thread: str) -> Iterator[None]:

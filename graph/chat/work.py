@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from langgraph.checkpoint.memory import InMemorySaver
-
 from limner.agents.chat.actions import Side
 from limner.graph.chat.rounds import DECIMALS, shown_names
 from limner.graph.chat.state import Accepted, Pair, Shown, Topic
@@ -21,6 +19,7 @@ from limner.graph.chat.topic import asked_for, contract_of, picture, told
 from limner.graph.nodes import Emit, candidate_row, conditioning_of, missing_images
 from limner.graph.refine.auto import graph_of
 from limner.graph.refine.graph import compare, is_gain
+from limner.graph.runner import complete
 from limner.graph.solvers import check_method
 from limner.graph.state import CandidateRow, Context, RefineState, ScoreRow
 from limner.promptdb.errors import BadInput
@@ -51,14 +50,7 @@ def solve(context: Context, topic: Topic, method: str, images: int | None, run: 
     start: RefineState = {"run": run, "prompt": asked_for(topic), "method": method}
     if topic["base"] is not None:
         start["candidates"] = [topic["base"]]
-    graph = graph_of(method).compile(checkpointer=InMemorySaver())  # of its own: the conversation's keeps turns, not a search's steps
-    work = replace(context, evaluator=inner, settings=settings)
-    state: dict[str, Any] = {}
-    for part in graph.stream(start, context=work, stream_mode=["custom", "values"], version="v2"):
-        if part["type"] == "custom":
-            tell(part["data"])
-        else:
-            state = cast(dict[str, Any], part["data"])
+    state = complete(graph_of(method), replace(context, evaluator=inner, settings=settings), start, tell)
     outcome = state["outcome"]
     lines += _path(state) + _measured(outcome["scores"], outcome["objective"], outcome["improved"])
     lines += [f"Mind: {text}" for text in outcome["warnings"]]

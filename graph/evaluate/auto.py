@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 
 from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import heldout_prompts, report_seeds
 from limner.graph.refine.auto import STRATEGIES, graph_of
+from limner.graph.runner import complete
 from limner.graph.solvers import missing
 from limner.graph.state import Context, RefineState
 from limner.promptdb.records import Conditioning, content_id
@@ -85,8 +86,8 @@ def refined(context: Context, prompt: str, method: str) -> tuple[RefineState, fl
     inner = outer.within(budget, reuse_cache=False)
     run = content_id(["evaluate", method, prompt, settings.seed])
     start: RefineState = {"run": run, "prompt": prompt, "method": method}
-    state = graph_of(method).compile().invoke(start, {"recursion_limit": 200}, context=replace(context, evaluator=inner))
-    return state, budget.spent["unet_rows"] / outer.rows_per_image  # type: ignore[return-value]
+    state = complete(graph_of(method), replace(context, evaluator=inner), start)
+    return cast(RefineState, state), budget.spent["unet_rows"] / outer.rows_per_image
 
 
 def _difference(context: Context, name: str, before: Evaluation, after: Evaluation) -> Interval:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from langgraph.checkpoint.memory import InMemorySaver
 
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
 from limner.graph.evaluate.base import Row, Target
@@ -19,7 +18,7 @@ from limner.graph.evaluate.heldout import heldout_prompts, report_seeds
 from limner.graph.optimize import arms, suffix
 from limner.graph.optimize.graph import build_optimize, first_state
 from limner.graph.plan import LearningPlan, LearningSettings
-from limner.graph.runner import MOST_STEPS
+from limner.graph.runner import complete
 from limner.graph.state import Context
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning, Instruction, content_id
@@ -157,9 +156,8 @@ def _learn(context: Context, setup: Setup, run: int, development: Sequence[Batch
     plan = LearningPlan(learning=LEARNING_IMAGES, suffix=0, heldout=0, heldout_prompts=0)
     inner = replace(context, settings=settings, learning=setup.learning, plan=plan)
     name = content_id(["evaluate", setup.name, setup.learning.to_json(), settings.seed])
-    graph = build_optimize().compile(checkpointer=InMemorySaver(), interrupt_before=["suffix"])
     start = first_state(name, list(development), [], False, DEFAULT_INSTRUCTION)
-    state = graph.invoke(start, {"configurable": {"thread_id": name}, "recursion_limit": MOST_STEPS}, context=inner)
+    state = complete(build_optimize(), inner, start, before="suffix")
     texts: Mapping[str, str] = {arm.instruction.id: arm.instruction.text for arm in Trials(context.db, name).arms()}
     return texts.get(state["winner"], Instruction(DEFAULT_INSTRUCTION).text)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 
 from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import heldout_prompts, report_seeds
 from limner.graph.refine.graph import build_refine
+from limner.graph.runner import complete
 from limner.graph.state import Context, RefineState
 from limner.promptdb.records import Conditioning, content_id
 from limner.tools.evaluation import Evaluation
@@ -82,5 +83,4 @@ def _refine(context: Context, prompt: str) -> RefineState:
     settings, outer = context.settings, context.evaluator
     inner = outer.within(outer.budget.slice(images=settings.budget))
     start: RefineState = {"run": content_id(["evaluate", prompt, settings.seed]), "prompt": prompt, "method": "rewrite"}
-    state = build_refine("rewrite").compile().invoke(start, context=replace(context, evaluator=inner))
-    return state  # type: ignore[return-value]
+    return cast(RefineState, complete(build_refine("rewrite"), replace(context, evaluator=inner), start))

@@ -7,9 +7,9 @@ from typing import Any
 from limner.graph.context import check_folder, check_objective, open_context, open_models
 from limner.graph.evaluate.base import Suite, open_suite, run_suite
 from limner.graph.models import Lease, ModelPool
-from limner.graph.runner import new_run_id
+from limner.graph.runner import new_run_id, recorded
 from limner.graph.settings import Settings
-from limner.promptdb.records import Run, RunStatus
+from limner.promptdb.records import Run
 from limner.promptdb.runs import Runs
 from limner.serve.terminal.watching import counting
 
@@ -30,14 +30,7 @@ def _evaluate(settings: Settings, name: str, full: bool, suite: Suite, lease: Le
     check_objective(models.scorers)
     run = Run(new_run_id(COMMAND), COMMAND, f"{name}{' --full' if full else ''}", settings.to_json())
     with open_context(settings, models, run.id) as context:
-        runs = Runs(context.db)
-        runs.start(run)
-        try:
-            with counting(name, suite.pictures(context, full)) as emit:
-                document = run_suite(suite, context, full, emit)
-        except BaseException as error:
-            status: RunStatus = "failed" if isinstance(error, Exception) else "interrupted"
-            runs.finish(run.id, status, {"used": context.evaluator.budget.used()})
-            raise
-        runs.finish(run.id, "done", document)
+        with recorded(context, run), counting(name, suite.pictures(context, full)) as emit:
+            document = run_suite(suite, context, full, emit)
+        Runs(context.db).finish(run.id, "done", document)
     return document

@@ -15,12 +15,12 @@ import numpy as np
 
 from limner.graph.context import NO_EXTRAS, Extras, Models, check_folder, open_context, open_models, open_scorers
 from limner.graph.models import Lease, ModelPool
-from limner.graph.runner import Control, new_run_id
+from limner.graph.runner import Control, new_run_id, recorded
 from limner.graph.settings import Settings
 from limner.graph.state import Context
-from limner.promptdb.errors import BadInput, Cancelled
+from limner.promptdb.errors import BadInput
 from limner.promptdb.images import drawing_of, provenance, read_provenance, write_png
-from limner.promptdb.records import Conditioning, Drawing, RangeUnit, Run, RunStatus, SamplerSettings, WeightMode, canonical_text
+from limner.promptdb.records import Conditioning, Drawing, RangeUnit, Run, SamplerSettings, WeightMode, canonical_text
 from limner.promptdb.runs import Runs
 from limner.tools.budget import BudgetSpent
 from limner.tools.diffusion.remote.openai import RemoteImages
@@ -183,18 +183,6 @@ def score(
     }
 
 
-@dataclass(frozen=True)
-class _Cancel:
-    """The CancelToken of a drawing that is no graph."""
-
-    control: Control
-
-    def check(self) -> None:
-        """Raises Cancelled where it was asked to stop."""
-        if self.control.drain_requested:
-            raise Cancelled(self.control.drain_reason or "stopped")
-
-
 def _check_places(settings: Settings) -> None:
     check_folder(settings.folder)
     check_folder(settings.database.parent)
@@ -202,16 +190,11 @@ def _check_places(settings: Settings) -> None:
 
 @contextmanager
 def _running(settings: Settings, models: Models, prompt: str, control: Control | None = None) -> Iterator[tuple[Context, str]]:
-    """A run noted in the database, done at the end and failed or interrupted otherwise."""
-    run = new_run_id(COMMAND)
-    with open_context(settings, models, run, budget_images=settings.budget, cancel=_Cancel(control or Control())) as context:
-        Runs(context.db).start(Run(run, COMMAND, prompt, settings.to_json()))
-        try:
-            yield context, run
-        except BaseException as error:
-            status: RunStatus = "failed" if isinstance(error, Exception) and not isinstance(error, Cancelled) else "interrupted"
-            Runs(context.db).finish(run, status, {"used": context.evaluator.budget.used()})
-            raise
+    """A run of `generate` with what it works with, recorded in the database."""
+    run = Run(new_run_id(COMMAND), COMMAND, prompt, settings.to_json())
+    opened = open_context(settings, models, run.id, budget_images=settings.budget, cancel=control)
+    with opened as context, recorded(context, run, control, resumable=False):
+        yield context, run.id
 
 
 def _document(context: Context, run: str, folder: Path, drawing_ids: Sequence[str]) -> dict[str, Any]:

@@ -14,13 +14,13 @@ import numpy as np
 
 from limner.agents.instructions.bandit import open_selector
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
-from limner.graph.context import NO_EXTRAS, Extras, Models, check_folder, check_objective, open_context, open_models
+from limner.graph.context import NO_EXTRAS, Extras, Models, check_folder, check_objective, open_models
 from limner.graph.events import Event
 from limner.graph.feedback import learn_from_optimize
 from limner.graph.models import Lease, ModelPool
-from limner.graph.optimize.graph import first_state
+from limner.graph.optimize.prepare import prepared
 from limner.graph.optimize.state import OptimizeState
-from limner.graph.plan import LearningSettings, plan_learning, split_prompts
+from limner.graph.plan import LearningSettings, plan_learning
 from limner.graph.resume import reopened
 from limner.graph.runner import Control, new_run_id, optimize_state, stream_optimize
 from limner.graph.settings import Settings
@@ -116,12 +116,8 @@ def _run(
         rows = [[prompt.text, list(prompt.pins)] for prompt in usable]
         run = replace(run, settings={**run.settings, "prompts": rows, "notes": notes})
     prompts = [BatchPrompt(text, tuple(pins)) for text, pins in run.settings["prompts"]]
-    split = split_prompts(prompts, settings.seed, learning.heldout_prompts)
-    plan = plan_learning(settings.budget, learning, len(split.heldout), settings.search_seeds, settings.heldout_seeds)
-    start = first_state(run.id, list(split.development), list(split.heldout), split.shared, str(run.settings["instruction"]))
-    start["warnings"] = [*run.settings["notes"], *_sampled(prompts, split.development, split.heldout)]
-    with open_context(settings, models, run.id, "rewrite", settings.budget, control) as opened:
-        context = replace(opened, learning=learning, plan=plan)
+    with prepared(settings, learning, models, run, prompts, str(run.settings["instruction"]), control) as (context, start):
+        start["warnings"] = [*run.settings["notes"], *start.get("warnings", [])]
         show(stream_optimize(context, run, start, control))
         state = optimize_state(context, run.id)
         document = _document(context, state, write_optimize(context, state, settings.folder / run.id))
@@ -163,13 +159,6 @@ def _notes(read: PromptFile, too_long: int, coverage: tuple[float, int] | None) 
             "what it does not know"
         )
     return notes
-
-
-def _sampled(prompts: Sequence[BatchPrompt], development: Sequence[BatchPrompt], heldout: Sequence[BatchPrompt]) -> list[str]:
-    used = len({prompt.text for prompt in [*development, *heldout]})
-    if used == len(prompts):
-        return []
-    return [f"of {len(prompts)} prompts, {len(development)} drawn at random are learned on and {len(heldout)} held out"]
 
 
 def _document(context: Context, state: OptimizeState, report: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from langgraph.graph import END, START, StateGraph
 
 from limner.graph.nodes import node
 from limner.graph.refine.graph import build_refine
-from limner.graph.runner import Control, Stopped, kept_graph, new_run_id, refine_state, resumable, stream_refine
+from limner.graph.runner import Control, Stopped, new_run_id, refine_state, resumable, stored_graph, stream_refine
 from limner.graph.state import Context, RefineState
 from limner.promptdb.errors import BadInput
 from limner.promptdb.runs import Runs
@@ -156,7 +156,7 @@ def test_a_run_stopped_by_a_version_whose_graph_had_every_node_ends_as_an_undist
     end = refined(stage(tmp_path / "whole", solvers=solvers), method)[0]["outcome"]
     context = stage(tmp_path / "old", solvers=solvers)
     start = {"run": "run-1", "prompt": PROMPT, "method": method}
-    with kept_graph(partial(old_graph, method), context.db) as graph:
+    with stored_graph(partial(old_graph, method), context.db) as graph:
         graph.invoke(start, {"configurable": {"thread_id": "run-1"}}, context=context, interrupt_before=[OLD_NODES[place]])
     state, events = refined(stage(tmp_path / "old", solvers=solvers), method)
     assert events[0]["resumed"] and state["outcome"] == end
