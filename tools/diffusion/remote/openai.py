@@ -163,9 +163,8 @@ class RemoteImages:
         if self._opened is None:
             settings = self.settings
             # No redirects: a key must not follow a server to another one.
-            http = bounded_client(settings.timeout, settings.timeout, LARGEST, follow_redirects=False)
-            self._opened = openai.OpenAI(base_url=settings.url, api_key=settings.key or "none", http_client=http, max_retries=0)
-            self._http = http
+            self._http = bounded_client(settings.timeout, settings.timeout, LARGEST, follow_redirects=False)
+            self._opened = openai.OpenAI(base_url=settings.url, api_key=settings.key or "none", http_client=self._http, max_retries=0)
         return self._opened
 
     def _body(self, drawing: Drawing) -> dict[str, Any]:
