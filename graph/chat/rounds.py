@@ -123,7 +123,7 @@ def more_of(context: Context, topic: Topic, row: CandidateRow, seeds: Sequence[i
 
 
 def _affordable(context: Context, rows: Sequence[CandidateRow], seeds: Sequence[int]) -> tuple[list[CandidateRow], list[str]]:
-    """The candidates from the front that the purse still pays for."""
+    """The candidates from the front that the budget still pays for."""
     left, chosen = context.evaluator.budget.left("images"), list[CandidateRow]()
     for row in rows:
         cost = missing_images(context.evaluator, [conditioning_of(row)], seeds)
