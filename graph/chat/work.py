@@ -53,7 +53,7 @@ def solve(context: Context, topic: Topic, method: str, images: int | None, run: 
     state = complete(graph_of(method), replace(context, evaluator=inner, settings=settings), start, tell)
     outcome = state["outcome"]
     lines += _path(state) + _measured(outcome["scores"], outcome["objective"], outcome["improved"])
-    lines += [f"Mind: {text}" for text in outcome["warnings"]]
+    lines += [f"Note: {text}" for text in outcome["warnings"]]
     best = outcome["best"]
     base = outcome["result"] if outcome["improved"] else topic["base"]
     rows = [candidate_row(Conditioning(asked_for(topic)), "user"), *([best] if best else [])]

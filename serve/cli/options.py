@@ -23,6 +23,7 @@ SEARCHING = tuple(item.name for item in options_of(Settings))
 LEARNING = tuple(item.name for item in options_of(LearningSettings))
 STORED = ("out", "db")
 
+Verbose = Annotated[bool, typer.Option("--verbose", help="show every step of the graph by its name, with its seconds")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout, everything else on stderr")]
 
 

@@ -109,7 +109,7 @@ class ChatTerminal:
                         self._progress(f"  {event['node']} ...")
                     case "warning":
                         self._progress("")
-                        self.say(f"  mind: {event['text']}")
+                        self.say(f"  note: {event['text']}")
                     case "words":
                         self._progress("")
                         told += self._words(event["text"].removeprefix("\n") if told.endswith("\n") else event["text"])

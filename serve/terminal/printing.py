@@ -63,7 +63,7 @@ def print_optimized(document: Mapping[str, Any], console: Console | None = None)
             console.print(f"{title}, on held-out prompts", style="bold")
             console.print(_scores(document[name], "prompts"))
     for warning in document["warnings"]:
-        console.print(Text.assemble(("mind: ", "yellow"), plain(warning)), soft_wrap=True)
+        console.print(Text.assemble(("note: ", "yellow"), plain(warning)), soft_wrap=True)
     _print_cost(document, console)
 
 

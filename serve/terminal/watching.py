@@ -28,6 +28,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from limner.serve.steps import INNER, step_words
 from limner.serve.terminal.printing import chat_name, plain
 
 if TYPE_CHECKING:  # the graphs are more than `db search` needs
@@ -76,39 +77,44 @@ def stop_on_signals(control: Stoppable) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def show_events(events: Iterable[Event], console: Console | None = None) -> None:
-    """Follow a run to its end on stderr: a bar with the time left for pictures, a line for each step that is done."""
+def show_events(events: Iterable[Event], console: Console | None = None, verbose: bool = False) -> None:
+    """Follow a run to its end on stderr: a bar with the time left for pictures, and a line for each step that is done.
+
+    `verbose`: show every node of the graph by its name, with its seconds.
+    """
     console = console or Console(stderr=True, highlight=False)
     with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("start", total=None)
         for event in events:
             match event["kind"]:
                 case "node" if event["phase"] == "start":
-                    progress.reset(task, description=event["node"], total=None)
+                    progress.reset(task, description=event["node"] if verbose else step_words(event["node"]), total=None)
                 case "draw":
                     progress.update(task, total=event["images"] or None)
                 case "drawn":
                     progress.advance(task)
                 case "warning":
-                    console.print(Text.assemble(("  mind      ", "yellow"), plain(event["text"])), soft_wrap=True)
+                    console.print(Text.assemble(("  note: ", "yellow"), plain(event["text"])), soft_wrap=True)
                 case _:
-                    if line := _line(event):
+                    if line := _line(event, verbose):
                         console.print(plain(line), soft_wrap=True)
 
 
-def _line(event: Event) -> str:
+def _line(event: Event, verbose: bool) -> str:
     """What is printed of an event; empty for those that are not."""
     match event["kind"]:
         case "started":
             line = f"{event['run']}: {event['method']} on {event['checkpoint']}, chat model {chat_name(event['chat_model'])}"
             return line + (", resumed" if event["resumed"] else "")
         case "node" if event["phase"] == "end" and event["note"]:
-            return f"  {event['node']:<9} {event['note']}  ({event['seconds']:.1f} s)"
+            if verbose:
+                return f"  {event['node']:<9} {event['note']}  ({event['seconds']:.1f} s)"
+            return "" if event["node"] in INNER else f"  {step_words(event['node'])}: {event['note']}"
         case "iteration":
-            return f"  leading    {event['text']}"
+            return f"  leading instruction: {event['text']}"
         case "best":
             negative = f" / negative: {event['negative']}" if event["negative"] else ""
-            return f"  best       {event['value']:.4g}  {event['text']}{negative}  (candidate {event['count']})"
+            return f"  best so far: {event['text']}{negative}  ({event['value']:.4g}, candidate {event['count']})"
     return ""
 
 
@@ -127,7 +133,7 @@ def counting(what: str, total: int, console: Console | None = None) -> Iterator[
 
 
 def _columns() -> list[ProgressColumn]:
-    name = TextColumn("{task.description:<9}", markup=False)
+    name = TextColumn("{task.description:<24}", markup=False)
     return [SpinnerColumn(), name, BarColumn(bar_width=28), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
 
 
