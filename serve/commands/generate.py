@@ -134,11 +134,12 @@ def redraw(settings: Settings, path: Path) -> dict[str, Any]:
     drawing = drawing_of(read_provenance(path))
     _check_places(settings)
     with ModelPool().lease() as lease:
-        return _redraw(replace(settings, dtype=settings.dtype or drawing.settings.dtype), path, drawing, lease)
+        return _redraw(settings, path, drawing, lease)
 
 
 def _redraw(settings: Settings, path: Path, drawing: Drawing, lease: Lease) -> dict[str, Any]:
-    models = open_models(settings, lease, with_scorers=False)
+    dtype = settings.dtype or drawing.settings.dtype
+    models = open_models(replace(settings, dtype=dtype), lease, with_scorers=False)
     if models.sampler.fingerprint != drawing.checkpoint:
         raise BadInput(
             f"{path} was drawn with the weights {drawing.checkpoint[:12]}, and {settings.checkpoint} has "
