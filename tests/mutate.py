@@ -50,7 +50,40 @@ class Target:
         return "limner." + self.file.removesuffix(".py").replace("/", ".")
 
 
-TARGETS: tuple[Target, ...] = ()
+GATE, JOBS = "tests/serve/http/test_gate_decisions.py", "tests/serve/service/test_jobs_decisions.py"
+EVALUATOR, STATS = "tests/tools/test_evaluator_decisions.py", "tests/tools/test_stats_decisions.py"
+REFINE, OPTIMIZE = "tests/graph/refine/test_refine_decisions.py", "tests/graph/optimize/test_optimize_decisions.py"
+RANKING, WORDS = "tests/promptdb/search/test_ranking_decisions.py", "tests/tools/solvers/dpo_diff/test_search_decisions.py"
+GRADIENTS = "tests/tools/solvers/dpo_diff/test_gradient_decisions.py"
+BANDIT = tuple(f"tests/agents/instructions/test_{name}.py" for name in ("bandit", "reference_ucb"))
+
+TARGETS: tuple[Target, ...] = (
+    Target("serve/http/gate.py", (GATE,)),
+    Target("serve/service/jobs.py", (JOBS,), ("Jobs.__init__", "Jobs.create", "Jobs.halt", "Jobs.resume", "Jobs.close", "Jobs._")),
+    Target("serve/service/queue.py", ("tests/serve/service/test_queue.py",)),
+    Target("promptdb/runs.py", (EVALUATOR,), ("InFlight",)),
+    Target("promptdb/search/fusion.py", (RANKING,)),
+    Target("promptdb/search/keyword.py", (RANKING,), ("_scored",)),
+    Target("tools/stats.py", (STATS,), ("paired_bootstrap", "prompts_needed", "_clusters", "_resampled_means", "_sign_flip", "Interval")),
+    Target("tools/budget.py", ("tests/tools/test_budget.py",)),
+    Target("tools/evaluation.py", ("tests/tools/test_evaluator.py",)),
+    Target("tools/evaluator.py", (EVALUATOR, "tests/tools/test_evaluator.py", "tests/graph/evaluate/test_reuse_cache.py")),
+    Target("tools/solvers/dpo_diff/evolution.py", (WORDS, "tests/tools/solvers/dpo_diff/test_searches.py")),
+    Target("tools/solvers/dpo_diff/trials.py", (WORDS, "tests/tools/solvers/dpo_diff/test_searches.py")),
+    Target("tools/solvers/dpo_diff/meaning.py", (WORDS, "tests/tools/solvers/dpo_diff/test_meaning.py"), ("MeaningFilter", "same_senses")),
+    Target("tools/solvers/dpo_diff/text_gradient.py", (GRADIENTS,), ("SearchGradient._key", "SearchGradient.taken", "SearchGradient.pay")),
+    Target("agents/contract.py", ("tests/agents/test_contract.py",)),
+    Target(
+        "agents/instructions/bandit.py", ("tests/agents/instructions/test_bandit.py", "tests/agents/instructions/test_reference_ucb.py")
+    ),
+    Target("graph/intent.py", (REFINE, "tests/graph/test_contract.py"), ("aligners", "witness", "shows_less", "admitted", "lost_traits")),
+    Target("graph/plan.py", ("tests/graph/test_plan.py",)),
+    Target("graph/refine/graph.py", (REFINE,), ("select", "compare", "is_gain")),
+    Target("graph/refine/auto.py", (REFINE, "tests/graph/refine/test_auto.py"), ("ucb", "ranked", "starts", "_allot", "_exhausted")),
+    Target("graph/optimize/arms.py", (OPTIMIZE,), ("accepted", "records", "_records", "is_ahead", "_ahead", "gain", "spread")),
+    Target("graph/optimize/graph.py", (OPTIMIZE,), ("select",)),
+    Target("graph/optimize/heldout.py", (OPTIMIZE,), ("check_heldout", "_compared")),
+)
 
 
 @dataclass(frozen=True)

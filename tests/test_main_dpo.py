@@ -55,17 +55,29 @@ def test_the_same_run_again_gives_the_same_words(capfd: pytest.CaptureFixture[st
     assert found[0]["scores"] == found[1]["scores"] and found[0]["used"]["unet_rows"] == found[1]["used"]["unet_rows"]
 
 
-def test_an_attack_keeps_the_meaning_and_calls_a_rise_of_the_loss_a_success(
-    capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path
+def asked_for(out: Path) -> set[tuple[str, str]]:
+    """(text, negative) of all that was drawn into a folder of runs."""
+    with PromptDB.open(out / "limner.db") as db:
+        return set(db.query("SELECT DISTINCT c.text, c.negative FROM drawing d JOIN conditioning c ON c.id = d.conditioning"))
+
+
+def test_an_attack_draws_only_what_keeps_the_meaning_and_calls_a_rise_of_the_loss_a_success(
+    capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = command(capfd, "attack", PROMPT, "--checkpoint", tiny, "--out", tmp_path, *SMALL, "--json")
+    """A chat model that offers other things and opposites as synonyms is not believed."""
+    lines = {"lines": ["big -> small, large", "cat -> dog, banana", "dog -> cat"]}
+    with ChatServer(always=answer(lines)) as server:
+        with_chat(monkeypatch, server)
+        result = command(capfd, "attack", PROMPT, "--checkpoint", tiny, "--out", tmp_path, *SMALL, "--json")
     assert result.code == 0, result.err
     document = result.document
     loss = document["scores"]["spherical_clip"]
     assert document["improved"] == (loss["ci95"] is not None and loss["ci95"][0] > 0)
-    changed = [(old, new) for old, new in zip(PROMPT.split(), document["result"]["text"].split(), strict=False) if old != new]
-    assert all(keeps_sense(old, new, load()) for old, new in changed)
-    assert document["result"]["negative"] == ""
+    drawn = asked_for(tmp_path)
+    assert (PROMPT, "") in drawn and len(drawn) > 1
+    for text, negative in drawn:
+        changed = [(old, new) for old, new in zip(PROMPT.split(), text.split(), strict=True) if old != new]
+        assert negative == "" and all(keeps_sense(old, new, load()) for old, new in changed)
     assert ("Led astray" in report_of(result)) or ("leads it astray" in report_of(result))
 
 

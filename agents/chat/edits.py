@@ -123,7 +123,7 @@ def _placed(where: str) -> str:
             return f"{little} {name}"
     if name == "snow":
         return "in the snow"
-    if _ARTICLE.match(where):
+    if _ARTICLE.match(where) or re.search(r"[^su]s$", name):  # "mountains" take no article
         return f"with {where} in the background"
     return f"with {_a(name)} {where}" if re.search(r"\bbackground$", name) else f"with {_a(name)} {where} background"
 

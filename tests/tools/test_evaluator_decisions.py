@@ -97,12 +97,17 @@ def test_what_was_lost_stays_free_while_other_pictures_are_drawn(tmp_path: Path)
     assert paid(tmp_path, "run-1", [1, 2]) == 0
 
 
-def test_what_was_drawn_again_is_no_longer_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("same_process", [True, False])
+def test_what_was_drawn_again_is_no_longer_lost(tmp_path: Path, same_process: bool) -> None:
+    """Where its file disappears later, it is paid for as any other."""
     killed(tmp_path, "run-1", [1, 2])
-    assert paid(tmp_path, "run-1", [1, 2]) == 0
+    evaluator = evaluator_in(tmp_path, "run-1")
+    evaluator.draw([CAT], [1, 2])
     for file in (tmp_path / "images").rglob("*.png"):
         file.unlink()
-    assert paid(tmp_path, "run-1", [1, 2]) == 2
+    again = evaluator if same_process else evaluator_in(tmp_path, "run-1")
+    again.draw([CAT], [1, 2])
+    assert (evaluator.budget.spent["images"], again.budget.spent["images"]) == ((2, 2) if same_process else (0, 2))
 
 
 @pytest.mark.parametrize(("bucket", "repeated"), [(1, 1), (2, 2), (4, 3)])

@@ -227,19 +227,6 @@ def test_a_file_of_one_prompt_is_learned_on_and_says_so(tmp_path: Path) -> None:
     assert state["outcome"]["scores"]["learned"]["liking"]["n"] == 1
 
 
-def test_children_that_do_worse_than_their_parent_are_rejected(tmp_path: Path) -> None:
-    """Whatever is added harms: the initial instruction stays, and nothing is said to be improved."""
-
-    def plainness(drawing: Drawing) -> float:
-        return 0.8 - 0.02 * len(drawing.conditioning.text.split(", "))
-
-    context, state, _ = optimized(tmp_path, model=FakeImageModel(plainness))
-    fates = {row.instruction: row.fate for row in Trials(context.db, "run-1").standings() if row.fate in ("born", "rejected")}
-    adding = [arm.instruction.id for arm in Trials(context.db, "run-1").arms() if arm.instruction.finding.startswith("Add")]
-    assert all(fates[arm] == "rejected" for arm in adding)
-    assert state["outcome"]["scores"]["learned_initial"]["liking"]["delta"] >= 0
-
-
 def test_an_arm_that_gave_way_to_its_children_is_shown_as_replaced(finished: Any) -> None:
     context, *_ = finished
     standings = Trials(context.db, "run-1").standings()
