@@ -1,7 +1,7 @@
 """The graphs as `langgraph dev` serves them (langgraph.json): the conversation with its interrupts, and learning an instruction.
 
-The server keeps the state, so nothing is compiled with a saver here; live objects are made once, from LIMNER_* variables, since what a
-client sends can only be JSON.
+The server stores the state, so nothing is compiled with a saver here. Live objects are made once, from LIMNER_* variables, since clients
+can send JSON only.
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ class LearnAsk(TypedDict, total=False):
 
 
 def chat() -> Any:
-    """The conversation; a client resumes its interrupts with {"text": ...} or {"action": {...}}."""
+    """Returns the compiled conversation; a client resumes its interrupts with {"text": ...} or {"action": {...}}."""
     return build_chat(context=None).compile()
 
 
 def optimize() -> Any:
-    """One node that learns and tells its progress as custom events; what it has done survives in the database of runs."""
+    """Returns the compiled graph of one node that learns an instruction and sends its progress as custom events.
+
+    The run is stored in the database, so that it can be resumed.
+    """
     graph = StateGraph(LearnAsk)
     graph.add_node("learn", learn)
     graph.add_edge(START, "learn")
@@ -54,7 +57,10 @@ def optimize() -> Any:
 
 
 def learn(state: LearnAsk, runtime: Runtime[None]) -> LearnAsk:
-    """Raises BadInput for prompts or a budget that nothing can be learned with."""
+    """Learns an instruction on `prompts`; returns the outcome and the run's id.
+
+    Raises BadInput for too few prompts or too small a budget.
+    """
     prompts = [BatchPrompt(text) for text in dict.fromkeys(map(canonical_text, state.get("prompts", []))) if text]
     if not 1 <= len(prompts) <= MOST_PROMPTS:
         raise BadInput(f"give 1 to {MOST_PROMPTS} prompts, not {len(prompts)}")

@@ -54,8 +54,10 @@ MOST_STEPS = 100_000  # nodes of one run: LangGraph's own limit of 25 is for age
 
 
 class Control(RunControl):
-    """Asks a run to stop; as a CancelToken it ends a drawing within one step. `last_words`: what to do, from any thread, where the process
-    must end before the run has."""
+    """Asks a run to stop. As a CancelToken it ends a drawing within one denoising step.
+
+    `last_words`: called, from any thread, where the process must end before the run has.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,12 +70,12 @@ class Control(RunControl):
 
 
 def new_run_id(command: str) -> str:
-    """Sorts by time, and two processes never choose the same."""
+    """Returns an id that sorts by time and that no other process chooses."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{command}-{secrets.token_hex(3)}"
 
 
 def resumable(db: PromptDB, run_id: str, command: str) -> tuple[Run, Settings]:
-    """A run of this command that was started before, and the settings it had. Raises BadInput where there is none."""
+    """Returns a run of this command that was started before, and its settings. Raises BadInput where there is none."""
     run = Runs(db).get(run_id)
     if run is None:
         raise BadInput(f"there is no run {run_id!r} in {db.path}; see `runs list`")
@@ -83,9 +85,9 @@ def resumable(db: PromptDB, run_id: str, command: str) -> tuple[Run, Settings]:
 
 
 def stream_refine(context: Context, run: Run, control: Control | None = None) -> Iterator[Event]:
-    """Refine `run.prompt`, or go on where an earlier process was stopped or killed; yields events as they happen.
+    """Refines `run.prompt`, or resumes where an earlier process was stopped or killed; yields events as they happen.
 
-    Raises Stopped after `control.request_drain()`. Other errors leave the run marked as failed, and it may be resumed too.
+    Raises Stopped after `control.request_drain()`. Other errors mark the run as failed; it may be resumed too.
     """
     method = str(run.settings.get("method", "auto"))
     return _stream(
@@ -94,22 +96,22 @@ def stream_refine(context: Context, run: Run, control: Control | None = None) ->
 
 
 def refine_state(context: Context, run_id: str) -> RefineState:
-    """What the run knows so far, for its report."""
+    """Returns the stored state of a run that refines a prompt, for its report."""
     run = Runs(context.db).get(run_id)
     method = str(run.settings.get("method", "auto")) if run else "auto"
     return cast(RefineState, _state(partial(graph_of, method), context, run_id))
 
 
 def stream_optimize(context: Context, run: Run, start: OptimizeState, control: Control | None = None) -> Iterator[Event]:
-    """Learn an instruction from `start`, or go on where an earlier process was stopped or killed, as `stream_refine` does.
+    """Learns an instruction from `start`, or resumes where an earlier process was stopped or killed, as `stream_refine` does.
 
-    Raises ServerAway where the chat server stays silent; the run may then be resumed.
+    Raises ServerAway where the chat server does not answer; the run may then be resumed.
     """
     return _stream(OPTIMIZE, context, run, start, context.learning.compat or context.learning.selector, control or Control())
 
 
 def optimize_state(context: Context, run_id: str) -> OptimizeState:
-    """What the run knows so far, for its report."""
+    """Returns the stored state of a run that learns an instruction, for its report."""
     return cast(OptimizeState, _state(OPTIMIZE, context, run_id))
 
 
@@ -144,10 +146,13 @@ def _stream(build: Build, context: Context, run: Run, start: Any, method: str, c
 
 @contextmanager
 def recorded(context: Context, run: Run, control: Control | None = None, resumable: bool = True) -> Iterator[None]:
-    """Mark a run as running while the block lasts, and where an error ends it, as what became of it, with what it has spent: interrupted
-    where it was asked to stop, paused where the chat server is silent, failed otherwise. Whoever completes the run stores its result.
+    """Records the status of a run: running while the block lasts; where an error ends the block, interrupted, paused or failed.
 
-    `resumable`: whether the command can go on with the run. Raises Stopped where it was asked to stop, Cancelled where it cannot go on.
+    A run is interrupted where it was asked to stop, and paused where the chat server does not answer. What it has spent is stored with it.
+    The result of a finished run is stored by the caller.
+
+    `resumable`: whether the command can resume the run. Raises Stopped where the run was asked to stop, Cancelled where it was and cannot
+    be resumed.
     """
     runs = Runs(context.db)
 
@@ -165,7 +170,7 @@ def recorded(context: Context, run: Run, control: Control | None = None, resumab
     except Exception as error:
         end("paused" if isinstance(error, ServerAway) else "failed")
         raise
-    except BaseException:  # Ctrl-C where nothing caught it, or nobody listens any more
+    except BaseException:  # Ctrl-C that nothing caught, or a generator that was closed
         end("interrupted")
         raise
 
@@ -187,9 +192,9 @@ def events_of(graph: Any, start: Any, thread: str, context: Any, control: Contro
 
 
 def complete(graph: Built, context: Context, start: Any, tell: Callable[[Event], None] | None = None, before: str | None = None) -> Any:
-    """Run a graph to its end within other work, its state in memory, so that it cannot be resumed by itself.
+    """Runs a graph to its end within other work. Its state is in memory, so it cannot be resumed by itself.
 
-    `tell` is called with each event. `before`: the node in front of which it ends instead. Returns the last state.
+    `tell`: called with each event. `before`: name of a node; the graph ends in front of it. Returns the last state.
     """
     compiled = graph.compile(checkpointer=InMemorySaver(), interrupt_before=[before] if before else None)
     state: Any = {}
@@ -212,9 +217,9 @@ def _state(build: Build, context: Context, run_id: str) -> Any:
 
 @contextmanager
 def stored_graph(build: Build, db: PromptDB) -> Iterator[Any]:
-    """The graph, compiled, with its state in LangGraph's own tables of the database, written on a connection of its own.
+    """Yields the compiled graph, with its state in LangGraph's own tables of the database, written on a connection of its own.
 
-    In the same file as the run's records, so that no power cut leaves a state that is ahead of the records.
+    They are in the same file as the run's records, so that after a power cut the state is never ahead of the records.
     """
     with closing(sqlite3.connect(db.path, timeout=BUSY_SECONDS, check_same_thread=False)) as connection:
         connection.execute("PRAGMA synchronous = NORMAL")  # as promptdb/connection.py has it

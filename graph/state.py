@@ -1,7 +1,7 @@
-"""What flows through the graphs: the state (ids, text and numbers only) and the live objects beside it. Events are in events.py.
+"""The state of a run (ids, text and numbers only) and the live objects beside it. Events are in events.py.
 
-State is written to disk after every node, so nothing large and nothing of our own classes may be in it; pictures and scores are in
-promptdb, under the ids kept here. Live objects are in the Context, which is never written.
+The state is written to disk after every node, so it holds nothing large and no classes of this project; pictures and scores are in
+promptdb, under the ids stored here. Live objects are in the Context, which is never written.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from limner.tools.solvers.base import Solver
 
 @dataclass(frozen=True)
 class Context:
-    """What the nodes of a run work with. `solvers`: by method name, made when their node is reached. `card`: the checkpoint's.
-    `learning` and `plan` are of `optimize` alone."""
+    """The live objects of a run.
+
+    `solvers`: factories by method name, called when their node is reached. `card`: the checkpoint's. `learning` and `plan` are used by
+    `optimize` alone.
+    """
 
     chat: ChatModel
     evaluator: Evaluator
@@ -68,6 +71,8 @@ class DroppedRow(TypedDict):
 
 
 class SkippedRow(TypedDict):
+    """A method that did not run, and why."""
+
     method: str
     reason: str
 
@@ -130,10 +135,12 @@ class Outcome(TypedDict):
 
 
 class RefineState(TypedDict, total=False):
-    """`slices`, `slice`: under `auto`, who had which part of the budget, and who has it now.
+    """The state of a run that refines a prompt.
+
     `search`: mean objective of each candidate on the search seeds, by conditioning id, best first; never reported as a result.
-    `unfaithful`: ids of those that show less of what was asked there than the user's prompt does, and so cannot win. `findings`:
-    what a solver leaves for the report, by method."""
+    `unfaithful`: ids of the candidates that show less of what was asked there than the user's prompt does, and so cannot win. `findings`:
+    content of the report by method, from its solver. `slices`, `slice`: under `auto`, the slices of the budget so far, and the present one.
+    """
 
     run: str
     prompt: str

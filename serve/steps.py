@@ -1,4 +1,4 @@
-"""The steps of the graphs in words that a person who knows image models reads without knowing this project."""
+"""The steps of the graphs in words for a person who knows image models and not this project."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ STEPS = {
     "compare": "drawing a pair to compare",
     "find": "searching the prompt database",
 }
-"""Node of a graph -> what happens in it. Nodes that are not here are told by their own name."""
+"""Node of a graph -> what happens in it. Other nodes go by their own name."""
 
 INNER = frozenset({"allot", "weigh", "gather", "select", "sample", "act", "record", "finish"})
 """Nodes that only prepare the next one: shown with --verbose alone."""
 
 
 def step_words(node: str) -> str:
-    """What happens in a node of a graph, in a few words."""
+    """Returns what happens in a node of a graph, in a few words."""
     return STEPS.get(node, node)

@@ -1,4 +1,4 @@
-"""What a run that learns an instruction works with, and the state that it begins with."""
+"""Prepares a run that learns an instruction: its context, and the state that it begins with."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def prepared(
     instruction: str,
     cancel: CancelToken | None = None,
 ) -> Iterator[tuple[Context, OptimizeState]]:
-    """Split the prompts into those to learn on and those held out, share out the budget, and open the run's context.
+    """Splits the prompts into those to learn on and those held out, shares out the budget, and opens the run's context.
 
-    `instruction`: where learning begins. `cancel` is asked while pictures are drawn. Yields the context and the first state. Raises
+    `instruction`: where learning begins. `cancel`: checked while pictures are drawn. Yields the context and the first state. Raises
     BadInput where the budget or the prompts are too few, Busy where another process works on the run.
     """
     split = split_prompts(prompts, settings.seed, learning.heldout_prompts)

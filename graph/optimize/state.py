@@ -1,5 +1,7 @@
-"""The state of `optimize`: what the next node needs, and no more. What was tried is in promptdb (`trials.py`), so that a checkpoint stays
-as small after many iterations as after one."""
+"""The state of `optimize`: what the next node needs, and no more.
+
+The trials are in promptdb (`trials.py`), so that a checkpoint is as small after many iterations as after one.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,13 @@ from limner.graph.state import PathRow, ScoreRow
 
 
 def added(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
-    """Counts by kind, added up."""
+    """Returns the sums of two counts by kind."""
     return {kind: before.get(kind, 0) + now.get(kind, 0) for kind in {**before, **now}}
 
 
 class PromptRow(TypedDict):
+    """A prompt, and words that no rewriting of it may lose."""
+
     text: str
     pins: list[str]
 
@@ -57,9 +61,12 @@ class LearnOutcome(TypedDict):
 
 
 class OptimizeState(TypedDict, total=False):
-    """`arms`: in the race now. `batch`: the prompts of this iteration. `low`: the arm that the text gradient is taken of. `steady`:
-    iterations that the winner has led. `counters`: of `--compat maai`. `stop`: why no further iteration is made. `cut`: rewritings
-    cut at the encoder's limit."""
+    """The state of a run that learns an instruction.
+
+    `arms`: those not yet eliminated. `batch`: the prompts of this iteration. `low`: the arm of which the text gradient is taken. `steady`:
+    iterations that the winner has led. `counters`: of `--compat maai`. `stop`: why there is no further iteration. `cut`: rewritings cut at
+    the encoder's limit.
+    """
 
     run: str
     prompts: list[PromptRow]

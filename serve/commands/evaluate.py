@@ -1,4 +1,4 @@
-"""Running a suite from options to document, with a bar on stderr. Knows nothing of what is measured."""
+"""Runs a suite, from options to document, with a bar on stderr. Knows nothing of what is measured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ COMMAND = "evaluate"
 
 
 def evaluate(settings: Settings, name: str, full: bool) -> dict[str, Any]:
-    """The document of `evaluate --json`. The suite sets its own budget; what an earlier start drew costs nothing."""
+    """Runs the suite; returns the document of `evaluate --json`.
+
+    The suite sets its own budget; pictures that an earlier start has drawn cost nothing. Raises BadInput for an unknown suite.
+    """
     suite = open_suite(name)
     check_folder(settings.folder)
     check_folder(settings.database.parent)

@@ -1,4 +1,4 @@
-"""Conversations over HTTP: threads, their turns, told while they go on. Decides nothing."""
+"""Conversations over HTTP: threads and their turns, streamed while they go on. Decides nothing."""
 
 from __future__ import annotations
 
