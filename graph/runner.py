@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -49,6 +49,7 @@ __all__ = [
     "stream_refine",
 ]
 
+Events = Generator[Event]
 BUSY_SECONDS = 30.0  # how long a checkpoint waits for another process's write
 MOST_STEPS = 100_000  # nodes of one run: LangGraph's own limit of 25 is for agents that may never end
 
@@ -84,7 +85,7 @@ def resumable(db: PromptDB, run_id: str, command: str) -> tuple[Run, Settings]:
     return run, Settings.from_json(run.settings)
 
 
-def stream_refine(context: Context, run: Run, control: Control | None = None) -> Iterator[Event]:
+def stream_refine(context: Context, run: Run, control: Control | None = None) -> Events:
     """Refines `run.prompt`, or resumes where an earlier process was stopped or killed; yields events as they happen.
 
     Raises Stopped after `control.request_drain()`. Other errors mark the run as failed; it may be resumed too.
@@ -102,7 +103,7 @@ def refine_state(context: Context, run_id: str) -> RefineState:
     return cast(RefineState, _state(partial(graph_of, method), context, run_id))
 
 
-def stream_optimize(context: Context, run: Run, start: OptimizeState, control: Control | None = None) -> Iterator[Event]:
+def stream_optimize(context: Context, run: Run, start: OptimizeState, control: Control | None = None) -> Events:
     """Learns an instruction from `start`, or resumes where an earlier process was stopped or killed, as `stream_refine` does.
 
     Raises ServerAway where the chat server does not answer; the run may then be resumed.
@@ -121,7 +122,7 @@ Build = Callable[[], Built]
 PART = "part"
 
 
-def _stream(build: Build, context: Context, run: Run, start: Any, method: str, control: Control) -> Iterator[Event]:
+def _stream(build: Build, context: Context, run: Run, start: Any, method: str, control: Control) -> Events:
     with recorded(context, run, control), stored_graph(build, context.db) as graph:
         config = _config(run.id)
         before = graph.get_state(config)

@@ -121,7 +121,7 @@ def test_a_person_sees_the_result_and_where_the_report_is(capfd: pytest.CaptureF
     result = command(capfd, *refine_arguments(tiny, tmp_path, "--method", "rewrite"))
     assert result.code == 0
     assert "liking" in result.out and "report.html" in result.out and "offline" in result.out
-    assert "search" in result.err and "search" not in result.out
+    assert "drawing the candidates" in result.err and "drawing" not in result.out
 
 
 def test_generate_draws_and_draws_again_from_the_image_alone(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Checks what can be checked before anything is written, runs the graph, writes th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,8 @@ def _run(
     prompts = [BatchPrompt(text, tuple(pins)) for text, pins in run.settings["prompts"]]
     with prepared(settings, learning, models, run, prompts, str(run.settings["instruction"]), control) as (context, start):
         start["warnings"] = [*run.settings["notes"], *start.get("warnings", [])]
-        show(stream_optimize(context, run, start, control))
+        with closing(stream_optimize(context, run, start, control)) as events:  # ended before the database is, whatever `show` raises
+            show(events)
         state = optimize_state(context, run.id)
         document = _document(context, state, write_optimize(context, state, settings.folder / run.id))
         learn_from_optimize(context, run.id)

@@ -7,6 +7,7 @@ Checks what can be checked before anything is written, runs the graph, writes th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ def _run(settings: Settings, run: Run, show: Show, control: Control, lease: Leas
     with open_context(settings, models, run.id, "auto", settings.budget, control) as opened:
         context = with_solver(opened, options)
         check_method(method, context.solvers, context.evaluator)
-        show(stream_refine(context, run, control))
+        with closing(stream_refine(context, run, control)) as events:  # ended before the database is, whatever `show` raises
+            show(events)
         state = refine_state(context, run.id)
         document = _document(context, state, write_refine(context, state, settings.folder / run.id))
         if not options.attack:  # a prompt that makes the model draw worse is no example

@@ -96,7 +96,9 @@ def test_a_killed_run_ends_as_an_undisturbed_one_and_repeats_one_batch_at_most(
 @pytest.mark.parametrize("written", [True, False], ids=["after a node's writes", "before them"])
 def test_a_run_cut_off_at_any_checkpoint_ends_as_an_undisturbed_one(tmp_path: Path, written: bool) -> None:
     whole = tmp_path / "whole"
-    end = refined(stage(whole))[0]["outcome"]
+    undisturbed = stage(whole)
+    end = refined(undisturbed)[0]["outcome"]
+    undisturbed.db.close()
     for place, last in enumerate(_checkpoints(whole)[:-1]):
         cut = tmp_path / str(place)
         shutil.copytree(whole, cut)
