@@ -29,10 +29,9 @@ USUAL = ("clip", "alignment")
 
 
 def aligners(context: Context) -> list[Scorer]:
-    """Returns the run's scorers that say whether a picture shows a text: the one that the card calls its `intent`, else every CLIP
-    similarity.
+    """Returns the run's scorers that say whether a picture shows a text: the one that the card calls `intent`, else all CLIP similarities.
 
-    Scorers that are kept out of searches are left out.
+    Scorers that may not take part in searches are left out.
     """
     scorers, card = [item for item in context.evaluator.scorers if not item.held_out], context.card
     if card.intent:

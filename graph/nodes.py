@@ -48,7 +48,7 @@ def node(name: str) -> Callable[[Node], Node]:
 
 
 def tell(runtime: Runtime[Any] | ToolRuntime[Any, Any], event: Event) -> None:
-    """Sends `event` to whoever follows the run: front ends, and the stored events of a job."""
+    """Sends `event` to the front ends that follow the run, and to the stored events of a job."""
     runtime.stream_writer(event)
 
 

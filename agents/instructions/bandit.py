@@ -7,8 +7,8 @@ exploration-only form, Audibert and Bubeck 2010, with true pull counts. Pure num
 
     U(I) = mean(rewards of I) + c * sqrt(ln(t + i) / n_I),   t = 1 + iteration * keep,   i = number of the pick in this round
 
-where n_I is not the number of pulls: it starts at 1 and grows each time U(I) is computed, so that its bonus shrinks with every look.
-The counters are plain numbers, handed in and out, since a run may be resumed in between.
+where n_I is not the number of pulls: it starts at 1 and grows each time U(I) is computed, so that the bonus shrinks with each computation.
+The counters are plain numbers, passed in and returned, since a run may be resumed in between.
 """
 
 from __future__ import annotations

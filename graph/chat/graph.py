@@ -80,7 +80,7 @@ def consult(state: ChatState, runtime: Runtime[ChatContext]) -> Command[Literal[
 
 
 def after_tools(state: ChatState, runtime: Runtime[ChatContext]) -> Command[Literal["consult", "act"]]:
-    """Goes on to `act` where the model called for actions; where it only searched or was refused, asks the model again."""
+    """Goes to `act` where the model called for actions; where it only searched or was refused, back to `consult`."""
     wishes = state.get("wishes", [])
     if not wishes:
         return Command(goto="consult")

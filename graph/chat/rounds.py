@@ -83,7 +83,7 @@ def draft(context: Context, topic: Topic, turn: int) -> tuple[list[CandidateRow]
 
 
 def shown_names(context: Context) -> list[str]:
-    """Returns the scorers that a person sees while choosing: all but those kept out of searches."""
+    """Returns the scorers that a person sees while choosing: all that may take part in searches."""
     return [scorer.name for scorer in context.evaluator.scorers if not scorer.held_out]
 
 

@@ -233,9 +233,7 @@ def _style(step: Step, action: Action) -> Step:
 
 
 def _lifted(step: Step, given_up: bool = True) -> Step:
-    """Gives up the clauses of the contract that the person's new words contradict, such as a ban of a word that they now write, and says
-    so.
-    """
+    """Gives up the clauses of the contract that the person's new words contradict, such as a ban of a word that they now write."""
     text, contract, lines = asked_for(step.topic), contract_of(step.topic), []
     for ban in contract.bans:
         if Contract(bans=(ban,)).breach(text):

@@ -36,10 +36,13 @@ RUNS = 500
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`body`, `job_body`, `upload`: bytes of a request, of one that brings a file of prompts, and of one that brings a picture.
-    `pixels`: of a picture to be judged. `budget`: pictures that one request may draw. `waiting`: requests in line for the one that is
-    drawing. `per_client`: of these from one client. `requests`: of any kind under way from one client. `chat_messages`: of one chat.
-    `models`: checkpoints that each of the two queues keeps open."""
+    """Limits of what clients may ask for.
+
+    `body`, `job_body`, `upload`: bytes of a request, of one that brings a file of prompts, and of one that brings a picture. `pixels`: of a
+    picture to be judged. `budget`: pictures that one request may draw. `waiting`: requests in a queue. `per_client`: of these from one
+    client. `requests`: of any kind in work from one client. `chat_messages`: of one chat. `models`: checkpoints that each of the two queues
+    has open.
+    """
 
     body: int = 256 << 10
     job_body: int = 8 << 20
