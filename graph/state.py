@@ -134,6 +134,61 @@ class Outcome(TypedDict):
     strip: NotRequired[list[StripRow]]
 
 
+class ArmRow(TypedDict):
+    """An instruction that is still in the race. `born`: after which iteration it was made, -1 for the initial one."""
+
+    id: str
+    text: str
+    parent: str | None
+    finding: str
+    born: int
+
+
+class SuffixRow(TypedDict):
+    """One fixed list of keywords put behind every prompt, and one negative list; `pulls`: pictures that its search cost."""
+
+    positive: str
+    negative: str
+    pulls: int
+
+
+class LearnOutcome(TypedDict):
+    """`best`: the arm that won the search. `improved`: on the held-out prompts it gained over the initial instruction, the whole interval
+    above zero. `heldout`: learned against plain; `heldout_initial`: learned against the initial instruction; `initial`: that against
+    plain; `suffix`: the fixed suffix against plain; `learned_suffix`: learned against the fixed suffix; each by scorer."""
+
+    improved: bool
+    objective: str
+    higher_is_better: dict[str, bool]
+    initial: ArmRow
+    best: ArmRow
+    suffix: SuffixRow | None
+    scores: dict[str, dict[str, ScoreRow]]
+    prompts: list[dict[str, Any]]
+    stopped: str
+    warnings: list[str]
+
+
+class Shown(TypedDict):
+    """A picture that the person sees as `number`. `scores`: means over the seeds it was judged on, by scorer, never held-out ones."""
+
+    number: int
+    drawing: str
+    image: str
+    seed: int
+    candidate: CandidateRow
+    scores: dict[str, float]
+
+
+class Accepted(TypedDict):
+    """What was accepted. `scores`: request against result on held-out seeds, empty where they were not drawn; `improved` rests on them."""
+
+    result: CandidateRow
+    improved: bool
+    scores: dict[str, ScoreRow]
+    note: str
+
+
 class RefineState(TypedDict, total=False):
     """The state of a run that refines a prompt.
 

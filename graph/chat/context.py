@@ -20,14 +20,14 @@ from limner.agents import guard
 from limner.agents.chat.actions import Action
 from limner.agents.llm.base import ChatModel
 from limner.agents.llm.server import ChatSettings, open_chat
-from limner.graph.chat.state import ACTIONS, ChatState, Shown, Topic, first_topic
+from limner.graph.chat.state import ACTIONS, ChatState, Topic, first_topic
 from limner.graph.chat.topic import contract_of
 from limner.graph.context import JournaledBudget, Models, open_budget, open_models
 from limner.graph.models import Lease, ModelPool
 from limner.graph.nodes import tell
 from limner.graph.settings import Settings
 from limner.graph.sources import settings_from
-from limner.graph.state import Context
+from limner.graph.state import Context, Shown
 from limner.promptdb.images import ImageStore
 from limner.promptdb.seed import open_database
 from limner.promptdb.turns import Turns

@@ -14,13 +14,13 @@ import numpy as np
 
 from limner.agents import rewriter
 from limner.agents.contract import Contract
-from limner.graph.chat.state import Shown, Topic
+from limner.graph.chat.state import Topic
 from limner.graph.chat.topic import asked_for, contract_of
 from limner.graph.context import check_prompt
 from limner.graph.exemplars import exemplar, exemplars_for
 from limner.graph.intent import admitted, lost_traits
 from limner.graph.nodes import Emit, candidate_row, conditioning_of, missing_images
-from limner.graph.state import CandidateRow, Context, DroppedRow
+from limner.graph.state import CandidateRow, Context, DroppedRow, Shown
 from limner.promptdb.records import Candidate, Conditioning
 from limner.tools.budget import BudgetSpent
 from limner.tools.evaluation import Evaluation

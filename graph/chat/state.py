@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from limner.agents.chat.actions import Action
-from limner.graph.state import CandidateRow, DroppedRow, ScoreRow
+from limner.graph.state import Accepted, CandidateRow, DroppedRow, Shown
 
 ACTIONS = (
     "accept",
@@ -34,31 +34,11 @@ ACTIONS = (
 )
 
 
-class Shown(TypedDict):
-    """A picture that the person sees as `number`. `scores`: means over the seeds it was judged on, by scorer, never held-out ones."""
-
-    number: int
-    drawing: str
-    image: str
-    seed: int
-    candidate: CandidateRow
-    scores: dict[str, float]
-
-
 class Pair(TypedDict):
     """Two pictures under a blind vote, in the order in which they are shown."""
 
     left: Shown
     right: Shown
-
-
-class Accepted(TypedDict):
-    """What was accepted. `scores`: request against result on held-out seeds, empty where they were not drawn; `improved` rests on them."""
-
-    result: CandidateRow
-    improved: bool
-    scores: dict[str, ScoreRow]
-    note: str
 
 
 class Topic(TypedDict):

@@ -13,9 +13,9 @@ from typing import Any, cast
 from limner.agents.chat import edits
 from limner.agents.chat.actions import Action, Situation
 from limner.agents.contract import Clause, Contract
-from limner.graph.chat.state import Shown, Topic
+from limner.graph.chat.state import Topic
 from limner.graph.nodes import candidate_row, conditioning_of
-from limner.graph.state import CandidateRow
+from limner.graph.state import CandidateRow, Shown
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, canonical_text
 

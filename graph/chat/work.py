@@ -14,14 +14,14 @@ from typing import Any, cast
 
 from limner.agents.chat.actions import Side
 from limner.graph.chat.rounds import DECIMALS, shown_names
-from limner.graph.chat.state import Accepted, Pair, Shown, Topic
+from limner.graph.chat.state import Pair, Topic
 from limner.graph.chat.topic import asked_for, contract_of, picture, told
 from limner.graph.nodes import Emit, candidate_row, conditioning_of, missing_images
 from limner.graph.refine.auto import graph_of
 from limner.graph.refine.graph import compare, is_gain
 from limner.graph.runner import complete
 from limner.graph.solvers import check_method
-from limner.graph.state import CandidateRow, Context, RefineState, ScoreRow
+from limner.graph.state import Accepted, CandidateRow, Context, RefineState, ScoreRow, Shown
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, Vote, content_id, text_id
 from limner.promptdb.search import search

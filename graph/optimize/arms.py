@@ -21,8 +21,7 @@ from limner.agents.instructions.text_gradient import Row
 from limner.agents.keywords import keywords
 from limner.graph.exemplars import exemplar, exemplars_for
 from limner.graph.nodes import Emit
-from limner.graph.optimize.state import ArmRow
-from limner.graph.state import Context
+from limner.graph.state import ArmRow, Context
 from limner.promptdb.errors import ServerAway
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning

@@ -22,9 +22,9 @@ from limner.agents.instructions.bandit import best, best_first, open_selector
 from limner.graph.nodes import Update, emitter, missing_images, node, stop_if_asked, tell
 from limner.graph.optimize import arms, suffix
 from limner.graph.optimize.heldout import check_heldout
-from limner.graph.optimize.state import ArmRow, LearnOutcome, OptimizeState, PromptRow
+from limner.graph.optimize.state import OptimizeState, PromptRow
 from limner.graph.plan import LearningSettings
-from limner.graph.state import Context
+from limner.graph.state import ArmRow, Context, LearnOutcome
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning, Instruction, content_id
 from limner.promptdb.trials import Arm, Standing, Trials

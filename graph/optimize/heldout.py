@@ -9,10 +9,10 @@ from langgraph.runtime import Runtime
 
 from limner.graph.nodes import emitter, missing_images, tell
 from limner.graph.optimize import arms
-from limner.graph.optimize.state import ArmRow, LearnOutcome, OptimizeState
+from limner.graph.optimize.state import OptimizeState
 from limner.graph.optimize.suffix import with_suffix
 from limner.graph.refine.graph import is_gain
-from limner.graph.state import Context, ScoreRow
+from limner.graph.state import ArmRow, Context, LearnOutcome, ScoreRow
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning
 from limner.tools.budget import BudgetSpent

@@ -6,11 +6,11 @@ The trials are in promptdb (`trials.py`), so that a checkpoint is as small after
 from __future__ import annotations
 
 import operator
-from typing import Annotated, Any
+from typing import Annotated
 
 from typing_extensions import TypedDict
 
-from limner.graph.state import PathRow, ScoreRow
+from limner.graph.state import ArmRow, LearnOutcome, PathRow, SuffixRow
 
 
 def added(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
@@ -23,41 +23,6 @@ class PromptRow(TypedDict):
 
     text: str
     pins: list[str]
-
-
-class ArmRow(TypedDict):
-    """An instruction that is still in the race. `born`: after which iteration it was made, -1 for the initial one."""
-
-    id: str
-    text: str
-    parent: str | None
-    finding: str
-    born: int
-
-
-class SuffixRow(TypedDict):
-    """One fixed list of keywords put behind every prompt, and one negative list; `pulls`: pictures that its search cost."""
-
-    positive: str
-    negative: str
-    pulls: int
-
-
-class LearnOutcome(TypedDict):
-    """`best`: the arm that won the search. `improved`: on the held-out prompts it gained over the initial instruction, the whole interval
-    above zero. `heldout`: learned against plain; `heldout_initial`: learned against the initial instruction; `initial`: that against
-    plain; `suffix`: the fixed suffix against plain; `learned_suffix`: learned against the fixed suffix; each by scorer."""
-
-    improved: bool
-    objective: str
-    higher_is_better: dict[str, bool]
-    initial: ArmRow
-    best: ArmRow
-    suffix: SuffixRow | None
-    scores: dict[str, dict[str, ScoreRow]]
-    prompts: list[dict[str, Any]]
-    stopped: str
-    warnings: list[str]
 
 
 class OptimizeState(TypedDict, total=False):

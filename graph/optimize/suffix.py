@@ -17,8 +17,7 @@ from limner.agents.contract import Contract
 from limner.graph.exemplars import exemplars_for
 from limner.graph.nodes import Emit
 from limner.graph.optimize.arms import PROFESSIONAL, manner
-from limner.graph.optimize.state import SuffixRow
-from limner.graph.state import Context
+from limner.graph.state import Context, SuffixRow
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning, content_id
 from limner.promptdb.trials import Trials
