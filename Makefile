@@ -7,7 +7,7 @@ SERVING := $(VENV)/.installed-serve
 PROMPT ?= a red car on a beach
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench hpsv2 install clean
+.PHONY: help demo test test-all mutate lint bench hpsv2 install clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: $(SERVING) lint  ## lint, types and every test that is not slow
 
 test-all: $(SERVING)  ## the slow tests too
 	$(BIN)/python -m pytest
+
+mutate: $(SERVING)  ## turn decisions round, one by one: fails where no test notices and tests/mutants.json does not say so; half an hour
+	$(BIN)/python -m tests.mutate
 
 lint: $(SERVING)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -276,6 +276,8 @@ def main() -> int:
     os.chdir(ROOT)
     listed: list[Key] = [(row["file"], row["function"], row["kind"], row["line"]) for row in json.loads(LISTED.read_text(encoding="utf-8"))]
     targets = [target for target in TARGETS if asked.only in target.file]
+    looked_at = {target.file for target in targets}
+    known = Counter(key for key in listed if key[0] in looked_at)
     alive: list[Key] = []
     for target in targets:
         begun, seconds = time.monotonic(), baseline(target)
@@ -286,19 +288,16 @@ def main() -> int:
         own = survivors(target, found, seconds, asked.jobs)
         alive += own
         print(f"{target.file}: {len(own)} of {len(found)} mutants survive, {time.monotonic() - begun:.0f} s", flush=True)
-    looked_at = {target.file for target in targets}
+        for key, count in (Counter(own) - known).items():
+            print(f"    not listed{f', {count} times' if count > 1 else ''}: " + " | ".join(key[1:]), flush=True)
     if asked.update:
-        kept = [key for key in listed if key[0] not in looked_at]
-        rows = [dict(zip(("file", "function", "kind", "line"), key, strict=True)) for key in sorted([*kept, *alive])]
-        LISTED.write_text("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n", encoding="utf-8")
+        rows = sorted([*(key for key in listed if key[0] not in looked_at), *alive])
+        lines = (json.dumps(dict(zip(("file", "function", "kind", "line"), key, strict=True)), ensure_ascii=False) for key in rows)
+        LISTED.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
         return 0
-    new = Counter(alive) - Counter(listed)
-    for key, count in new.items():
-        print(f"survives, and is not listed{f' ({count} times)' if count > 1 else ''}: " + " | ".join(key))
-    gone = sum((Counter(key for key in listed if key[0] in looked_at) - Counter(alive)).values())
-    if gone:
+    if gone := sum((known - Counter(alive)).values()):
         print(f"{gone} that are listed are noticed now: run with --update")
-    return 1 if new else 0
+    return 1 if Counter(alive) - known else 0
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 
+from limner.promptdb.errors import BadInput
 from limner.serve.http.gate import Gate, check_exposure, is_loopback
 from limner.serve.service.addresses import signature
 
@@ -27,12 +29,14 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b""})
 
 
-def answer(gate: Gate, method: str, path: str, query: str = "", **headers: str) -> tuple[int, dict[str, str]]:
-    """Status and headers; of a websocket (`method` WS) ENTERS or CLOSED. `_` in a header's name stands for a hyphen."""
+def answered(
+    gate: Gate, method: str, path: str, query: str = "", scheme: str = "http", **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body; of a websocket (`method` WS) ENTERS or CLOSED. `_` in a header's name stands for a hyphen."""
     sent: list[dict[str, Any]] = []
     given = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in {"host": "127.0.0.1:8000", **headers}.items()]
     scope: dict[str, Any] = {"path": path, "query_string": query.encode(), "headers": given, "client": ("127.0.0.1", 5)}
-    scope |= {"type": "websocket", "scheme": "ws"} if method == "WS" else {"type": "http", "method": method, "scheme": "http"}
+    scope |= {"type": "websocket", "scheme": "ws"} if method == "WS" else {"type": "http", "method": method, "scheme": scheme}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -43,10 +47,14 @@ def answer(gate: Gate, method: str, path: str, query: str = "", **headers: str) 
     asyncio.run(gate(scope, receive, send))
     first = sent[0]
     if first["type"] == "websocket.close":
-        return first["code"], {}
+        return first["code"], {}, b""
     if first["type"] == "websocket.accept":
-        return ENTERS, {}
-    return first["status"], {name.decode(): value.decode() for name, value in first["headers"]}
+        return ENTERS, {}, b""
+    return first["status"], {name.decode(): value.decode() for name, value in first["headers"]}, sent[1]["body"]
+
+
+def answer(gate: Gate, method: str, path: str, query: str = "", **more: str) -> tuple[int, dict[str, str]]:
+    return answered(gate, method, path, query, **more)[:2]
 
 
 def decided(token: str | None, method: str, path: str, query: str = "", **headers: str) -> int:
@@ -227,6 +235,8 @@ def test_as_many_requests_of_one_client_at_once_as_allowed(held: int, status: in
             await gate({**scope, "client": (client, 1)}, None, send)  # type: ignore[arg-type]
             return int(sent[0]["status"])
 
+        for _ in range(3):
+            assert await ask("/", "10.0.0.1") == ENTERS  # and is over: only what is under way counts
         slow_ones = [asyncio.create_task(ask("/slow", "10.0.0.1")) for _ in range(held)]
         await asyncio.sleep(0)
         statuses += [await ask("/", "10.0.0.1"), await ask("/", "10.0.0.2")]
@@ -248,5 +258,56 @@ def test_which_hosts_nobody_else_can_reach(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
-def test_a_token_of_sixteen_characters_is_long_enough() -> None:
-    check_exposure("0.0.0.0", "x" * 16)
+@pytest.mark.parametrize(
+    ("host", "token", "refusal"),
+    [
+        ("127.0.0.1", None, ""),
+        ("::1", None, ""),
+        ("localhost", None, ""),
+        ("0.0.0.0", None, "needs a --token"),
+        ("192.168.1.5", None, "needs a --token"),
+        ("::", None, "needs a --token"),
+        ("example.org", None, "needs a --token"),
+        ("0.0.0.0", TOKEN, ""),
+        ("0.0.0.0", "x" * 16, ""),
+        ("0.0.0.0", "x" * 15, "16 characters"),
+        ("127.0.0.1", "short", "16 characters"),
+        ("127.0.0.1", "", "16 characters"),
+        ("0.0.0.0", "with blanks in it all over", "printable ASCII"),
+        ("0.0.0.0", "with;semicolons;in;it", "printable ASCII"),
+        ("0.0.0.0", "with\\backslashes\\in\\it", "printable ASCII"),
+        ("0.0.0.0", "ünïcödé-ünïcödé-ünïcödé", "printable ASCII"),
+        ("0.0.0.0", "a-control\x07character-in-it", "printable ASCII"),
+    ],
+)
+def test_where_a_server_may_listen_and_with_which_token(host: str, token: str | None, refusal: str) -> None:
+    if not refusal:
+        return check_exposure(host, token)
+    with pytest.raises(BadInput, match=refusal):
+        check_exposure(host, token)
+
+
+@pytest.mark.parametrize(
+    ("token", "headers", "method", "code"),
+    [
+        (TOKEN, {}, "GET", "unauthorized"),
+        (None, {"host": "evil.example"}, "GET", "wrong_host"),
+        (None, {"origin": OTHER}, "POST", "wrong_origin"),
+    ],
+)
+def test_a_refusal_says_why_in_the_form_of_openais_errors(token: str | None, headers: dict[str, str], method: str, code: str) -> None:
+    status, given, body = answered(Gate(inside, token, "127.0.0.1", 8), method, "/v1/runs", **headers)
+    assert json.loads(body)["error"]["code"] == code and int(given["content-length"]) == len(body)
+    assert given["x-content-type-options"] == "nosniff" and ("www-authenticate" in given) is (status == 401)
+
+
+def test_what_passes_has_the_headers_that_guard_a_page() -> None:
+    _, given = answer(Gate(inside, None, "127.0.0.1", 8), "GET", "/")
+    assert given["x-frame-options"] == "SAMEORIGIN" and given["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(("scheme", "secure"), [("https", True), ("http", False)])
+def test_the_cookie_is_kept_to_https_where_the_server_has_it(scheme: str, secure: bool) -> None:
+    gate = Gate(inside, TOKEN, "127.0.0.1", 8)
+    cookie = answer(gate, "GET", "/", f"token={TOKEN}", scheme=scheme)[1]["set-cookie"]
+    assert cookie.endswith("; Secure") is secure

@@ -28,7 +28,7 @@ from limner.serve.service.jobs import JobRecord, Jobs, State
 from limner.serve.service.queue import WorkQueue
 
 PROMPTS = [BatchPrompt("a cat", ("cat",)), BatchPrompt("a dog")]
-SECONDS = 20.0
+SECONDS = 6.0
 
 
 def until(condition: Callable[[], bool]) -> None:
