@@ -111,7 +111,7 @@ def apply(step: Step, action: Action, recall: Recall) -> Step:
                 raise BadInput(f"there is nothing to {action.kind} yet; say what to draw")
             if action.kind == "accept":
                 return step.then(base=row, work={"kind": "settle"})
-            return step.then(f"Going on from: {told(row)}", base=row)
+            return step.then(f"Going on from: {in_short(row)}", base=row)
         case "more":
             _needs_request(topic)
             row = meant(topic, action.image) if action.image is not None or topic["base"] else None
@@ -161,7 +161,7 @@ def _needs_request(topic: Topic) -> None:
         raise BadInput("what should the picture show?")
 
 
-def told(row: CandidateRow) -> str:
+def in_short(row: CandidateRow) -> str:
     """Returns a candidate in one line."""
     conditioning = conditioning_of(row)
     return conditioning.text + (f"  (negative: {conditioning.negative})" if conditioning.negative else "")

@@ -15,7 +15,7 @@ from typing import Any, cast
 from limner.agents.chat.actions import Side
 from limner.graph.chat.rounds import DECIMALS, shown_names
 from limner.graph.chat.state import Pair, Topic
-from limner.graph.chat.topic import asked_for, contract_of, picture, told
+from limner.graph.chat.topic import asked_for, contract_of, in_short, picture
 from limner.graph.nodes import Emit, candidate_row, conditioning_of, missing_images
 from limner.graph.refine.auto import graph_of
 from limner.graph.refine.graph import compare, is_gain
@@ -201,7 +201,7 @@ def status(db: PromptDB, topic: Topic, spent: Mapping[str, float]) -> list[str]:
     if topic["base"] is not None:
         lines.append(f"Going on from: {conditioning_of(topic['base']).text}")
     if topic["pair"] is None:  # while a vote is open nothing may tell the pictures apart
-        lines += [f"{row['number']}: {told(row['candidate'])}" for row in topic["shown"]]
+        lines += [f"{row['number']}: {in_short(row['candidate'])}" for row in topic["shown"]]
     for name, words in contract.to_json().items():
         if words:
             lines.append(f"{name.capitalize()}: {', '.join(words)}")

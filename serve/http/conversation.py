@@ -19,7 +19,7 @@ from limner.promptdb.errors import BadInput
 from limner.serve.service.addresses import Addresses
 from limner.serve.service.progress import in_words
 from limner.serve.service.requests import DRAWING, PROMPT_CHARS, SEARCHING, Name, Negative, Prompt, offers
-from limner.serve.service.service import Ended, Service, told
+from limner.serve.service.service import Ended, Service, with_progress
 from limner.tools.solvers.dpo_diff.settings import DpoSettings
 
 MODEL = "limner"
@@ -108,7 +108,7 @@ async def turn(service: Service, client: str, ask: ChatAsk, checkpoint: str | No
         raise BadInput(f"the message has {len(ask.last)} characters; {PROMPT_CHARS} are taken at most")
     thread, place = mark_of(ask)
     said = ""
-    async for event in told(lambda tell: service.say(client, thread, ask.last, None, tell, place, checkpoint)):
+    async for event in with_progress(lambda tell: service.say(client, thread, ask.last, None, tell, place, checkpoint)):
         if isinstance(event, Ended):
             reply = str(event.result["reply"])
             rest = reply.removeprefix(said) if reply.startswith(said) else f"\n\n{reply}"

@@ -32,7 +32,7 @@ from limner.serve.service.documents import (
 from limner.serve.service.files import KINDS
 from limner.serve.service.jobs import JobRecord, Jobs
 from limner.serve.service.requests import DEFAULTS, ConvertAsk, DrawingAsk, GenerateAsk, Limits, OptimizeAsk, Prompt, RefineAsk, SearchAsk
-from limner.serve.service.service import Service, told
+from limner.serve.service.service import Service, with_progress
 
 router = APIRouter(prefix="/v1", max_body_size=DEFAULTS.body)
 
@@ -92,7 +92,7 @@ async def refine(ask: RefineAsk, request: Request, service: Serving, places: Pla
 @router.post("/refine/events", response_class=EventSourceResponse, tags=["draw"])
 async def refine_events(ask: RefineAsk, request: Request, service: Serving, places: Placing) -> AsyncIterator[RefineStream]:
     """As `refine`, told while it goes on: events of kind `progress`, at the end one of kind `done` with the document, or `error`."""
-    work = told(lambda tell: service.refine(client_of(request.scope), ask, tell))
+    work = with_progress(lambda tell: service.refine(client_of(request.scope), ask, tell))
     async for event in as_events(work, places, places.refined):
         yield event
 

@@ -46,7 +46,7 @@ from limner.serve.service.requests import (
     RefineAsk,
     SearchAsk,
 )
-from limner.serve.service.service import Ended, Service, told
+from limner.serve.service.service import Ended, Service, with_progress
 
 CLIENT = "mcp"
 ABOUT = """Limner makes text-to-image prompts measurably better. `refine` does so with a person, step by step, showing pictures; its choices
@@ -124,7 +124,7 @@ def _add_chat(server: MCPServer, service: Service) -> None:
             if bool(thread) == bool(prompt):
                 raise BadInput("give a prompt to begin, or the thread with an answer to go on")
             progress = _Progress(ctx, service.settings.budget)
-            async for event in told(lambda tell: service.say(CLIENT, thread, prompt or answer, action, tell)):
+            async for event in with_progress(lambda tell: service.say(CLIENT, thread, prompt or answer, action, tell)):
                 if isinstance(event, Ended):
                     payload = event.result
                 else:
@@ -143,7 +143,7 @@ def _add_drawing_tools(server: MCPServer, service: Service) -> None:
         """Refine one prompt in one go: rewrite, search, check on unseen seeds. Shows pictures before and after."""
         document: dict[str, Any] = {}
         progress = _Progress(ctx, service.settings_for(ask).budget)
-        async for event in told(lambda tell: service.refine(CLIENT, ask, tell)):
+        async for event in with_progress(lambda tell: service.refine(CLIENT, ask, tell)):
             if isinstance(event, Ended):
                 document = event.result
             else:
@@ -175,7 +175,7 @@ def _add_optimize(server: MCPServer, service: Service) -> None:
         cancelled run keeps everything so far."""
         document: dict[str, Any] = {}
         progress = _Progress(ctx, service.settings_for(ask).budget)
-        async for event in told(lambda tell: service.optimize(CLIENT, ask, tell)):
+        async for event in with_progress(lambda tell: service.optimize(CLIENT, ask, tell)):
             if isinstance(event, Ended):
                 document = event.result
             else:

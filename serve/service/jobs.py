@@ -48,7 +48,7 @@ class JobRecord:
     error: str = ""
 
 
-Told = Callable[[], object]
+Listener = Callable[[], object]
 
 
 class Jobs:
@@ -64,7 +64,7 @@ class Jobs:
         """Controls of the jobs in work."""
         self._asked: dict[str, RunStatus] = {}
         """The state that a job in work was asked to take."""
-        self._watchers: dict[str, list[Told]] = {}
+        self._watchers: dict[str, list[Listener]] = {}
         self._lock = threading.RLock()
         self._closing = False
         self._held = ExitStack()
@@ -126,14 +126,14 @@ class Jobs:
         """Yields (number, event) of the job's events behind number `after`, in order."""
         return cast(Iterator[tuple[int, Event]], self._runs.events(id, after))
 
-    def watch(self, id: str, told: Told) -> Callable[[], None]:
-        """Calls `told`, from any thread, when there are new events; returns the function that ends this."""
+    def watch(self, id: str, listener: Listener) -> Callable[[], None]:
+        """Calls `listener`, from any thread, when there are new events; returns the function that ends this."""
         with self._lock:
-            self._watchers.setdefault(id, []).append(told)
+            self._watchers.setdefault(id, []).append(listener)
 
         def end() -> None:
             with self._lock, suppress(ValueError):
-                self._watchers[id].remove(told)
+                self._watchers[id].remove(listener)
 
         return end
 
@@ -252,6 +252,6 @@ class Jobs:
 
     def _tell(self, id: str) -> None:
         with self._lock:
-            for told in self._watchers.get(id, ()):
+            for listener in self._watchers.get(id, ()):
                 with suppress(RuntimeError):  # of a listener whose loop has ended; the job does not end with it
-                    told()
+                    listener()

@@ -361,7 +361,7 @@ def _each(tell: Tell) -> Callable[[Iterable[Event]], None]:
     return show
 
 
-async def told(work: Callable[[Tell], Coroutine[Any, Any, Made]]) -> AsyncIterator[Event | Ended[Made]]:
+async def with_progress(work: Callable[[Tell], Coroutine[Any, Any, Made]]) -> AsyncIterator[Event | Ended[Made]]:
     """Yields each event of `work(tell)` as it happens, then its result. Closing the iterator early cancels the work."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[Event | None] = asyncio.Queue()
