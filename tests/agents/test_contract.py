@@ -46,3 +46,40 @@ def test_a_prompt_that_holds_a_banned_word_is_refused_before_anything_is_drawn()
 def test_json_keeps_it_whole(pins: list[str], bans: list[str]) -> None:
     contract = Contract().adding("pins", pins).adding("bans", bans)
     assert Contract.from_json(contract.to_json()) == contract
+
+
+@pytest.mark.parametrize("clause", ["pins", "triggers", "bans", "traits"])
+def test_a_contract_with_any_clause_is_one(clause: str) -> None:
+    assert Contract(**{clause: ("x",)}) and not Contract()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("contract", "refusal"),
+    [
+        (Contract(pins=("red car",), bans=("blue",)), ""),
+        (Contract(pins=("red car",), bans=("car",)), "both pinned and banned"),
+        (Contract(triggers=("ohwx",), bans=("OHWX",)), "both pinned and banned"),
+        (Contract(pins=("car",), bans=("red car",)), ""),  # a pin may be part of what is banned
+        (Contract(pins=("car",), bans=("",)), ""),
+        (Contract(pins=("x" * 120,)), ""),
+        (Contract(pins=("x" * 121,)), "120 characters"),
+        (Contract(bans=("x" * 121,)), "120 characters"),
+        (Contract(traits=("x" * 121,)), "120 characters"),
+    ],
+)
+def test_which_contracts_are_refused(contract: Contract, refusal: str) -> None:
+    if not refusal:
+        assert contract.check() is contract
+    else:
+        with pytest.raises(BadInput, match=refusal):
+            contract.check()
+
+
+@pytest.mark.parametrize(("ban", "refused"), [("car", True), ("CAR", True), ("scar", False), ("", False), (" ", False)])
+def test_a_prompt_that_holds_a_banned_word_itself_is_refused(ban: str, refused: bool) -> None:
+    contract = Contract(bans=("neon", ban))
+    if refused:
+        with pytest.raises(BadInput, match="itself holds"):
+            contract.check_prompt("a red car")
+    else:
+        contract.check_prompt("a red car")

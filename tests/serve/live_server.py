@@ -26,9 +26,7 @@ def tiny_settings(checkpoint: Path, out: Path, **changes: Any) -> Settings:
 
 
 @contextmanager
-def serving(
-    settings: Settings, token: str | None = None, page: bool = False, also: tuple[str, ...] = (), **limits: int
-) -> Iterator[str]:
+def serving(settings: Settings, token: str | None = None, page: bool = False, also: tuple[str, ...] = (), **limits: int) -> Iterator[str]:
     """Its address. The thread ends with the context, and the jobs with it, as on a signal."""
     import uvicorn
 

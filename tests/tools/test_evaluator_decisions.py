@@ -11,7 +11,7 @@ import pytest
 from limner.promptdb.records import Conditioning, Drawing, SamplerSettings
 from limner.tools.budget import Budget, BudgetSpent
 from limner.tools.evaluator import Evaluator
-from tests.doubles import FakeImageModel, FakeScorer, open_store
+from tests.doubles import FakeClock, FakeImageModel, FakeScorer, open_store
 
 CAT, DOG = Conditioning("a cat"), Conditioning("a dog")
 
@@ -162,3 +162,60 @@ def test_no_picture_is_drawn_beyond_a_cap(tmp_path: Path, images: int | None, ro
     else:
         evaluator.draw([CAT, DOG], [1, 2])
     assert evaluator.budget.spent["images"] == drawn and evaluator.budget.spent["unet_rows"] == 8 * drawn
+
+
+@pytest.mark.parametrize(
+    ("caps", "spent", "asked", "held"),
+    [
+        ({}, {}, 4, True),
+        ({"images": 4}, {}, 4, True),
+        ({"images": 3}, {}, 4, False),
+        ({"images": 6}, {"images": 3}, 4, False),
+        ({"unet_rows": 32}, {}, 4, True),
+        ({"unet_rows": 31.9}, {}, 4, False),
+        ({"images": 4, "unet_rows": 31.9}, {}, 4, False),
+        ({"images": 1}, {"images": 1}, 0, True),  # what is stored needs nothing
+    ],
+)
+def test_which_requests_a_budget_holds(tmp_path: Path, caps: dict[str, float], spent: dict[str, float], asked: int, held: bool) -> None:
+    assert paid(tmp_path, "", [90, 91]) == 2
+    evaluator = evaluator_in(tmp_path, budget=Budget(**caps))  # type: ignore[arg-type]
+    evaluator.budget.spend(**spent)
+    assert evaluator.affords(evaluator.drawing(CAT, seed) for seed in [90, 91, *range(asked)]) is held
+
+
+def test_no_request_is_held_when_the_time_is_up(tmp_path: Path) -> None:
+    clock = FakeClock()
+    evaluator = evaluator_in(tmp_path, budget=Budget(seconds=5, clock=clock))
+    assert evaluator.affords([evaluator.drawing(CAT, 1)])
+    clock.advance(5)
+    assert not evaluator.affords([evaluator.drawing(CAT, 1)])
+
+
+@pytest.mark.parametrize(
+    ("images", "spent", "keep", "rows", "pictures"),
+    [
+        (10, {}, 0, 80, 10),
+        (10, {}, 4, 48, 6),
+        (10, {"images": 3, "unet_rows": 24}, 0, 56, 7),
+        (10, {"images": 3, "unet_rows": 24}, 4, 24, 3),
+        (10, {"images": 3, "unet_rows": 40}, 0, 40, 5),  # 16 rows were a gradient's, and are two pictures fewer
+        (10, {"images": 9, "unet_rows": 72}, 4, 0, 0),
+    ],
+)
+def test_gradients_and_pictures_share_what_the_cap_on_images_is_worth_in_rows(
+    tmp_path: Path, images: int, spent: dict[str, float], keep: int, rows: float, pictures: int
+) -> None:
+    evaluator = evaluator_in(tmp_path, budget=Budget(images=images))
+    evaluator.budget.spend(**spent)
+    assert evaluator.rows_per_image == 8
+    part = evaluator.image_equivalents(keep)
+    assert part.left("unet_rows") == rows
+    with pytest.raises(BudgetSpent):
+        evaluator.within(part).draw([CAT], range(20))
+    assert part.spent["images"] == pictures
+
+
+def test_without_a_cap_gradients_have_none(tmp_path: Path) -> None:
+    part = evaluator_in(tmp_path).image_equivalents()
+    assert part.left("unet_rows") == part.left("images") == float("inf")

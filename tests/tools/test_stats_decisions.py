@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from limner.tools.stats import paired_bootstrap, prompts_needed
+from limner.tools.stats import paired_bootstrap, prompts_needed, t_quantile
 
 FEW_UNEQUAL = ([1.0, 1.0, 1.0, 5.0, 2.0, 2.0], ["a", "a", "a", "b", "c", "c"])
 """Three clusters of 3, 1 and 2: the mean of all is 2, that of the clusters' means 8 / 3."""
@@ -80,3 +80,40 @@ def test_no_number_of_prompts_shows_what_is_not_there(differences: list[float], 
 def test_labels_of_another_length_are_refused() -> None:
     with pytest.raises(ValueError, match="3 differences need as many cluster labels, not 2"):
         paired_bootstrap([1.0, 2.0, 3.0], ["a", "b"])
+
+
+@pytest.mark.parametrize("count", [8, 12, 13, 40])
+def test_with_more_units_the_ends_are_percentiles_widened_as_student_has_it(count: int) -> None:
+    """Hesterberg's expansion: with few units the interval is that of t, here within the error of 10,000 resamples."""
+    values = np.random.default_rng(count).normal(1, 1, count)
+    found = paired_bootstrap(values)
+    reach = t_quantile(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count)
+    assert found.lo == pytest.approx(values.mean() - reach, abs=0.2 * reach)
+    assert found.hi == pytest.approx(values.mean() + reach, abs=0.2 * reach)
+
+
+def test_a_sampled_p_is_the_share_of_sign_patterns_that_reach_as_far() -> None:
+    """Thirteen differences are sampled; of all 8,192 patterns the share is known."""
+    values = np.array([0.3, -0.1, 0.2, 0.4, -0.2, 0.1, 0.3, 0.25, -0.15, 0.05, 0.2, 0.1, -0.05])
+    signs = 1.0 - 2.0 * (np.arange(2**13)[:, None] >> np.arange(13) & 1)
+    exact = float(np.mean(np.abs(signs @ values) >= abs(values.sum()) - 1e-9))
+    found = paired_bootstrap(values, n=9_999)
+    assert found.p == pytest.approx(exact, abs=0.01) and found.p * 10_000 == pytest.approx(round(found.p * 10_000))
+
+
+@pytest.mark.parametrize(
+    ("spread", "effect", "power", "alpha", "needed"),
+    [
+        (1.0, 1.0, 0.8, 0.05, 10),  # (1.960 + 0.842)^2 + 1.960^2 / 2 = 9.77
+        (1.0, 0.5, 0.8, 0.05, 34),  # four times 7.85, and 1.92
+        (2.0, 0.5, 0.8, 0.05, 128),
+        (1.0, 0.5, 0.9, 0.05, 44),
+        (1.0, 0.5, 0.8, 0.01, 51),
+        (1.0, 100.0, 0.8, 0.05, 2),
+        (1.0, -0.5, 0.8, 0.05, 34),
+    ],
+)
+def test_how_many_prompts_show_an_effect(spread: float, effect: float, power: float, alpha: float, needed: int) -> None:
+    """By the normal approximation with Guenther's correction."""
+    pilot = np.array([-1.0, 1.0]) * spread / np.sqrt(2)
+    assert prompts_needed(pilot, power, alpha, effect=effect) == needed

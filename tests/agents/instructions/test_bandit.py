@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from limner.agents.instructions import bandit
-from limner.agents.instructions.bandit import EXPLORATION, SELECTORS, ArmRecord, best, open_selector, pooled_spread
+from limner.agents.instructions.bandit import EXPLORATION, SELECTORS, ArmRecord, best, best_first, open_selector, pooled_spread
 from limner.promptdb.errors import BadInput
 
 Pick = Callable[[int, int], bool]
@@ -158,3 +158,52 @@ def test_with_newcomers_too_ucb_is_not_worse_than_greedy_and_both_beat_chance(ca
     difference = found["ucb"] - found["greedy"]
     assert difference.mean() > -2 * difference.std() / math.sqrt(500)
     assert min(hits.mean() for hits in found.values()) > 3 / 13
+
+
+@pytest.mark.parametrize(
+    ("arms", "indices"),
+    [
+        # Pooled spread 0.5 over two degrees of freedom; N = 4 pulls of K = 2 arms.
+        ([arm("a", 1.0, 0.0, 0.5), arm("b", 0.5)], {"a": 0.5 + 0.25 * math.sqrt(4 / 2 / 3), "b": 0.5 + 0.25 * math.sqrt(4 / 2 / 1)}),
+        ([arm("a", 1.0, 0.0)], {"a": 0.5 + 0.5 * math.sqrt(0.5) * math.sqrt(2 / 1 / 2)}),
+        ([arm("a", 1.0), arm("b", 0.5)], {"a": 1.0, "b": 0.5}),  # nothing pulled twice, so no spread
+    ],
+)
+def test_ucb_e_explores_by_the_pulls_of_all_arms_over_its_own(arms: list[ArmRecord], indices: dict[str, float]) -> None:
+    found = {choice.id: choice.index for choice in SELECTORS["ucb-e"](arms, 9, random.Random(0))}
+    assert found == pytest.approx(indices)
+
+
+@pytest.mark.parametrize(
+    ("arms", "spread"),
+    [
+        ([], 0.0),
+        ([arm("a", 1.0)], 0.0),
+        ([arm("a", 1.0), arm("b", 0.0)], 0.0),
+        ([arm("a", 1.0, 0.0)], math.sqrt(0.5)),
+        ([arm("a", 1.0, 0.0), arm("b", 9.0)], math.sqrt(0.5)),
+        ([arm("a", 1.0, 0.0), arm("b", 3.0, 3.0)], 0.5),
+        ([arm("a", 1.0, 0.0), ArmRecord("b", (), 0.0)], math.sqrt(0.5)),
+    ],
+)
+def test_the_pooled_spread_is_about_each_arms_own_mean(arms: list[ArmRecord], spread: float) -> None:
+    assert pooled_spread(arms) == pytest.approx(spread)
+
+
+@pytest.mark.parametrize(
+    ("arms", "order"),
+    [
+        ([arm("a", 0.6), arm("b", *[0.3, 0.7] * 8)], ["b", "a"]),  # 0.6 less one spread of 0.207, 0.5 less a quarter of it
+        ([arm("a", 0.9), arm("b", *[0.3, 0.7] * 8)], ["a", "b"]),
+        ([arm("b", 0.5, 0.5), arm("a", 0.5, 0.5)], ["a", "b"]),
+        ([ArmRecord("a", (), 0.0), arm("b", -5.0, -4.0)], ["b", "a"]),
+    ],
+)
+def test_the_best_arm_is_the_one_with_the_highest_lower_bound(arms: list[ArmRecord], order: list[str]) -> None:
+    assert [item.id for item in best_first(arms)] == order
+
+
+@pytest.mark.parametrize(("count", "keep", "kept"), [(1, 9, 1), (2, 9, 1), (3, 9, 2), (4, 9, 2), (5, 9, 3), (8, 3, 3), (8, 0, 0)])
+def test_halving_keeps_the_better_half_rounded_up(count: int, keep: int, kept: int) -> None:
+    arms = [arm(str(number), float(number)) for number in range(count)]
+    assert ids("successive-halving", arms, keep) == [str(number) for number in range(count)][::-1][:kept]

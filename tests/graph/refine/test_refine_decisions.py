@@ -127,23 +127,27 @@ def test_a_trait_is_lost_with_a_third_of_what_the_users_prompt_shows_of_it(
 
 
 @pytest.mark.parametrize(
-    ("order", "unfaithful", "best"),
+    ("order", "unfaithful", "best", "note"),
     [
-        ([ONE, TWO, PLAIN], [], ONE),
-        ([PLAIN, TWO, ONE], [], TWO),  # the held-out check decides, even where the user's was better on few seeds
-        ([ONE, PLAIN, TWO], [ONE], TWO),
-        ([ONE, TWO, PLAIN], [ONE, TWO], None),
-        ([PLAIN], [], None),
-        ([], [], None),
+        ([ONE, TWO, PLAIN], [], ONE, "number 1 of 3 on the search seeds"),
+        ([PLAIN, TWO, ONE], [], TWO, "number 2 of 3 on the search seeds"),  # the check decides, even where the user's was better here
+        ([ONE, PLAIN, TWO], [ONE], TWO, "number 3 of 3 on the search seeds"),
+        ([ONE, TWO, PLAIN], [ONE, TWO], None, "none of 2 candidates shows what was asked as well"),
+        ([ONE, PLAIN], [ONE], None, "none of 1 candidates shows what was asked as well"),
+        ([PLAIN], [], None, "no candidate"),
+        ([], [], None, "no candidate"),
     ],
 )
-def test_who_goes_into_the_held_out_check(order: list[Conditioning], unfaithful: list[Conditioning], best: Conditioning | None) -> None:
+def test_who_goes_into_the_held_out_check(
+    order: list[Conditioning], unfaithful: list[Conditioning], best: Conditioning | None, note: str
+) -> None:
     state: RefineState = {
         "prompt": PROMPT,
         "search": {item.id: 1.0 - place / 10 for place, item in enumerate(order)},
         "unfaithful": [item.id for item in unfaithful],
     }
-    assert select(state, Runtime(context=None))["best"] == (best and best.id)
+    update = select(state, Runtime(context=None))
+    assert (update["best"], update["path"][0]["note"]) == (best and best.id, note)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +185,8 @@ def test_only_seeds_with_both_pictures_are_compared(values: list[list[float]], r
     assert found["n"] == n and (found["ci95"] is not None) == (n > 1)
     assert (found["before"], found["after"]) == pytest.approx((before, after))
     assert found["delta"] == (None if before is None or after is None else pytest.approx(after - before))
+    if found["ci95"] is not None:
+        assert found["ci95"][0] - 1e-9 <= found["delta"] <= found["ci95"][1] + 1e-9
 
 
 def row_of(strategy: str, reward: float, candidates: int = 1) -> SliceRow:

@@ -108,3 +108,21 @@ def test_a_prompt_added_again_changes_nothing() -> None:
         for source in ("lexica", "mine"):
             db.add_prompts([Prompt("a cat", source)])
         assert list(db.prompts()) == [Prompt("a cat", "lexica")]
+
+
+def test_scores_by_words_are_bm25_times_the_share_of_the_query_that_is_held() -> None:
+    """k1 = 1.2, b = 0.3, lengths in words, weights ln((N - n + 0.5) / (n + 0.5)), reckoned anew here."""
+    library = ["red castle", "red red red knight here", "blue castle over the wide sea and far away", *OTHERS]
+    with PromptDB.open(":memory:") as db:
+        db.add_prompts(Prompt(text) for text in library)
+        found = {hit.prompt.text: hit.score for hit in keyword(db, "red castle", 50)}
+    lengths = {text: len(text.split()) + 1 for text in library[:3]}  # an empty subject counts as a word
+    mean, weight = np.mean(list(lengths.values())), np.log((len(library) - 2 + 0.5) / 2.5)
+
+    def expected(text: str) -> float:
+        counts = [text.split().count(word) for word in ("red", "castle")]
+        norm = 1.2 * (0.7 + 0.3 * lengths[text] / mean)
+        return sum(count > 0 for count in counts) / 2 * sum(weight * count * 2.2 / (count + norm) for count in counts)
+
+    assert found == pytest.approx({text: expected(text) for text in library[:3]})
+    assert list(found) == sorted(found, key=lambda text: -found[text])

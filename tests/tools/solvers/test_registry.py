@@ -127,9 +127,7 @@ def test_auto_shares_its_budget_with_a_packages_method_and_passes_a_broken_one_b
         (("--method", "magic"), "choose one of auto, rewrite, adapter, df-prompt, dpo-diff, broken, shout"),
     ],
 )
-def test_a_broken_package_is_one_line(
-    package: dict[str, str], tiny: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
-) -> None:
+def test_a_broken_package_is_one_line(package: dict[str, str], tiny: Path, tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
     result = process("refine", "a red cat", *arguments, "--checkpoint", tiny, "--budget", 14, "--out", tmp_path, *SMALL, env=package)
     assert result.code == 2 and words in result.err.splitlines()[-1]
 
