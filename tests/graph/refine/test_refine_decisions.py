@@ -13,7 +13,7 @@ from langgraph.runtime import Runtime
 
 from limner.agents.contract import Contract
 from limner.graph.intent import lost_traits, shows_less, witness
-from limner.graph.refine.auto import ranked, starts, ucb
+from limner.graph.refine.auto import allot, ranked, starts, ucb
 from limner.graph.refine.graph import compare, is_gain, select
 from limner.graph.state import RefineState, SliceRow
 from limner.promptdb.records import Conditioning
@@ -241,3 +241,61 @@ def test_a_solver_starts_from_the_best_that_may_win(
     if order is not None:
         assert [row["id"] for row in ranked(state, sign)] == [item.id for item in order]
     assert [row["id"] for row in starts(state, sign)] == [item.id for item in handed]
+
+
+class Present:
+    """A Solver that is there."""
+
+    name = "dpo-diff"
+
+    def missing(self, evaluator: object) -> str:
+        return ""
+
+
+def slices_of(*rows: tuple[str, float, float, int]) -> list[SliceRow]:
+    """(strategy, images, reward, candidates) each."""
+    return [{**row_of(name, reward, candidates), "images": images} for name, images, reward, candidates in rows]
+
+
+WRITE, SEARCH = "rewrite", "dpo-diff"
+
+
+@pytest.mark.parametrize(
+    ("slices", "chosen", "share"),
+    [
+        ([], WRITE, 24),  # of 72 images for the search a third each: two strategies, and one slice more
+        ([(WRITE, 24, 1.0, 3)], SEARCH, 24),  # everybody has a first one
+        ([(WRITE, 24, 1.0, 3), (SEARCH, 24, 0.0, 3)], WRITE, 24),
+        ([(WRITE, 24, 0.0, 3), (SEARCH, 24, 1.0, 3)], SEARCH, 24),
+        ([(WRITE, 24, 0.5, 3), (SEARCH, 24, 0.5, 3)], WRITE, 24),  # of equals the first
+        ([(WRITE, 24, 1.0, 0), (SEARCH, 24, 0.0, 3)], SEARCH, 24),  # who found nothing new is asked no more
+        ([(WRITE, 24, 1.0, 0), (WRITE, 4, 1.0, 2), (SEARCH, 24, 0.0, 3)], WRITE, 20),  # in its last slice
+        ([(WRITE, 24, 1.0, 0), (SEARCH, 24, 1.0, 0)], "gather", 0),
+        ([(WRITE, 30, 1.0, 3), (SEARCH, 30, 0.0, 3)], WRITE, 12),  # what is left
+        ([(WRITE, 35, 1.0, 3), (SEARCH, 35, 0.0, 3)], WRITE, 2),  # one candidate on two seeds
+        ([(WRITE, 35, 1.0, 3), (SEARCH, 36, 0.0, 3)], "gather", 0),
+        ([(WRITE, 1, 1.0, 3)] * 14 + [(SEARCH, 1, 0.0, 3)], WRITE, 24),
+        ([(WRITE, 1, 1.0, 3)] * 15 + [(SEARCH, 1, 0.0, 3)], "gather", 0),  # sixteen slices at most
+    ],
+)
+def test_whose_turn_it_is_and_for_how_many_images(
+    tmp_path: Path, slices: list[tuple[str, float, float, int]], chosen: str, share: int
+) -> None:
+    context = stage(tmp_path, solvers={SEARCH: Present}, images=80, heldout_seeds=4)
+    state: RefineState = {"prompt": PROMPT, "slices": slices_of(*slices), "candidates": []}
+    command = allot(state, Runtime(context=context))
+    assert command.goto == chosen
+    assert command.update["slice"] == {"strategy": "" if chosen == "gather" else chosen, "share": share}  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("slices", "chosen", "share"), [([], WRITE, 72), ([(WRITE, 20, 1.0, 3)], "gather", 0)])
+def test_a_strategy_alone_has_one_slice_of_everything(
+    tmp_path: Path, slices: list[tuple[str, float, float, int]], chosen: str, share: int
+) -> None:
+    context = stage(tmp_path, images=80, heldout_seeds=4)
+    told: list[object] = []
+    command = allot({"prompt": PROMPT, "slices": slices_of(*slices)}, Runtime(context=context, stream_writer=told.append))
+    assert (command.goto, command.update["slice"]["share"]) == (chosen, share)  # type: ignore[index]
+    skipped = [row["method"] for row in command.update["skipped"]]  # type: ignore[index]
+    assert skipped == [event["method"] for event in told if event["kind"] == "skipped"]  # type: ignore[index]
+    assert (SEARCH in skipped) is (not slices)
