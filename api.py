@@ -1,7 +1,7 @@
-"""The door for Python programs: what `import limner` offers, as functions with typed results.
+"""The functions of `import limner`, for Python programs, with typed results.
 
 Each function does what the command of its name does and takes the same options, by the names of `limner.Settings`. It raises
-`limner.BadInput`, with one line that says what to mend, before anything is written.
+`limner.BadInput`, with one line that says what to correct, before anything is written.
 """
 
 from __future__ import annotations
@@ -92,10 +92,10 @@ def optimize(
 
 
 def resume(run: str, *, on_event: OnEvent | None = None, **options: Any) -> Refined | Learned:
-    """Go on with a run that was stopped or killed, with the settings that it was started with; a finished one is returned as it is.
+    """Resume a run that was stopped or killed, with its own settings; the result of a finished run is returned without running it again.
 
-    options: `out` and `db`, where they were given to the run. A run with a Scorer or Solver of your own is not resumed this way.
-    Raises BadInput for an unknown run, and for one that is neither `refine`, `attack` nor `optimize`.
+    options: `out` and `db`, where they were given to the run. A run with a Scorer or Solver of your own is not resumed this way. Raises
+    BadInput for an unknown run, and for one that is neither `refine`, `attack` nor `optimize`.
     """
     from limner.serve.commands import optimize as learning
     from limner.serve.commands import refine as refining
@@ -143,7 +143,7 @@ def score(image: Path | str | Image.Image, prompt: str, *, scorers: Sequence[str
 
 @contextmanager
 def open_evaluator(*, scorers: Sequence[str | Scorer] = (), **options: Any) -> Iterator[Evaluator]:
-    """What draws, scores and stores, with a checkpoint open and a budget of `budget` images; closed at the end of the `with` block.
+    """Open an Evaluator, which draws, scores and stores, with a budget of `budget` images; it is closed at the end of the `with` block.
 
     scorers: names or Scorers; by default the checkpoint's. options: fields of Settings. Raises BadInput.
     """
@@ -172,7 +172,7 @@ def _settings(options: dict[str, Any], scorers: Sequence[str]) -> Settings:
 
 
 def _extras(scorers: Sequence[str | Scorer], method: str | Solver = "auto") -> tuple[Extras, list[str]]:
-    """The objects among what was given, by name; and the names of all scorers."""
+    """The objects among the scorers and the method, by name; and the names of all scorers."""
     from limner.graph.context import Extras
 
     own = {item.name: item for item in scorers if not isinstance(item, str)}

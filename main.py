@@ -1,4 +1,4 @@
-"""The command line, put together: one module of serve/cli for each command. Everything heavy is imported by the command that needs it."""
+"""The command line: one module of serve/cli for each command. What is heavy is imported by the command that needs it."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ app.command("convert")(convert.convert_command)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. `arguments`: by default the process's own. Returns the exit code: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    """Runs a command. `arguments`: by default the process's own. Returns the exit code: 0 done, 1 failed, 2 bad input, 130 interrupted."""
     return exit_codes.run_command(app, arguments)
 
 
 def run() -> None:
-    """What `limner` and `python main.py` start: runs a command and ends the process with its exit code."""
+    """Runs a command and ends the process with its exit code: the entry point of `limner` and `python main.py`."""
     exit_codes.run_process(app)
 
 

@@ -1,1 +1,1 @@
-"""Who runs when: LangGraph state machines whose nodes call agents and tools."""
+"""The graphs: LangGraph state machines whose nodes call agents and tools."""

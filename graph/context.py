@@ -1,7 +1,8 @@
-"""Builds what a run works with, in the order in which things go wrong: options, folder, checkpoint, prompts, scorers, database.
+"""Builds what a run works with. Options, folder, checkpoint, prompts, scorers and database are checked in the order in which they can fail.
 
-Nothing is written before all of it is known to be usable. Knows nothing of what the run will do. What a run has spent is stored with it,
-so that a killed run goes on with the same budget: work is paid for before it is done, and what a kill lost is done again for nothing.
+Nothing is written before all of them are usable. What a run has spent is stored with it, so that a run resumed after a kill has the same
+budget: work is paid for before it is done, and what a kill lost is done again without being paid for twice. Knows nothing of what the run
+will do.
 """
 
 from __future__ import annotations
@@ -43,8 +44,10 @@ from limner.tools.solvers.registry import solvers
 
 @dataclass
 class JournaledBudget(Budget):
-    """A Budget that stores what the run has spent after every change, before the next one may begin: what is stored is always the latest.
-    `runs`: None stores nothing. `usage`: the chat model's, stored with it."""
+    """A Budget that stores what the run has spent after every change, before the next change may begin.
+
+    `runs`: where it is stored; None stores nothing. `run`: id of the run. `usage`: the chat model's usage, stored with the rest.
+    """
 
     runs: Runs | None = None
     run: str = ""
@@ -57,14 +60,14 @@ class JournaledBudget(Budget):
 
 @dataclass(frozen=True)
 class Extras:
-    """Scorers and solvers that a Python program brings as objects, by their names."""
+    """Scorers and solvers that a Python program brings as objects, by name."""
 
     scorers: Mapping[str, Scorer] = field(default_factory=dict)
     solvers: Mapping[str, Solver] = field(default_factory=dict)
 
     @property
     def factories(self) -> dict[str, Callable[[], Solver]]:
-        """The solvers as a Context holds them."""
+        """Returns the solvers as factories, as a Context holds them."""
         return {name: partial(_given, solver) for name, solver in self.solvers.items()}
 
 
@@ -77,8 +80,11 @@ NO_EXTRAS = Extras()
 
 @dataclass(frozen=True)
 class Models:
-    """What draws, and the scorers beside it, the objective first. `checkpoint`: None for a black box behind a server. `extras`: objects
-    that a Python program brought."""
+    """The image model of a run and its scorers, the objective first.
+
+    `checkpoint`: None for a black box behind a server. `sampling`: the settings that pictures are drawn with. `extras`: objects that a
+    Python program brought.
+    """
 
     checkpoint: Checkpoint | None
     sampler: Sampler | RemoteImages
@@ -88,7 +94,7 @@ class Models:
 
     @property
     def card(self) -> Card:
-        """The checkpoint's; an empty one for a black box."""
+        """Returns the checkpoint's card; an empty one for a black box."""
         return self.checkpoint.card if self.checkpoint else Card()
 
 
@@ -100,10 +106,11 @@ def open_models(
     attack: bool = False,
     extras: Extras = NO_EXTRAS,
 ) -> Models:
-    """Open the checkpoint and its scorers, which are the lease's until it ends.
+    """Opens the checkpoint and its scorers, which stay open until the lease ends.
 
-    `objective`: the scorer that leads where the settings name none, if it can be opened. `attack`: the objective is to get worse. `extras`:
-    scorers and solvers that are objects already. Raises BadInput.
+    `with_scorers`: whether scorers are opened at all. `objective`: the first scorer where the settings name none, if it can be opened.
+    `attack`: the objective is to get worse. `extras`: scorers and solvers that are objects already. Raises BadInput where one of them
+    cannot be opened or the settings cannot be served.
     """
     if settings.checkpoint.startswith(PREFIX):
         return _open_remote(settings, lease, with_scorers, objective, attack, extras)
@@ -113,12 +120,12 @@ def open_models(
     scorers = _turned(scorers) if attack else scorers
     changes: dict[str, Any] = {"steps": settings.steps, "guidance_scale": settings.guidance_scale}
     sampling = replace(sampler.default_settings, **{name: value for name, value in changes.items() if value is not None})
-    checkpoint.scheduler(sampling.scheduler, sampling.steps)  # refuses what it cannot serve, before anything is written
+    checkpoint.scheduler(sampling.scheduler, sampling.steps)  # raises for settings that it cannot serve, before anything is written
     return Models(checkpoint, sampler, scorers, sampling, extras)
 
 
 def _open_remote(settings: Settings, lease: Lease, with_scorers: bool, objective: str, attack: bool, extras: Extras) -> Models:
-    """A black box: the published scorers alone, and the server's own way of sampling."""
+    """Opens a black box, with the published scorers alone; steps and guidance are the server's own."""
     if settings.steps is not None or settings.guidance_scale is not None:
         raise BadInput(f"{settings.checkpoint} samples as its server has it; leave out --steps and --guidance-scale")
     model = RemoteImages(RemoteSettings.from_env(settings.checkpoint.removeprefix(PREFIX), os.environ))
@@ -127,16 +134,17 @@ def _open_remote(settings: Settings, lease: Lease, with_scorers: bool, objective
 
 
 def _turned(scorers: tuple[Scorer, ...]) -> tuple[Scorer, ...]:
-    """The objective reversed, as an attack wants it."""
+    """The scorers with the objective reversed, for an attack."""
     return (Adversarial(scorers[0]), *scorers[1:]) if scorers else scorers
 
 
 def open_scorers(
     settings: Settings, lease: Lease, checkpoint: Checkpoint | None, objective: str = "", extras: Extras = NO_EXTRAS
 ) -> tuple[Scorer, ...]:
-    """Those asked for, then the card's others, the judge last, so that something beside the objective is always reported.
+    """Opens the scorers that the settings name, then the others of the card, the judge last.
 
-    Raises BadInput where nothing could be an objective.
+    Scorers beside the objective are always opened, so that more than the objective is reported. Raises BadInput where there is no scorer
+    that could be the objective.
     """
     card = checkpoint.card if checkpoint else Card()
     own = sorted(card.scorers, key=lambda name: (name == card.judge, name != card.objective, list(card.scorers).index(name)))
@@ -150,13 +158,13 @@ def open_scorers(
 
 
 def check_objective(scorers: Sequence[Scorer]) -> None:
-    """Raises BadInput where the first scorer may not lead a search."""
+    """Raises BadInput where the first scorer may not be the objective of a search."""
     if scorers[0].held_out:
         raise BadInput(f"{scorers[0].name} is kept out of every search, so it cannot be the objective; name another --scorer first")
 
 
 def check_prompt(prompt: str, sampler: ImageModel, truncate: bool) -> str:
-    """The prompt in canonical form. Raises BadInput where it is empty or over the encoder's limit."""
+    """Returns the prompt in canonical form. Raises BadInput where it is empty, or over the text encoder's limit and `truncate` is False."""
     text = canonical_text(prompt)
     if not text:
         raise BadInput("the prompt is empty; say what the picture should show")
@@ -167,7 +175,7 @@ def check_prompt(prompt: str, sampler: ImageModel, truncate: bool) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises BadInput where nothing could be written into `folder`, without making it."""
+    """Raises BadInput where nothing could be written into `folder`. Does not make the folder."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -186,8 +194,10 @@ def open_context(
     budget_images: int | None = None,
     cancel: CancelToken | None = None,
 ) -> Iterator[Context]:
-    """The live objects of a run. What an earlier process of the same run spent counts; what a kill lost is drawn again for nothing.
-    `cancel` is asked while pictures are drawn.
+    """Opens the live objects of a run, and closes them at the end of the block.
+
+    `budget_images`: cap on images; None for no cap. `cancel`: checked while pictures are drawn. What an earlier process of the same run
+    spent counts; what a kill lost is drawn again without being paid for twice.
 
     Raises Busy where another process or thread works on the run.
     """
@@ -208,10 +218,10 @@ def open_context(
 
 
 def open_budget(settings: Settings, db: PromptDB, run: str, cap: int | None) -> JournaledBudget:
-    """The run's Budget of `cap` images, with what earlier processes of the run spent. What a kill lost stays paid for: the Evaluator
-    knows it by its note and draws it again for nothing.
+    """Opens the run's Budget with a cap of `cap` images (None: no cap), with what earlier processes of the run spent.
 
-    Raises BadInput where an earlier version left a file of what was spent that cannot be read.
+    Drawings that a kill lost stay paid for: the Evaluator finds them in the run store and draws them again without charge. Raises BadInput
+    where an earlier version left a file of what was spent that cannot be read.
     """
     if not run:
         return JournaledBudget(images=cap)

@@ -11,9 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypeAliasType, TypedDict
 
-from limner.graph.chat.state import Accepted, Shown
-from limner.graph.optimize.state import LearnOutcome
-from limner.graph.state import Outcome
+from limner.graph.state import Accepted, LearnOutcome, Outcome, Shown
 from limner.tools.events import BestFound, Drawn, Learned, Scored, Warned
 
 __all__ = ["EVENTS", "Event", "OtherEvent"]

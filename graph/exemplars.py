@@ -1,6 +1,6 @@
-"""Which exemplars the rewriter is shown: pairs of a naive prompt and its professional form, from the prompt database.
+"""Chooses the exemplars that the rewriter is shown: pairs of a naive prompt and its professional form, from the prompt database.
 
-How they are found is promptdb's; this file turns them into rows of a run's state, and names them.
+promptdb finds them; this file turns them into rows of a run's state and names their sources.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from limner.promptdb.store import PromptDB
 
 
 def exemplars_for(db: PromptDB, prompt: str, count: int) -> list[ExemplarRow]:
-    """Up to `count` exemplars: near to the prompt, well scored where a run has tried them, and unlike each other; the best first."""
+    """Returns up to `count` exemplars, best first: near to the prompt, well scored where runs have tried them, and unlike each other."""
     return [
         {
             "description": item.description,
@@ -29,12 +29,12 @@ def exemplars_for(db: PromptDB, prompt: str, count: int) -> list[ExemplarRow]:
 
 
 def exemplar(row: ExemplarRow) -> Exemplar:
-    """A row as the rewriter takes it."""
+    """Converts a row into the rewriter's Exemplar."""
     return Exemplar(row["description"], row["positive"], row["negative"])
 
 
 def origins(rows: Sequence[ExemplarRow]) -> str:
-    """Where exemplars come from, in a few words: `5 exemplars (3 of lexica, 2 of miniature)`."""
+    """Returns where the exemplars come from, in a few words: `5 exemplars (3 of lexica, 2 of miniature)`."""
     counts = Counter(row.get("source", "") for row in rows)
     named = ", ".join(f"{count} of {source}" for source, count in counts.most_common() if source)
     return f"{len(rows)} exemplars" + (f" ({named})" if named else "")

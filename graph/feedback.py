@@ -1,7 +1,7 @@
-"""What a finished run teaches the prompt database: how well the prompts did that it drew or was shown, and the better prompt it found.
+"""Stores what a finished run has found out about prompts of the database: their scores, and the better prompt that the run found.
 
-A new prompt enters the library on the word of the held-out check alone. Evaluation suites do not call this: their prompts must stay
-unseen.
+A new prompt enters the library only where the held-out check confirms it. Evaluation suites do not call this file, since their prompts must
+stay unseen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from limner.promptdb.trials import Trials
 
 
 def learn_from_refine(context: Context, state: RefineState) -> int:
-    """Keep the scores of a refined prompt; how many prompts of the library now know more of themselves."""
+    """Stores the scores of a run that refined a prompt; returns how many prompts of the library got a score."""
     outcome = state["outcome"]
     objective, best = outcome["objective"], outcome["best"]
     row = outcome["scores"].get(objective)
@@ -34,8 +34,10 @@ def learn_from_refine(context: Context, state: RefineState) -> int:
 
 
 def learn_from_optimize(context: Context, run: str) -> int:
-    """Keep the mean gain of every prompt of the library that was drawn in the place of a rewriting, in units of the spread of all gains of
-    the run; how many prompts now know more of themselves."""
+    """Stores the mean gain of every prompt of the library that `optimize` drew in place of a rewriting.
+
+    Gains are in units of the standard deviation of all gains of the run. Returns how many prompts got a score.
+    """
     objective = context.evaluator.objective
     trials = Trials(context.db, run).trials()
     unit = spread(trials, objective.higher_is_better)

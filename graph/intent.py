@@ -1,12 +1,11 @@
-"""Whether a candidate keeps the user's intent: in its words, in its pictures, and in what the checkpoint can draw at all.
+"""Checks whether a candidate keeps the user's intent: in its words, in its pictures, and in what the checkpoint can draw.
 
-Words that make a picture prettier crowd out words that say what it shows, and a preference scorer forgives that. So one scorer that
-compares pictures with the user's own prompt is a witness: a candidate that it ranks below the user's prompt on the search seeds cannot win.
-The witness is never the objective, and the judge never is the witness.
+Words that make a picture prettier crowd out words that say what it shows, and a preference scorer does not notice. So one scorer that
+compares pictures with the user's own prompt is the witness: a candidate that scores below the user's prompt by it on the search seeds
+cannot win. The witness is never the objective, and never the judge.
 
-The contract (pins, triggers, bans) is checked on the string; a trait is checked in the pictures, by the alignment scorer: a candidate whose
-pictures are much less like the trait than those of the plain prompt on the same seeds has lost it. `outside_world` says which words of a
-prompt the checkpoint's vocabulary does not know.
+The contract's pins, triggers and bans are checked on the text. Its traits are checked in the pictures, by the alignment scorer: a candidate
+has lost a trait where its pictures are much less like the trait than those of the plain prompt on the same seeds.
 """
 
 from __future__ import annotations
@@ -30,8 +29,10 @@ USUAL = ("clip", "alignment")
 
 
 def aligners(context: Context) -> list[Scorer]:
-    """The run's scorers that say whether a picture shows a text: the one that the card calls its `intent`, else every CLIP similarity. One
-    that is kept out of searches is none."""
+    """Returns the run's scorers that say whether a picture shows a text: the one that the card calls `intent`, else all CLIP similarities.
+
+    Scorers that may not take part in searches are left out.
+    """
     scorers, card = [item for item in context.evaluator.scorers if not item.held_out], context.card
     if card.intent:
         return [item for item in scorers if item.name == card.intent]
@@ -39,7 +40,9 @@ def aligners(context: Context) -> list[Scorer]:
 
 
 def witness(context: Context) -> Scorer | None:
-    """The first of these that is not the objective; None where there is none, and for an attack, which is after pictures that show less."""
+    """Returns the first aligner that is not the objective; None where there is none, and for an attack, which looks for pictures that show
+    less.
+    """
     objective = context.evaluator.objective
     if isinstance(objective, Adversarial):
         return None
@@ -47,14 +50,17 @@ def witness(context: Context) -> Scorer | None:
 
 
 def shows_less(found: Evaluation, name: str) -> list[str]:
-    """Ids of the conditionings that the witness `name` ranks below the first one, which is the user's prompt. No number, no verdict."""
+    """Returns the ids of the conditionings that the witness `name` scores below the first one, which is the user's prompt.
+
+    A conditioning without a score is not among them.
+    """
     means = np.round(found.mean(name), RANKING_DECIMALS)
     sign = 1.0 if found.higher_is_better[name] else -1.0
     return [item.id for item, mean in zip(found.conditionings, means, strict=True) if sign * mean < sign * means[0]]
 
 
 def admitted(contract: Contract, rows: Sequence[CandidateRow]) -> tuple[list[CandidateRow], list[DroppedRow]]:
-    """Those that keep the contract, and how many were refused, by whose they were and why."""
+    """Returns the rows that keep the contract, and the counts of those that do not, by origin and reason."""
     kept: list[CandidateRow] = []
     counts: dict[tuple[str, str], int] = {}
     for row in rows:
@@ -68,20 +74,23 @@ def admitted(contract: Contract, rows: Sequence[CandidateRow]) -> tuple[list[Can
 
 
 SHARE = 1 / 3
-"""Part of the plain prompt's mean cosine that a candidate may lose. On the miniature tags cost 0.15 to 0.30 of it, the thing's absence 0.29
-to 1.13, so this overlooks some small things and accuses few (docs/chat.md)."""
+"""Share of the plain prompt's mean cosine that a candidate may lose. On the miniature, added tags cost 0.15 to 0.30 of it and the absence
+of the thing 0.29 to 1.13, so some small losses pass and few candidates are dropped wrongly (docs/chat.md).
+"""
 
 
 def alignment_scorer(context: Context) -> str:
-    """The name of a scorer that compares pictures with any text: one of kind `clip`; empty where there is none."""
+    """Returns the name of the scorer of kind `clip` that compares pictures with any text; empty where there is none."""
     return next((scorer.name for scorer in aligners(context)), "")
 
 
 def lost_traits(
     context: Context, contract: Contract, prompt: str, conditionings: Sequence[Conditioning], seeds: Sequence[int]
 ) -> tuple[set[int], list[DroppedRow]]:
-    """Places of the candidates that lost a trait, and how many for each trait. Where no scorer can see it, or the plain prompt was not
-    drawn on these seeds, nothing is said against anybody."""
+    """Returns the places of the candidates that lost a trait, and the counts for each trait.
+
+    Both are empty where no scorer can check traits, or the plain prompt was not drawn on these seeds.
+    """
     name = alignment_scorer(context)
     if not name or not contract.traits:
         return set(), []
@@ -101,12 +110,14 @@ def lost_traits(
     return lost, dropped
 
 
-SHOWN = 8  # unknown words that a person is told
+SHOWN = 8  # unknown words that the warning names
 
 
 def outside_world(card: Card, prompt: str) -> list[str]:
-    """A warning where the prompt has words that the checkpoint does not know, else nothing; nothing for one without a vocabulary. Raises
-    BadInput for a vocabulary that cannot be read."""
+    """Returns a warning where the prompt has words that the checkpoint's vocabulary does not know, else nothing.
+
+    Raises BadInput for a vocabulary that cannot be read.
+    """
     if not card.vocabulary_file:
         return []
     share, unknown = World.read(card.path(card.vocabulary_file)).coverage(prompt)

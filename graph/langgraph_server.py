@@ -1,12 +1,11 @@
 """The graphs as `langgraph dev` serves them (langgraph.json): the conversation with its interrupts, and learning an instruction.
 
-The server keeps the state, so nothing is compiled with a saver here; live objects are made once, from LIMNER_* variables, since what a
-client sends can only be JSON.
+The server stores the state, so nothing is compiled with a saver here. Live objects are made once, from LIMNER_* variables, since clients
+can send JSON only.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, TypedDict
 
 from langgraph.graph import END, START, StateGraph
@@ -14,11 +13,11 @@ from langgraph.runtime import Runtime
 
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
 from limner.graph.chat.graph import build_chat
-from limner.graph.context import check_objective, open_context, open_models
+from limner.graph.context import check_objective, open_models
 from limner.graph.models import ModelPool
 from limner.graph.nodes import tell
-from limner.graph.optimize.graph import first_state
-from limner.graph.plan import DEFAULT_BUDGET, LearningSettings, plan_learning, split_prompts
+from limner.graph.optimize.prepare import prepared
+from limner.graph.plan import DEFAULT_BUDGET, LearningSettings
 from limner.graph.runner import new_run_id, stream_optimize
 from limner.graph.settings import Settings
 from limner.graph.sources import settings_from
@@ -41,12 +40,15 @@ class LearnAsk(TypedDict, total=False):
 
 
 def chat() -> Any:
-    """The conversation; a client resumes its interrupts with {"text": ...} or {"action": {...}}."""
+    """Returns the compiled conversation; a client resumes its interrupts with {"text": ...} or {"action": {...}}."""
     return build_chat(context=None).compile()
 
 
 def optimize() -> Any:
-    """One node that learns and tells its progress as custom events; what it has done survives in the database of runs."""
+    """Returns the compiled graph of one node that learns an instruction and sends its progress as custom events.
+
+    The run is stored in the database, so that it can be resumed.
+    """
     graph = StateGraph(LearnAsk)
     graph.add_node("learn", learn)
     graph.add_edge(START, "learn")
@@ -55,24 +57,25 @@ def optimize() -> Any:
 
 
 def learn(state: LearnAsk, runtime: Runtime[None]) -> LearnAsk:
-    """Raises BadInput for prompts or a budget that nothing can be learned with."""
+    """Learns an instruction on `prompts`; returns the outcome and the run's id.
+
+    Raises BadInput for too few prompts or too small a budget.
+    """
     prompts = [BatchPrompt(text) for text in dict.fromkeys(map(canonical_text, state.get("prompts", []))) if text]
     if not 1 <= len(prompts) <= MOST_PROMPTS:
         raise BadInput(f"give 1 to {MOST_PROMPTS} prompts, not {len(prompts)}")
     asked = {"budget": budget} if (budget := state.get("budget")) else {}
     settings = settings_from(Settings, {"budget": DEFAULT_BUDGET}, **asked)
     learning = settings_from(LearningSettings)
-    split = split_prompts(prompts, settings.seed, learning.heldout_prompts)
-    plan = plan_learning(settings.budget, learning, len(split.heldout), settings.search_seeds, settings.heldout_seeds)
-    models = open_models(settings, ModelPool().lease())  # of this run alone: others may work at the same time
-    check_objective(models.scorers)
     run = Run(new_run_id("optimize"), "optimize", "langgraph", {**settings.to_json(), "learning": learning.to_json()})
-    start = first_state(run.id, list(split.development), list(split.heldout), split.shared, state.get("instruction") or DEFAULT_INSTRUCTION)
     outcome: Any = {}
-    with open_context(settings, models, run.id, "rewrite", settings.budget) as opened:
-        context = replace(opened, learning=learning, plan=plan)
-        for event in stream_optimize(context, run, start):
-            tell(runtime, event)
-            outcome = event["outcome"] if event["kind"] == "finished" else outcome
-        Runs(context.db).finish(run.id, "done", {"outcome": outcome, "used": context.evaluator.budget.used()})
+    with ModelPool().lease() as lease:  # of this run alone: others may work at the same time
+        models = open_models(settings, lease)
+        check_objective(models.scorers)
+        instruction = state.get("instruction") or DEFAULT_INSTRUCTION
+        with prepared(settings, learning, models, run, prompts, instruction) as (context, start):
+            for event in stream_optimize(context, run, start):
+                tell(runtime, event)
+                outcome = event["outcome"] if event["kind"] == "finished" else outcome
+            Runs(context.db).finish(run.id, "done", {"outcome": outcome, "used": context.evaluator.budget.used()})
     return {"run": run.id, "outcome": outcome}

@@ -1,7 +1,7 @@
-"""Checkpoints that stay open from one run to the next, with their scorers: a bounded number, the least recently used unloaded first.
+"""Keeps checkpoints open from one run to the next, with their scorers: a bounded number, the least recently used unloaded first.
 
-A run borrows a checkpoint by a lease and has it to itself until the lease ends, so that no two runs disturb each other's weights. A server
-has a pool for each of its queues; a command has one of its own, which ends with it.
+A run borrows a checkpoint by a lease and has it to itself until the lease ends, so that no two runs change each other's weights. A server
+has a pool for each of its queues; a command has a pool of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Slot:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checkpoint in memory. `scorers`: those opened with it. `leased`: whether a run works with it just now."""
+    """A checkpoint in memory. `scorers`: names of those opened with it. `leased`: whether a run works with it at present."""
 
     checkpoint: str
     device: str
@@ -44,7 +44,7 @@ class Loaded:
 
 
 class ModelPool:
-    """At most `bound` checkpoints at once, in use or not. Thread-safe; one is opened at a time, scorers included."""
+    """Holds at most `bound` checkpoints, in use or not. Thread-safe; one is opened at a time, with its scorers."""
 
     def __init__(self, bound: int = 1) -> None:
         if bound < 1:
@@ -55,25 +55,27 @@ class ModelPool:
         self._opening = threading.Lock()
 
     def lease(self) -> Lease:
-        """A lease that holds nothing yet; use it as a context manager, or close it."""
+        """Returns a lease without a checkpoint yet. Use it as a context manager, or close it."""
         return Lease(self)
 
     def loaded(self) -> list[Loaded]:
-        """What is in memory now, the least recently used first."""
+        """Returns the checkpoints in memory, the least recently used first."""
         with self._changed:
             there = [(slot.checkpoint, slot) for slot in self._slots.values() if slot.checkpoint is not None]
             return [Loaded(c.name, c.device_name, tuple(name for name, _ in slot.scorers), slot.leased) for c, slot in there]
 
     def unload(self) -> None:
-        """Give back the memory of every checkpoint that no lease holds."""
+        """Frees the memory of every checkpoint that no lease holds."""
         with self._changed:
             for asked in [asked for asked, slot in self._slots.items() if not slot.leased]:
                 del self._slots[asked]
         _free_memory()
 
     def _acquire(self, asked: Asked) -> _Slot:
-        """The slot of that checkpoint, opened where it was not. Waits while another lease holds it, and for a place in a full pool while
-        every other checkpoint is held. Raises BadInput."""
+        """Returns the slot of that checkpoint, opened where it was not.
+
+        Waits while another lease holds it, and for a place in a full pool while every other checkpoint is held. Raises BadInput.
+        """
         unloaded = False
         with self._changed:
             while True:
@@ -110,8 +112,10 @@ class ModelPool:
 
 
 class Lease:
-    """What one run has borrowed of a pool: one checkpoint at a time with its scorers; asking for another gives back the one before. Not
-    thread-safe; a thread that holds one lease of a full pool and waits for another waits for itself."""
+    """One checkpoint at a time with its scorers, borrowed from a pool. Asking for another one gives back the one before.
+
+    Not thread-safe. A thread that holds a lease of a full pool and waits for another lease waits for itself.
+    """
 
     def __init__(self, pool: ModelPool) -> None:
         self._pool = pool
@@ -119,8 +123,10 @@ class Lease:
         self._slot: _Slot | None = None
 
     def checkpoint(self, name: str, device: str | None, dtype: str | None) -> Checkpoint:
-        """The checkpoint, which is nobody else's until this lease ends or asks for another. Takes what `open_checkpoint` takes; raises
-        BadInput as it does."""
+        """Returns the checkpoint, which no other run has until this lease ends or asks for another.
+
+        Takes the arguments of `open_checkpoint`, and raises BadInput as it does.
+        """
         asked = (name, device, dtype)
         if asked != self._asked:
             self.close()
@@ -129,8 +135,11 @@ class Lease:
         return self._slot.checkpoint
 
     def scorer(self, name: str, checkpoint: Checkpoint | None, device: torch.device | str) -> Scorer:
-        """The scorer of that name on `device`. That of the leased checkpoint stays open as long as it does; one of no checkpoint is opened
-        anew. Raises BadInput."""
+        """Returns the scorer of that name on `device`. Raises BadInput where it cannot be opened.
+
+        A scorer that comes with the leased checkpoint stays open as long as the checkpoint; one that belongs to no checkpoint is opened
+        each time.
+        """
         if self._slot is None or checkpoint is not self._slot.checkpoint:
             return open_scorer(name, checkpoint, device)
         key = (name, str(device))
@@ -140,7 +149,7 @@ class Lease:
         return self._slot.scorers[key]
 
     def close(self) -> None:
-        """Give the checkpoint back; it stays open in the pool until its place is needed."""
+        """Gives the checkpoint back. It stays open in the pool until its place is needed."""
         if self._asked is not None:
             self._pool._release(self._asked)
         self._asked = self._slot = None

@@ -1,6 +1,6 @@
-"""What every node of a graph shares: telling what it does, timing itself, stopping when asked.
+"""What the nodes of all graphs share: sending events, timing, stopping on request.
 
-A node is a function of state and runtime that returns the update; this file knows nothing of what any of them decides.
+A node is a function of state and runtime that returns the update of the state. Knows nothing of what the nodes decide.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Emit = Callable[[Event], None]
 
 
 def node(name: str) -> Callable[[Node], Node]:
-    """Make a step of the path out of a node: events at its start and end, and a row of `path` with its seconds.
+    """Returns a decorator that makes a node a step of the path: events at its start and end, and a row of `path` with its seconds.
 
-    The function may return a `note`, a few words on what came of it; it goes into the row and not into the state.
+    The node may return a `note`, a few words on its result, which goes into the row and not into the state.
     """
 
     def decorate(function: Node) -> Node:
@@ -48,13 +48,16 @@ def node(name: str) -> Callable[[Node], Node]:
 
 
 def tell(runtime: Runtime[Any] | ToolRuntime[Any, Any], event: Event) -> None:
-    """Send `event` to whoever follows the run: front ends, and the file of a job."""
+    """Sends `event` to the front ends that follow the run, and to the stored events of a job."""
     runtime.stream_writer(event)
 
 
 def emitter(runtime: Runtime[Any]) -> Emit:
-    """For the Evaluator and the solvers: passes their events on. Where the run was asked to stop, the next score ends the node
-    (pictures do not: the rest of their batch is drawn already, and would be lost)."""
+    """Returns an `emit` for the Evaluator and the solvers that passes their events on.
+
+    Where the run was asked to stop, the next score ends the node by GraphDrained. A picture does not: the rest of its batch is drawn
+    already.
+    """
 
     def emit(event: Event) -> None:
         tell(runtime, event)
@@ -65,19 +68,21 @@ def emitter(runtime: Runtime[Any]) -> Emit:
 
 
 def stop_if_asked(runtime: Runtime[Any]) -> None:
-    """Raises GraphDrained where the run was asked to stop. Of this node only what is in promptdb is kept; it runs again on resuming."""
+    """Raises GraphDrained where the run was asked to stop. The node runs again on resuming, with what it stored in promptdb."""
     if runtime.drain_requested:
         raise GraphDrained(runtime.drain_reason or "stopped")
 
 
 def candidate_row(conditioning: Conditioning, origin: str, parent: str | None = None, note: str = "") -> CandidateRow:
+    """Returns the row of state for a candidate. `origin`: who proposed it. `parent`: id of the conditioning that it came from."""
     return {"id": conditioning.id, "conditioning": conditioning.to_json(), "origin": origin, "parent": parent, "note": note}
 
 
 def conditioning_of(row: CandidateRow) -> Conditioning:
+    """Returns the Conditioning of a row of state."""
     return Conditioning.from_json(row["conditioning"])
 
 
 def missing_images(evaluator: Evaluator, conditionings: Sequence[Conditioning], seeds: Sequence[int]) -> int:
-    """How many pictures have to be paid for."""
+    """Returns how many pictures of the conditionings on the seeds would have to be paid for."""
     return len(evaluator.unpaid(evaluator.drawing(conditioning, seed) for conditioning in conditionings for seed in seeds))

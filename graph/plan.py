@@ -1,10 +1,7 @@
-"""How a budget of images is shared out: the held-out check first, since a result without evidence is none; the rest is search.
+"""Shares out a budget of images: the held-out check first, since no result counts without it, the rest to the search.
 
-Pure arithmetic; knows nothing of prompts or pictures.
-
-What a person may set for learning an instruction, how the prompts are split, and how the images are shared out.
-
-Pure arithmetic on settings and texts; knows nothing of pictures or chat models.
+Also the settings of learning an instruction, and the split of its prompts. Arithmetic on numbers and texts; knows nothing of pictures or
+chat models.
 """
 
 from __future__ import annotations
@@ -24,16 +21,16 @@ COMPARED = 2
 
 @dataclass(frozen=True, slots=True)
 class ImagePlan:
-    """`heldout`: images kept back for the held-out check. `population`: candidates that the search affords, the user's prompt included."""
+    """`heldout`: images reserved for the held-out check. `population`: candidates that the search can draw, the user's prompt included."""
 
     heldout: int
     population: int
 
 
 def plan_images(budget: int, search_seeds: int, heldout_seeds: int) -> ImagePlan:
-    """Share out `budget` images, at worst, with nothing in the cache.
+    """Shares out `budget` images for the worst case, in which nothing is stored.
 
-    Raises BadInput where it does not pay for the user's prompt and one candidate in both the search and the check.
+    Raises BadInput where the budget does not cover the user's prompt and one candidate in both the search and the check.
     """
     heldout = COMPARED * heldout_seeds
     population = (budget - heldout) // search_seeds
@@ -77,7 +74,7 @@ class LearningSettings(Declared):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Prompts to learn on and prompts to report on, drawn once. `shared`: they are the same, since there is one prompt alone."""
+    """Prompts to learn on and prompts to report on. `shared`: both are the same one prompt."""
 
     development: tuple[BatchPrompt, ...]
     heldout: tuple[BatchPrompt, ...]
@@ -95,8 +92,10 @@ class LearningPlan:
 
 
 def split_prompts(prompts: Sequence[BatchPrompt], seed: int, heldout: int) -> Split:
-    """Half of the prompts, at most `heldout`, are kept from learning; the same file and seed give the same split, in any order of
-    its lines."""
+    """Holds out half of the prompts, at most `heldout`; of the rest at most DEVELOPMENT_MOST are learned on.
+
+    The same prompts and seed give the same split, in whatever order the prompts come.
+    """
     drawn = sorted(prompts, key=lambda prompt: text_id(prompt.text))
     random.Random(seed).shuffle(drawn)
     if len(drawn) == 1:
@@ -106,9 +105,9 @@ def split_prompts(prompts: Sequence[BatchPrompt], seed: int, heldout: int) -> Sp
 
 
 def plan_learning(budget: int, learning: LearningSettings, heldout_available: int, search_seeds: int, heldout_seeds: int) -> LearningPlan:
-    """Share out `budget` images: the held-out check takes at most half, the rest goes in equal parts to learning and to its rival.
+    """Shares out `budget` images: at most half to the held-out check, the rest in equal parts to learning and to the search of a suffix.
 
-    Raises BadInput where that does not pay for one iteration of one arm.
+    Raises BadInput where that does not cover one iteration of one arm.
     """
     least = 2 * learning.batch_size * search_seeds  # plain prompts and the initial instruction
     each = CHECKED * heldout_seeds

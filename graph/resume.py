@@ -1,4 +1,4 @@
-"""Finding a run that was started before, whatever command started it. Goes on with nothing itself."""
+"""Finds a run that was started before, whatever command started it. Resumes nothing itself."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from limner.promptdb.seed import open_database
 
 
 def reopened(settings: Settings, run_id: str, command: str) -> tuple[Run, Settings, dict[str, Any] | None]:
-    """The run, the settings that it was started with (of `settings` only the places of files count), and its document where it is done.
+    """Returns the run, the settings that it was started with, and its document where it is done.
 
-    Raises BadInput where there is no such run.
+    Of `settings` only the places of files are used. Raises BadInput where there is no such run.
     """
     if not settings.database.exists():
         raise BadInput(f"there is no database {settings.database} with runs; name it with --db, or its folder with --out")

@@ -1,4 +1,4 @@
-"""What a person may set for a run, declared once and checked once. Knows nothing of where the values came from (see sources.py)."""
+"""The settings of a run, declared and checked in one place. Knows nothing of where the values come from (see sources.py)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from limner.agents.contract import Contract
 
 HELDOUT_FROM = 2**31
-"""Held-out seeds start here and search seeds end below, so that no seed is ever both, in any run."""
+"""Held-out seeds start here and search seeds end below, so that no seed is both in any run."""
 
 MOST_SEEDS = 10_000
 
@@ -55,29 +55,29 @@ class Settings(Declared):
 
     @property
     def contract(self) -> Contract:
-        """What no candidate may lose or bring in."""
-        from limner.agents.contract import Contract  # its word lists are compiled, which --help need not wait for
+        """Returns the intent contract: what no candidate may lose or bring in."""
+        from limner.agents.contract import Contract  # it compiles word lists, which --help does not need
 
         return Contract(self.pins, self.triggers, self.bans, self.traits)
 
     @property
     def folder(self) -> Path:
-        """Where runs and their reports go."""
+        """Returns the folder of runs and their reports."""
         return Path(self.out).expanduser()
 
     @property
     def database(self) -> Path:
-        """The file of the prompt database."""
+        """Returns the path of the prompt database."""
         return Path(self.db).expanduser() if self.db else self.folder / "limner.db"
 
     @property
     def search(self) -> list[int]:
-        """The seeds on which candidates are compared while searching."""
+        """Returns the seeds on which candidates are compared while searching."""
         return list(range(self.seed, self.seed + self.search_seeds))
 
     @property
     def heldout(self) -> list[int]:
-        """The seeds on which the result is measured; never among the search seeds."""
+        """Returns the seeds on which the result is measured; never among the search seeds."""
         first = HELDOUT_FROM + self.seed
         return list(range(first, first + self.heldout_seeds))
 

@@ -1,11 +1,7 @@
-"""The solvers as nodes, each with its part of the budget.
+"""The solvers as nodes, each with its part of the budget, and the options of DPO-Diff.
 
-Each starts from the candidates found so far and adds its own. A later method joins by one line of
-tools/solvers/registry.py. Knows nothing of how a solver works.
-
-The DPO-Diff solver with what a run brings: words asked of its chat model, and for an attack the meaning filter.
-
-Knows nothing of how the search works.
+A solver starts from the candidates found so far and adds its own. A further method is one more line of tools/solvers/registry.py. Knows
+nothing of how a solver works.
 """
 
 from __future__ import annotations
@@ -43,10 +39,10 @@ from limner.tools.solvers.registry import methods, searching
 METHODS, TOOLS = methods(), searching()
 
 AS_TYPED = ("dpo-diff",)
-"""Methods that search the words of the prompt as it was typed: nothing is rewritten before them."""
+"""Methods that search the words of the prompt as it was typed, so that nothing is rewritten before them."""
 
 TIMED = ("df-prompt",)
-"""Methods whose candidates have words that come and go, which the report shows at work."""
+"""Methods whose candidates have timed words, which the report shows in a strip of pictures."""
 
 Factories = Mapping[str, Callable[[], Solver]]
 
@@ -54,7 +50,7 @@ Factories = Mapping[str, Callable[[], Solver]]
 
 
 def is_solver(method: str) -> bool:
-    """Whether a method is a solver, of this version or brought by a program, with a node of its own behind the rewriter's."""
+    """Returns whether a method is a solver, of this version or brought by a program, with a node of its own after the rewriter's."""
     return method in TOOLS or method not in METHODS
 
 
@@ -67,7 +63,7 @@ def check_method(method: str, available: Factories, evaluator: Evaluator | None 
 
 
 def missing(method: str, available: Factories, evaluator: Evaluator | None) -> str:
-    """Why a solver cannot run, in one line; empty when it can."""
+    """Returns in one line why a solver cannot run; empty where it can."""
     if method not in available:
         return "this version has no solver for it"
     try:
@@ -77,7 +73,7 @@ def missing(method: str, available: Factories, evaluator: Evaluator | None) -> s
 
 
 def tool_node(method: str) -> Node:
-    """The node that runs the solver of `method` on the budget of the context's Evaluator."""
+    """Returns the node that runs the solver of `method` on the budget of the context's Evaluator."""
 
     @node(method)
     def run(state: RefineState, runtime: Runtime[Context]) -> Update:
@@ -107,7 +103,7 @@ def tool_node(method: str) -> Node:
 
 
 def sole_solver(method: str) -> Node:
-    """The node of a run that has this solver alone: it may spend all but what comes after it."""
+    """Returns the node of a run that has this solver alone: it may spend all but what the later nodes need."""
     inner = tool_node(method)
 
     def run(state: RefineState, runtime: Runtime[Context]) -> Update:
@@ -119,12 +115,12 @@ def sole_solver(method: str) -> Node:
 
 
 def reserve(settings: Settings) -> int:
-    """Images that a solver may not spend: what the search of its best candidate and the held-out check will need."""
+    """Returns the images that a solver may not spend: those for the search of its best candidate and for the held-out check."""
     return COMPARED * (settings.heldout_seeds + settings.search_seeds)
 
 
 def _start(state: RefineState, context: Context, emit: Emit) -> tuple[Conditioning, ...]:
-    """What there is to start from, best first by the search seeds, on which all of it is drawn anyway; the prompt itself among it."""
+    """The candidates to start from, best first by the search seeds, the prompt itself among them; all are drawn on these seeds anyway."""
     found = tuple(conditioning_of(row) for row in state["candidates"])
     if not found:
         return (Conditioning(state["prompt"]),)
@@ -137,7 +133,7 @@ def _start(state: RefineState, context: Context, emit: Emit) -> tuple[Conditioni
 def _accept(
     method: str, proposals: list[Conditioning], state: RefineState, contract: Contract
 ) -> tuple[list[CandidateRow], list[DroppedRow]]:
-    """The new ones among a solver's proposals, and those refused because they break the contract."""
+    """The new candidates among a solver's proposals, and the counts of those that break the contract."""
     known = {row["id"] for row in state["candidates"]}
     start = Conditioning(state["prompt"]).id
     rows = [candidate_row(item, method, parent=start) for item in {item.id: item for item in proposals}.values() if item.id not in known]
@@ -146,7 +142,7 @@ def _accept(
 
 METHOD = "dpo-diff"
 OBJECTIVE = "spherical_clip"
-"""What the paper minimises; the objective of this method where none is named."""
+"""The loss that the paper minimises; the objective of this method where none is named."""
 
 OFFLINE = "offline"
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -154,7 +150,10 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class DpoOptions:
-    """What a person may choose. `attack`: the sign reversed, meaning kept. Raises BadInput for a space or a search that does not exist."""
+    """Options of DPO-Diff. `attack`: the sign of the objective is reversed, and candidates must keep the meaning.
+
+    Raises BadInput for a space or a search that does not exist.
+    """
 
     space: str = DpoSettings().space
     search: str = DpoSettings().search
@@ -164,17 +163,19 @@ class DpoOptions:
         object.__setattr__(self, "search", DpoSettings(self.space, self.search).search)
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the options as JSON values."""
         return {"space": self.space, "search": self.search, "attack": self.attack}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> DpoOptions:
+        """Reads what `to_json` wrote; what is missing is left at its default."""
         return cls(**{name: document[name] for name in ("space", "search", "attack") if name in document})
 
 
 def with_solver(context: Context, options: DpoOptions) -> Context:
-    """The same context, whose solver of this method follows the options."""
+    """Returns the same context with a DPO-Diff solver of these options."""
 
-    # Who names a space gets all of it; by default a prompt's words give way to such alone as the checkpoint is known to read as the same.
+    # A space that was named is searched whole; by default, words give way only to those that the checkpoint was taught to read alike.
     taught = not options.attack and options.space == DpoSettings().space
 
     def solver() -> DpoDiff:
@@ -185,8 +186,11 @@ def with_solver(context: Context, options: DpoOptions) -> Context:
 
 
 def word_source(context: Context, taught: bool = True) -> Callable[[str], WordSource]:
-    """Candidates for a prompt's words: the chat model's lists where there is one, else WordNet's file with the checkpoint's own groups.
-    `taught`: synonyms too are words that the checkpoint was taught, none where it does not say which."""
+    """Returns the source of candidates for a prompt's words: lists asked of the chat model where there is one, else WordNet's file together
+    with the checkpoint's own groups.
+
+    `taught`: synonyms are restricted to words that the checkpoint was taught; none where its card does not list them.
+    """
     fallback = offline(context.card.vocabulary(), taught)
 
     def source(prompt: str) -> WordSource:

@@ -1,6 +1,6 @@
-"""Where settings come from: flags, then LIMNER_* variables, then limner.toml, then the default. One reading for every door.
+"""Reads settings: from flags, then LIMNER_* variables, then limner.toml, then the default. Every front end reads them here.
 
-The fields are declared elsewhere (GROUPS); here pydantic-settings reads them, and what is wrong is told with the name of its source.
+The fields are declared elsewhere (GROUPS). pydantic-settings reads them; an error names the source of the value that is wrong.
 """
 
 from __future__ import annotations
@@ -56,8 +56,7 @@ Group = TypeVar("Group", bound=Declared)
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value that somebody set. `source`: the flag, the variable or the file. `over`: weaker sources that set it too, the strongest
-    first."""
+    """A value that was set. `source`: the flag, the variable or the file. `over`: weaker sources that set it too, the strongest first."""
 
     value: Any
     source: str
@@ -65,9 +64,10 @@ class Given:
 
 
 def given_values(flags: Mapping[str, Any], names: Iterable[str] = tuple(OPTIONS), file: Path = Path(CONFIG_FILE)) -> dict[str, Given]:
-    """What is set of the options `names`, by name; what nobody set is not in it. `flags`: values that the caller was given explicitly.
+    """Returns the values that are set of the options `names`, by name; options that are set nowhere are left out.
 
-    Raises BadInput that names the source of a value that cannot be read or is out of bounds.
+    `flags`: values that the caller was given explicitly. `file`: the configuration file. Raises BadInput, with the source of the value, for
+    one that cannot be read or is out of bounds.
     """
     from pydantic import ValidationError
     from pydantic_settings import EnvSettingsSource
@@ -131,16 +131,19 @@ def _words(value: Any) -> Any:
 
 
 def made(group: type[Group], given: Mapping[str, Given], defaults: Mapping[str, Any] | None = None) -> Group:
-    """The settings of one group, out of what was given. `defaults`: where a caller's differ, by option name. Raises BadInput."""
+    """Returns the settings of one group made of `given`. `defaults`: defaults that differ from the declared ones, by option name.
+
+    Raises BadInput for a value that the group does not accept.
+    """
     values = {**(defaults or {}), **{name: item.value for name, item in given.items()}}
     return group(**{item.field: values[item.name] for item in options_of(group) if item.name in values})
 
 
 def settings_from(group: type[Group], defaults: Mapping[str, Any] | None = None, **given: Any) -> Group:
-    """The settings of one group for a program without a command line: `given`, by option name, wins over LIMNER_* variables and
-    limner.toml, these over `defaults`.
+    """Returns the settings of one group for a program without a command line.
 
-    Raises BadInput. Warns of variables that nothing reads.
+    `given`, by option name, wins over LIMNER_* variables and limner.toml, and these win over `defaults`. Raises BadInput. Warns of LIMNER_*
+    variables that nothing reads.
     """
     for line in unknown_variables(os.environ):
         warnings.warn(line, stacklevel=2)
@@ -148,9 +151,9 @@ def settings_from(group: type[Group], defaults: Mapping[str, Any] | None = None,
 
 
 def read_config(file: Path = Path(CONFIG_FILE)) -> dict[str, Any]:
-    """What a TOML file sets, by option name. Empty without a file.
+    """Returns what a TOML file sets, by option name; empty where there is no file.
 
-    Raises BadInput where it is not valid, names an option that does not exist, or names one twice.
+    Raises BadInput where the file is not valid, names an option that does not exist, or names one twice.
     """
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -170,7 +173,7 @@ def read_config(file: Path = Path(CONFIG_FILE)) -> dict[str, Any]:
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """A line for each LIMNER_* variable that nothing reads, with the nearest one that is."""
+    """Returns a line for each LIMNER_* variable that nothing reads, with the nearest known name."""
     known = [*(item.variable for item in OPTIONS.values()), *OTHER_VARIABLES]
     unknown = [name for name, value in environment.items() if name.startswith("LIMNER_") and value and name not in known]
     return [f"no setting reads the variable {name}{_nearest(name, known)}" for name in sorted(unknown)]

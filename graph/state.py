@@ -1,7 +1,7 @@
-"""What flows through the graphs: the state (ids, text and numbers only) and the live objects beside it. Events are in events.py.
+"""The state of a run (ids, text and numbers only) and the live objects beside it. Events are in events.py.
 
-State is written to disk after every node, so nothing large and nothing of our own classes may be in it; pictures and scores are in
-promptdb, under the ids kept here. Live objects are in the Context, which is never written.
+The state is written to disk after every node, so it holds nothing large and no classes of this project; pictures and scores are in
+promptdb, under the ids stored here. Live objects are in the Context, which is never written.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from limner.tools.solvers.base import Solver
 
 @dataclass(frozen=True)
 class Context:
-    """What the nodes of a run work with. `solvers`: by method name, made when their node is reached. `card`: the checkpoint's.
-    `learning` and `plan` are of `optimize` alone."""
+    """The live objects of a run.
+
+    `solvers`: factories by method name, called when their node is reached. `card`: the checkpoint's. `learning` and `plan` are used by
+    `optimize` alone.
+    """
 
     chat: ChatModel
     evaluator: Evaluator
@@ -68,6 +71,8 @@ class DroppedRow(TypedDict):
 
 
 class SkippedRow(TypedDict):
+    """A method that did not run, and why."""
+
     method: str
     reason: str
 
@@ -129,11 +134,68 @@ class Outcome(TypedDict):
     strip: NotRequired[list[StripRow]]
 
 
+class ArmRow(TypedDict):
+    """An instruction that is still in the race. `born`: after which iteration it was made, -1 for the initial one."""
+
+    id: str
+    text: str
+    parent: str | None
+    finding: str
+    born: int
+
+
+class SuffixRow(TypedDict):
+    """One fixed list of keywords put behind every prompt, and one negative list; `pulls`: pictures that its search cost."""
+
+    positive: str
+    negative: str
+    pulls: int
+
+
+class LearnOutcome(TypedDict):
+    """`best`: the arm that won the search. `improved`: on the held-out prompts it gained over the initial instruction, the whole interval
+    above zero. `heldout`: learned against plain; `heldout_initial`: learned against the initial instruction; `initial`: that against
+    plain; `suffix`: the fixed suffix against plain; `learned_suffix`: learned against the fixed suffix; each by scorer."""
+
+    improved: bool
+    objective: str
+    higher_is_better: dict[str, bool]
+    initial: ArmRow
+    best: ArmRow
+    suffix: SuffixRow | None
+    scores: dict[str, dict[str, ScoreRow]]
+    prompts: list[dict[str, Any]]
+    stopped: str
+    warnings: list[str]
+
+
+class Shown(TypedDict):
+    """A picture that the person sees as `number`. `scores`: means over the seeds it was judged on, by scorer, never held-out ones."""
+
+    number: int
+    drawing: str
+    image: str
+    seed: int
+    candidate: CandidateRow
+    scores: dict[str, float]
+
+
+class Accepted(TypedDict):
+    """What was accepted. `scores`: request against result on held-out seeds, empty where they were not drawn; `improved` rests on them."""
+
+    result: CandidateRow
+    improved: bool
+    scores: dict[str, ScoreRow]
+    note: str
+
+
 class RefineState(TypedDict, total=False):
-    """`slices`, `slice`: under `auto`, who had which part of the budget, and who has it now.
+    """The state of a run that refines a prompt.
+
     `search`: mean objective of each candidate on the search seeds, by conditioning id, best first; never reported as a result.
-    `unfaithful`: ids of those that show less of what was asked there than the user's prompt does, and so cannot win. `findings`:
-    what a solver leaves for the report, by method."""
+    `unfaithful`: ids of the candidates that show less of what was asked there than the user's prompt does, and so cannot win. `findings`:
+    content of the report by method, from its solver. `slices`, `slice`: under `auto`, the slices of the budget so far, and the present one.
+    """
 
     run: str
     prompt: str

@@ -1,1 +1,1 @@
-"""What is known: prompts, instructions, drawings, scores and runs, in one SQLite file. Imports nothing else of this project."""
+"""The prompt database: prompts, instructions, drawings, scores and runs, in one SQLite file. Imports nothing else of this project."""

@@ -1,6 +1,6 @@
-"""One SQLite connection that the threads of a process share and that processes do not fight over.
+"""One SQLite connection that the threads of a process share, and that does not block other processes for long.
 
-WAL, a busy timeout, write transactions that take the lock at once, and SQLite's errors put in words. Knows nothing of what the
+WAL, a busy timeout, write transactions that take the lock at once, and SQLite's errors in words for people. Knows nothing of what the
 tables mean.
 """
 
@@ -27,10 +27,10 @@ MAX_VARIABLES = 500  # SQLite builds before 3.32 refuse more than 999 in one sta
 
 
 class Connection:
-    """An open, up-to-date database. All methods may be called from any thread; one statement runs at a time.
+    """An open database of the present schema. All methods may be called from any thread; one statement runs at a time.
 
-    path: a file (made when missing, with its folders) or `:memory:`. busy_seconds: how long to wait for another process's
-    write. Raises BadInput where the file cannot be used.
+    `path`: a file (made where missing, with its folders) or `:memory:`. `busy_seconds`: how long to wait for another process's write.
+    Raises BadInput where the file cannot be used.
     """
 
     def __init__(self, path: Path | str, busy_seconds: float) -> None:
@@ -49,40 +49,41 @@ class Connection:
             raise
 
     def close(self) -> None:
+        """Closes the connection, after the statement in work."""
         with self._lock:
             self.db.close()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
+        """Returns all rows of a query."""
         with self._lock, self._in_words():
             return self.db.conn.execute(sql, parameters).fetchall()
 
     def rows_for(self, sql: str, ids: Iterable[Any], parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """Rows of a query ending in `IN`, asked as often as SQLite's limit on variables makes needful. `parameters` come before the ids."""
+        """Yields the rows of a query that ends in `IN`, asked for at most MAX_VARIABLES ids at a time. `parameters` come before the ids."""
         unique = list(dict.fromkeys(ids))
         for start in range(0, len(unique), MAX_VARIABLES):
             part = unique[start : start + MAX_VARIABLES]
             yield from self.rows(f"{sql} ({', '.join('?' * len(part))})", [*parameters, *part])
 
     def write(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
-        """Run one statement for each row, all or none; returns how many rows of the database it changed."""
+        """Runs one statement for each row, all or none; returns how many rows of the database it changed."""
         with self.transaction(), self._in_words():
             return self.db.conn.executemany(sql, rows).rowcount
 
     def alone(self) -> AbstractContextManager[Any]:
-        """Several statements without another thread in between; other processes are not held up."""
+        """Returns a context manager within which no other thread uses the connection; other processes are not blocked."""
         return self._lock
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or none of what is written inside; other threads wait. A nested one is undone by itself when it fails."""
+        """Commits all that is written inside, or nothing; other threads wait. A nested transaction that fails is undone by itself."""
         with self._lock:
             if self.db.conn.in_transaction:
                 with self.db.atomic():
                     yield
                 return
             with self._in_words():
-                # IMMEDIATE: a transaction that reads before it writes would else fail without waiting when another got in between.
+                # IMMEDIATE: a transaction that reads before it writes would otherwise fail at once where another one wrote in between.
                 self.db.conn.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -94,7 +95,7 @@ class Connection:
 
     @contextmanager
     def bulk(self) -> Iterator[None]:
-        """For writing much: more of the file is held in memory, and the log is taken over into the file less often."""
+        """Sets the connection up for much writing: more of the file in memory, and fewer checkpoints of the log."""
         with self._lock, self._in_words():
             self.db.conn.execute(f"PRAGMA cache_size = -{BULK_CACHE >> 10}")
             self.db.conn.execute(f"PRAGMA wal_autocheckpoint = {BULK_LOG_PAGES}")
@@ -121,7 +122,7 @@ class Connection:
             remove_files_beside(self.path)
 
     def _use_wal(self) -> None:
-        """Switch to WAL; stays with a rollback journal where the file system cannot do it (that is slower, not wrong)."""
+        """Switches to WAL; stays with a rollback journal where the file system cannot do it (slower, not wrong)."""
         deadline = time.monotonic() + self._busy_seconds
         while True:
             try:
@@ -161,7 +162,7 @@ _MEANINGS = {
 
 
 def _with_folder(path: Path) -> Path:
-    """The path with `~` resolved, its folder made."""
+    """The path with `~` resolved; its folder is made."""
     try:
         path = path.expanduser()
         if path.is_dir():

@@ -1,12 +1,12 @@
-"""What versions up to schema 4 kept of runs in files, taken over into the run store.
+"""Reads what versions up to schema 4 stored of runs in files, and moves it into the run store.
 
-- `NAME.threads.db` beside the database NAME.db: LangGraph's checkpoints, of which runs and conversations go on. Read when the database is
-  brought up to schema 5, and removed.
+- `NAME.threads.db` beside the database NAME.db: LangGraph's checkpoints, from which runs and conversations are resumed. Read when the
+  database is migrated to schema 5, and removed.
 - `images/in-flight/HASH.json` beside the database: drawings that a killed run was making. Read and removed at the same time.
-- `OUT/RUN/spent.json`: what a run has spent. Read and removed when the run is resumed, since only then its folder is known.
+- `OUT/RUN/spent.json`: what a run has spent. Read and removed when the run is resumed, since its folder is not known before.
 - `OUT/jobs/RUN/`: a job's record, prompts and events. Read and removed when a server starts with that folder.
 
-A file is removed only after what it held is committed, so a kill in between loses nothing.
+A file is removed only after its content is committed, so a kill in between loses nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from limner.promptdb.records import content_id
 
 
 def read_files_beside(db: Database) -> None:
-    """Copy checkpoints and notes of drawings in flight into the tables of schema 5. Called in the transaction that makes these.
+    """Copies checkpoints and notes of drawings in flight into the tables of schema 5. Called in the transaction that makes these tables.
 
     Raises BadInput where the file of checkpoints is damaged.
     """
@@ -57,7 +57,7 @@ def read_files_beside(db: Database) -> None:
 
 
 def remove_files_beside(path: Path) -> None:
-    """Remove what `read_files_beside` has read; the caller has committed it."""
+    """Removes the files that `read_files_beside` has read, after the caller has committed what it read."""
     threads = _threads(path)
     for file in (threads, threads.with_name(f"{threads.name}-wal"), threads.with_name(f"{threads.name}-shm")):
         file.unlink(missing_ok=True)
@@ -65,7 +65,7 @@ def remove_files_beside(path: Path) -> None:
 
 
 def read_spent(folder: Path) -> dict[str, Any] | None:
-    """`spent`, `repeated`, `seconds` and `usage` of `spent.json` in a run's folder; None where there is no such file.
+    """Returns `spent`, `repeated`, `seconds` and `usage` of `spent.json` in a run's folder; None where there is no such file.
 
     Raises BadInput for a file that does not hold these.
     """
@@ -87,13 +87,15 @@ def read_spent(folder: Path) -> dict[str, Any] | None:
 
 
 def remove_spent(folder: Path) -> None:
-    """Remove `spent.json`, and the lock file of a conversation beside it."""
+    """Removes `spent.json`, and the lock file of a conversation beside it."""
     for name in ("spent.json", "turn.lock"):
         (folder / name).unlink(missing_ok=True)
 
 
 def jobs(out: Path) -> Iterator[tuple[Path, Mapping[str, Any], list[Any], list[Any]]]:
-    """(folder, record, prompts, events) of every job below `out`, oldest first. One that cannot be read stays there, and is logged."""
+    """Yields (folder, record, prompts, events) of every job below `out`, oldest first. A job that cannot be read is logged and
+    left there.
+    """
     for file in sorted((out / "jobs").glob("*/job.json")):
         try:
             record = json.loads(file.read_text("utf-8"))
@@ -105,7 +107,7 @@ def jobs(out: Path) -> Iterator[tuple[Path, Mapping[str, Any], list[Any], list[A
 
 
 def remove_job(folder: Path) -> None:
-    """Remove a job's folder, and the folder of all jobs with the last of them."""
+    """Removes a job's folder, and the folder of all jobs with the last of them."""
     shutil.rmtree(folder, ignore_errors=True)
     if not any(folder.parent.glob("*/")):
         shutil.rmtree(folder.parent, ignore_errors=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 class BadInput(ValueError):
-    """What was given cannot be used. The message is one line: what was wrong, where, and what to do. The command line exits with 2."""
+    """An argument, a setting or a file cannot be used. The message is one line: what was wrong, where, and what to do. The command line
+    exits with 2.
+    """
 
 
 class Busy(BadInput):
@@ -12,7 +14,7 @@ class Busy(BadInput):
 
 
 class Stopped(Exception):
-    """The run was asked to stop; everything so far is kept, and resuming goes on from there."""
+    """The run was asked to stop. What it has stored stays, and it may be resumed."""
 
     def __init__(self, run: str, command: str = "refine") -> None:
         super().__init__(f"interrupted, everything so far is kept; go on with: {command} --resume {run}")
@@ -24,8 +26,8 @@ class ServerAway(Exception):
 
 
 class Cancelled(Exception):
-    """Whoever asked for pictures has left before they were drawn; what was drawn is kept."""
+    """The drawing of pictures was cancelled. The pictures drawn before are stored."""
 
 
 class ImagesAway(Exception):
-    """The endpoint gave no picture after all repeats. What was drawn before is kept, and the run may be resumed."""
+    """The endpoint gave no picture after all repeats. The pictures drawn before are stored, and the run may be resumed."""

@@ -1,6 +1,6 @@
-"""The tables, as numbered migrations: a database file of any earlier version is brought up to date when it is opened.
+"""The tables, as numbered migrations: a database file of an earlier version is migrated when it is opened.
 
-A migration, once released, is never edited; a change is a new one at the end. Knows nothing of the records kept in the tables.
+A migration that was released is never edited; a change is a new migration at the end. Knows nothing of the records in the tables.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from limner.promptdb.errors import BadInput
 
 APPLICATION_ID = 0x4C4D4E52  # "LMNR", in the file's header: tells our files from other programs' databases
 
-TOKENIZER = "porter unicode61 remove_diacritics 2"  # of the full-text index, and so of everything that must agree with it
+TOKENIZER = "porter unicode61 remove_diacritics 2"  # of the full-text index; everything that compares words with it uses the same
 
 
 def _first_tables(db: Database) -> None:
@@ -83,7 +83,7 @@ def _learning_tables(db: Database) -> None:
 
 
 def _professional_tables(db: Database) -> None:
-    # Millions of prompts. Whoever adds prompts puts them into the full-text index in the same transaction, many at a time: a trigger
+    # For millions of prompts. They are added to the full-text index in the same transaction, many at a time: a trigger
     # that does it row by row costs an import half of its speed. Sources are few, so that an index of them narrows nothing.
     db.executescript(
         """
@@ -108,12 +108,12 @@ def _professional_tables(db: Database) -> None:
         INSERT INTO edition (id) VALUES (lower(hex(randomblob(8))));
         """
     )
-    # Words gather in memory up to so many bytes before they are written as a segment: fewer segments to merge in a bulk import.
+    # Bytes of words that are gathered in memory before a segment is written: a bulk import has fewer segments to merge.
     db.execute("INSERT INTO prompt_fts (prompt_fts, rank) VALUES ('hashsize', ?)", [16 << 20])
 
 
 def _conversation_tables(db: Database) -> None:
-    # Conversations: what was said, what came of it, and where each turn went on from, so that a thread is a tree.
+    # Conversations: words, results, and the turn that each turn follows, so that a thread is a tree.
     db.executescript(
         """
         CREATE TABLE turn (
@@ -130,7 +130,7 @@ def _conversation_tables(db: Database) -> None:
 
 
 def _run_tables(db: Database) -> None:
-    # All that is known of a run (promptdb/runs.py), and what files beside the database held of it before. `checkpoints` and `writes` are
+    # Everything about a run (promptdb/runs.py), and what files beside the database held before. `checkpoints` and `writes` are
     # LangGraph's own tables, as its SqliteSaver makes them.
     db.executescript(
         """
@@ -192,9 +192,9 @@ TABLES = (
 
 
 def version(db: Database, name: str) -> int:
-    """How many migrations the file has seen; 0 for an empty one. `name` is how messages call the file.
+    """Returns how many migrations the file has had; 0 for an empty one. `name`: what messages call the file.
 
-    Raises BadInput for another program's database and for one of a newer version of this one.
+    Raises BadInput for another program's database and for one of a newer version of this program.
     """
     with db.atomic():  # one snapshot: another process may be filling the same new file
         found = int(db.execute("PRAGMA user_version").fetchone()[0])
@@ -210,7 +210,7 @@ def version(db: Database, name: str) -> int:
 
 
 def migrate(db: Database, name: str) -> None:
-    """Apply what is missing. The caller holds a write transaction, so that two processes cannot do it at once."""
+    """Applies the missing migrations. The caller holds a write transaction, so that two processes cannot do it at once."""
     for number in range(version(db, name), SCHEMA_VERSION):
         MIGRATIONS[number](db)
         db.execute(f"PRAGMA user_version = {number + 1}")

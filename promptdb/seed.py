@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parent / "seed"
 
 
 def open_database(path: Path) -> PromptDB:
-    """Open the prompt database at `path`, made where it is missing, with the prompts that come with the project in it.
+    """Opens the prompt database at `path`, made where it is missing, with the prompts that come with the project in it.
 
     Raises BadInput where it cannot be used.
     """
@@ -26,7 +26,7 @@ def open_database(path: Path) -> PromptDB:
 
 
 def seed(db: PromptDB, folder: Path = FOLDER) -> ImportReport:
-    """Import every `*.jsonl` in `folder` that is new or was changed since it was imported; what was done, all files together."""
+    """Imports every `*.jsonl` in `folder` that is new or has changed since it was imported; returns one report of all files."""
     added = duplicates = 0
     malformed: list[tuple[int, str]] = []
     for path in sorted(folder.glob("*.jsonl")):

@@ -1,7 +1,7 @@
-"""PromptDB: everything known, kept and found again by content.
+"""PromptDB: stores prompts, drawings, scores, candidates, votes and answers, each found by its content.
 
-Adding the same thing twice changes nothing. Knows how records become rows and back; knows nothing of drawing, scoring or image
-files (images.py keeps those, under the hashes stored here).
+Adding the same thing twice changes nothing. Knows how records become rows and back; knows nothing of drawing, scoring or image files
+(images.py stores those, under the hashes stored here).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["BATCH", "PromptDB", "StoredDrawing"]
 
 @dataclass(frozen=True, slots=True)
 class StoredDrawing:
-    """A drawing that was made. `image`: its hash in the ImageStore, None where the model gave NaN. `bucket`: the padded batch size."""
+    """A drawing that was made. `image`: its hash in the ImageStore, None where the model drew NaN. `bucket`: the padded batch size."""
 
     drawing: Drawing
     image: str | None
@@ -41,13 +41,14 @@ class StoredDrawing:
 
 
 class PromptDB(PromptLibrary):
-    """The database. Use as a context manager, or close it; any thread may use it, and any number of processes the same file."""
+    """The database. Use it as a context manager, or close it. Any thread may use it, and any number of processes the same file."""
 
     @classmethod
     def open(cls, path: Path | str, *, busy_seconds: float = 30.0) -> PromptDB:
-        """Open, or make, the database at `path` (`:memory:` for one that is gone on close).
+        """Opens or makes the database at `path` (`:memory:` for one that is gone on close).
 
-        Raises BadInput where the file is not ours, is newer than this version, cannot be written, or stays locked for `busy_seconds`.
+        Raises BadInput where the file belongs to another program, is newer than this version, cannot be written, or stays locked for
+        `busy_seconds`.
         """
         return cls(Connection(path, busy_seconds))
 
@@ -58,35 +59,39 @@ class PromptDB(PromptLibrary):
         self.close()
 
     def close(self) -> None:
+        """Closes the connection."""
         self._db.close()
 
     def stats(self) -> dict[str, int]:
-        """Rows of every table, `bytes` (size of the database) and `schema` (its version)."""
+        """Returns the rows of every table, `bytes` (size of the database) and `schema` (its version)."""
         counts = {table: self._count(table) for table in TABLES}
         ((pages,),), ((page_size,),) = self._db.rows("PRAGMA page_count"), self._db.rows("PRAGMA page_size")
         return {**counts, "bytes": pages * page_size, "schema": SCHEMA_VERSION}
 
     def register_text(self, text: str) -> str:
-        """Make a reference text known, apart from the prompts that are searched; returns its id."""
+        """Stores a reference text, apart from the prompts that are searched; returns its id."""
         id = text_id(text)
         self._db.write("INSERT OR IGNORE INTO reference (id, text) VALUES (?, ?)", [(id, canonical_text(text))])
         return id
 
     def text(self, id: str) -> str | None:
-        """The text behind a reference or prompt id."""
+        """Returns the text of a reference or prompt id; None where it is unknown."""
         rows = self._db.rows("SELECT text FROM reference WHERE id = ? UNION ALL SELECT text FROM prompt WHERE id = ?", [id, id])
         return rows[0][0] if rows else None
 
     def imported(self, file: str) -> str | None:
-        """Digest of that shipped file as it was imported last."""
+        """Returns the digest of that shipped file as it was imported last; None where it never was."""
         rows = self._db.rows("SELECT digest FROM import WHERE file = ?", [file])
         return rows[0][0] if rows else None
 
     def note_import(self, file: str, digest: str) -> None:
+        """Stores the digest of a shipped file that was imported."""
         self._db.write("INSERT OR REPLACE INTO import (file, digest) VALUES (?, ?)", [(file, digest)])
 
     def add_drawing(self, drawing: Drawing, image: str | None, bucket: int, device: str) -> None:
-        """Keep a drawing with its image's hash (None: it was dropped). Of two processes that made the same one the first wins."""
+        """Stores a drawing with its image's hash (None: it was dropped). Of two processes that made the same drawing, the first one's is
+        stored.
+        """
         with self.transaction():
             self._add_conditioning(drawing.conditioning)
             self._add_image(image, drawing)
@@ -98,7 +103,7 @@ class PromptDB(PromptLibrary):
             )
 
     def replace_image(self, drawing: Drawing, image: str | None, bucket: int, device: str) -> None:
-        """Put a redrawn image in the place of one whose file was lost. Scores go with the pixels they judged, unless these are the same."""
+        """Replaces the image of a drawing whose file was lost. Its scores are removed unless the pixels are the same."""
         with self.transaction():
             self.add_drawing(drawing, image, bucket, device)
             self._add_image(image, drawing)
@@ -109,15 +114,16 @@ class PromptDB(PromptLibrary):
             self._db.write("UPDATE drawing SET image = ?, bucket = ?, device = ? WHERE id = ?", [(image, bucket, device, drawing.id)])
 
     def stored_drawing(self, drawing_id: str) -> StoredDrawing | None:
+        """Returns the drawing of that id; None where it was not made."""
         return self.stored_drawings([drawing_id]).get(drawing_id)
 
     def stored_drawings(self, ids: Iterable[str]) -> dict[str, StoredDrawing]:
-        """Those of `ids` that were made, by id."""
+        """Returns those of `ids` that were made, by id."""
         rows = self._db.rows_for(f"SELECT d.id, d.image, d.bucket, d.device, {_DRAWING} FROM {_DRAWINGS} WHERE d.id IN", ids)
         return {id: StoredDrawing(_drawing(*columns), image, bucket, device) for id, image, bucket, device, *columns in rows}
 
     def add_scores(self, scores: Iterable[Score]) -> None:
-        """Raises ValueError for a value that is not finite; nothing is kept then."""
+        """Stores scores. Raises ValueError for a value that is not finite; none of them is stored then."""
         rows = [(score.drawing, score.reference, score.scorer, score.version, float(score.value)) for score in scores]
         for drawing, _, scorer, _, value in rows:
             if not math.isfinite(value):
@@ -125,18 +131,19 @@ class PromptDB(PromptLibrary):
         self._db.write("INSERT OR IGNORE INTO score (drawing, reference, scorer, version, value) VALUES (?, ?, ?, ?, ?)", rows)
 
     def scores(self, drawing_ids: Iterable[str], reference: str, scorer: str, version: str) -> dict[str, float]:
-        """Values by drawing id, for those of the drawings that were scored."""
+        """Returns the values by drawing id, for those of the drawings that were scored."""
         sql = "SELECT drawing, value FROM score WHERE reference = ? AND scorer = ? AND version = ? AND drawing IN"
         return dict(self._db.rows_for(sql, drawing_ids, [reference, scorer, version]))
 
     def scores_of(self, drawing_id: str) -> list[Score]:
+        """Returns all scores of a drawing, ordered by reference, scorer and version."""
         sql = "SELECT drawing, reference, scorer, version, value FROM score WHERE drawing = ? ORDER BY reference, scorer, version"
         return [Score(*row) for row in self._db.rows(sql, [drawing_id])]
 
     def best(
         self, reference: str, scorer: str, version: str, limit: int = 10, *, higher_is_better: bool = True
     ) -> list[tuple[Drawing, float]]:
-        """The best drawings for a reference, best first; scores are compared to 1e-4 and ties ordered by id."""
+        """Returns the best drawings for a reference with their scores, best first; scores are compared to 1e-4, ties ordered by id."""
         rows = self._db.rows(
             f"SELECT s.value, {_DRAWING} FROM {_DRAWINGS} JOIN score s ON s.drawing = d.id "
             "WHERE s.reference = ? AND s.scorer = ? AND s.version = ? "
@@ -146,7 +153,7 @@ class PromptDB(PromptLibrary):
         return [(_drawing(*columns), value) for value, *columns in rows]
 
     def add_candidate(self, candidate: Candidate) -> None:
-        """Keep a proposal. A conditioning proposed twice in a run keeps its first origin and parent."""
+        """Stores a candidate. A conditioning that is proposed twice in a run keeps its first origin and parent."""
         with self.transaction():
             self._add_conditioning(candidate.conditioning)
             self._db.write(
@@ -155,11 +162,11 @@ class PromptDB(PromptLibrary):
             )
 
     def candidates(self, run: str) -> list[Candidate]:
-        """In the order in which they were proposed."""
+        """Returns the candidates of a run in the order in which they were proposed."""
         return [_candidate(*row) for row in self._db.rows(f"SELECT {_CANDIDATE} WHERE c.run = ? ORDER BY c.number", [run])]
 
     def lineage(self, run: str, conditioning_id: str) -> list[Candidate]:
-        """From the candidate that started it all down to the one asked for; empty where the run has no such candidate."""
+        """Returns the candidates from the first ancestor down to the one asked for; empty where the run has no such candidate."""
         path: list[Candidate] = []
         seen: set[str] = set()
         ancestor: str | None = conditioning_id
@@ -173,7 +180,7 @@ class PromptDB(PromptLibrary):
         return path[::-1]
 
     def add_vote(self, vote: Vote) -> None:
-        """Keep a choice; a voter has one vote on a pair, the last one counts. Raises BadInput where the winner is neither of the two."""
+        """Stores a vote, in place of the same voter's earlier vote on the pair. Raises BadInput where the winner is neither of the two."""
         if vote.winner not in (vote.left, vote.right, None):
             raise BadInput(f"a vote's winner must be one of its two drawings, or none for a tie, not {vote.winner!r}")
         self._db.write(
@@ -183,20 +190,22 @@ class PromptDB(PromptLibrary):
         )
 
     def votes(self, reference: str | None = None) -> list[Vote]:
+        """Returns the votes in the order in which they were given. `reference`: only those for this reference text's id; None for all."""
         where, parameters = ("", []) if reference is None else ("WHERE reference = ?", [reference])
         sql = f"SELECT reference, left_drawing, right_drawing, winner, voter FROM vote {where} ORDER BY number"
         return [Vote(*row) for row in self._db.rows(sql, parameters)]
 
     def stored_answer(self, key: str) -> str | None:
-        """A chat model's answer to a request seen before; `key` stands for all that could change it."""
+        """Returns a chat model's stored answer; None where there is none. `key`: hash of everything that the answer depends on."""
         rows = self._db.rows("SELECT answer FROM answer WHERE key = ?", [key])
         return rows[0][0] if rows else None
 
     def add_answer(self, key: str, model: str, answer_json: str) -> None:
-        """The first answer to a request stays."""
+        """Stores a chat model's answer, unless one is stored under `key` already."""
         self._db.write("INSERT OR IGNORE INTO answer (key, model, answer) VALUES (?, ?, ?)", [(key, model, answer_json)])
 
     def add_conditionings(self, conditionings: Iterable[Conditioning]) -> None:
+        """Stores conditionings, so that they can be read by id."""
         for conditioning in conditionings:
             self._add_conditioning(conditioning)
 

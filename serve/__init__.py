@@ -1,1 +1,1 @@
-"""How people and assistants reach it: reports, terminal, web page, HTTP and MCP."""
+"""The front ends: command line, terminal, reports, web page, HTTP and MCP."""

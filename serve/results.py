@@ -1,4 +1,4 @@
-"""What the functions of `import limner` return: the documents of the commands as typed values, which a notebook shows with pictures."""
+"""The typed results of the functions of `import limner`, which a notebook shows with pictures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SHOWN = 4
-"""Pictures of a side that a notebook shows."""
+"""Pictures of each side that a notebook shows."""
 
 
 @dataclass(frozen=True)

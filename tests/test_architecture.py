@@ -28,13 +28,11 @@ ROOMS = {
 """The folders in a folder, from the bottom up, by the same rule. Files beside them may be imported by any of them and import any."""
 
 DOCUMENTED = (
-    "promptdb/search", "promptdb/files", "promptdb/records", "promptdb/library", "promptdb/images", "promptdb/turns", "promptdb/trials",
-    "promptdb/upkeep", "tools/miniature", "tools/lexicon", "tools/prompt_language", "tools/scoring", "tools/solvers",
-    "tools/diffusion/families", "tools/diffusion/gradients", "tools/diffusion/card", "tools/diffusion/checkpoint", "tools/diffusion/hub",
-    "tools/diffusion/lora", "tools/diffusion/weights", "tools/stats", "tools/bradley_terry", "tools/evaluation", "agents/contract",
-    "agents/guard", "agents/instruction_directives", "agents/keywords", "agents/opposites", "agents/rewriter", "agents/chat", "agents/llm",
-    "agents/instructions/modifier", "agents/instructions/text_gradient", "serve/reports", "serve/terminal/half_blocks",
-    *(f"tools/diffusion/sampling/{name}" for name in ("conditioning", "denoising", "noise", "population", "script", "timing", "weighting")),
+    "promptdb", "tools", "agents/contract", "agents/guard", "agents/instruction_directives", "agents/keywords", "agents/opposites",
+    "agents/rewriter", "agents/chat", "agents/llm", "agents/instructions", "graph", "serve/cli", "serve/commands", "serve/reports",
+    "serve/terminal", "serve/results", "serve/steps", "serve/mcp/results", "api", "main",
+    *(f"serve/http/{name}" for name in ("app", "gate", "openai_routes", "routes", "streams", "thread_routes")),
+    *(f"serve/service/{name}" for name in ("addresses", "files", "jobs", "live", "pictures", "progress", "queue", "service")),
 )  # fmt: skip
 """Folders and modules in which everything public has a docstring."""
 

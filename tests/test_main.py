@@ -121,7 +121,7 @@ def test_a_person_sees_the_result_and_where_the_report_is(capfd: pytest.CaptureF
     result = command(capfd, *refine_arguments(tiny, tmp_path, "--method", "rewrite"))
     assert result.code == 0
     assert "liking" in result.out and "report.html" in result.out and "offline" in result.out
-    assert "search" in result.err and "search" not in result.out
+    assert "drawing the candidates" in result.err and "drawing" not in result.out
 
 
 def test_generate_draws_and_draws_again_from_the_image_alone(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_ctrl_c_in_the_middle_of_a_picture_is_130_and_the_run_goes_on_later(
     running = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert running.stderr is not None
     for line in running.stderr:
-        if "gather" in line:
+        if "writing variants:" in line:
             break
     time.sleep(0.1)
     os.kill(running.pid, signal.SIGINT)
@@ -277,3 +277,11 @@ def test_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str]) -> No
 
     result = command(capfd, "--version")
     assert (result.code, result.out) == (0, f"limner {version('limner')}\n")
+
+
+def test_a_run_is_told_in_plain_words_and_with_verbose_node_by_node(tiny: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = refine_arguments(tiny, tmp_path, "--method", "rewrite")
+    plain = command(capfd, *arguments).err
+    assert "  writing variants: " in plain and "  checking on fresh seeds: " in plain and "gather" not in plain
+    detailed = command(capfd, *arguments, "--verbose").err
+    assert "  gather " in detailed and " s)" in detailed and "writing variants:" not in detailed

@@ -157,7 +157,7 @@ def test_a_chat_models_words_are_searched_and_asked_for_once(
 def test_a_chat_model_that_gives_garbage_leaves_the_words_to_the_file(
     capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, garbage: Reply
 ) -> None:
-    monkeypatch.setattr("limner.agents.llm.server.FIRST_WAIT", 0.0)
+    monkeypatch.setattr("limner.tools.http_client.FIRST_WAIT", 0.0)
     with ChatServer(always=garbage) as server:
         with_chat(monkeypatch, server)
         result = command(capfd, *dpo(tiny, tmp_path, "--space", "antonym", "--search", "random"))
@@ -198,8 +198,7 @@ def test_words_are_searched_for_any_image_model_behind_an_endpoint(
 def test_an_endpoint_that_goes_away_ends_the_run_which_then_goes_on(
     capfd: pytest.CaptureFixture[str], black_box: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("limner.tools.diffusion.remote.openai.FIRST_WAIT", 0.0)
-    monkeypatch.setattr("limner.tools.diffusion.remote.openai.LONGEST_WAIT", 0.0)
+    monkeypatch.setattr("limner.tools.http_client.FIRST_WAIT", 0.0)
     with ChatServer(*[painted] * 6, always=status(500)) as server:
         monkeypatch.setenv("LIMNER_IMAGES_BASE_URL", server.url)
         broken = command(capfd, *remote(black_box))
@@ -231,8 +230,7 @@ def test_an_endpoint_that_fails_half_way_loses_nothing(
     capfd: pytest.CaptureFixture[str], black_box: Path, monkeypatch: pytest.MonkeyPatch, answer: Reply
 ) -> None:
     """Refusals are candidates that came to nothing; all else ends the run with one line, and what was drawn is there for the next."""
-    monkeypatch.setattr("limner.tools.diffusion.remote.openai.FIRST_WAIT", 0.0)
-    monkeypatch.setattr("limner.tools.diffusion.remote.openai.LONGEST_WAIT", 0.0)
+    monkeypatch.setattr("limner.tools.http_client.FIRST_WAIT", 0.0)
     with ChatServer(*[painted] * 5, always=answer) as server:
         monkeypatch.setenv("LIMNER_IMAGES_BASE_URL", server.url)
         result = command(capfd, *remote(black_box))

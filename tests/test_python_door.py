@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from limner.graph.settings import Settings
+from limner.serve.commands import run_list
 from tests.commands import ROOT
 
 PAGE = ROOT / "docs" / "python.md"
@@ -47,3 +49,18 @@ def test_importing_the_door_loads_nothing_heavy(tmp_path: Path) -> None:
     look = "import sys, limner; print([name for name in ('torch', 'langgraph', 'diffusers', 'numpy') if name in sys.modules], dir(limner))"
     done = python(tmp_path, "-c", look)
     assert done.stdout.startswith("[]") and "'refine'" in done.stdout
+
+
+def test_an_error_of_the_callback_ends_the_run_and_passes_through(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import limner\n"
+        "def stop(event):\n"
+        "    if event['kind'] == 'drawn':\n"
+        "        raise KeyError('mine')\n"
+        "limner.refine('a red car', method='rewrite', budget=14, variants=2, heldout_seeds=2, on_event=stop)\n"
+    )
+    done = python(tmp_path, "program.py")
+    assert done.stderr.strip().splitlines()[-1] == "KeyError: 'mine'", done.stderr[-2000:]
+    assert "Exception ignored" not in done.stderr
+    (row,) = run_list.runs(Settings(out=str(tmp_path / "runs")), 10)
+    assert row["status"] == "interrupted"

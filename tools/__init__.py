@@ -1,1 +1,1 @@
-"""What acts on the world: the diffusion model, the scorers, the evaluator that joins them, and the solvers."""
+"""The tools of the agents: the diffusion model, the scorers, the Evaluator that joins them, and the solvers."""

@@ -1,9 +1,9 @@
-"""One budget for a whole run: images, UNet rows, LLM calls, money and seconds, held to the unit.
+"""One budget for a whole run: images, UNet rows, LLM calls, money and seconds. No cap is ever crossed by a `spend`.
 
 `spend` is called *before* the work is done; a spend that would cross a cap raises BudgetSpent and counts nothing. Drawings that are stored
-already cost nothing and are not spent at all. A part of a budget is carved out by `slice`: what is spent of the slice is spent of all
-budgets above it, all or none. A budget and its slices share one lock, so that threads are refused only what does not fit, and a record of
-the whole budget is made in the order of the spends.
+already cost nothing and are not spent at all. `slice` makes a part of a budget: what is spent of the slice is spent of all budgets above
+it, all or none. A budget and its slices share one lock, so that threads are refused only what does not fit, and what is recorded of the
+whole budget comes in the order of the spends.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 UNITS = ("images", "unet_rows", "llm_calls", "usd")
 
 TOLERANCE = 1e-9
-"""By which rounding may cross a cap: fractions of rows and of money are added up."""
+"""How far rounding may cross a cap, since fractions of rows and of money are added up."""
 
 
 class BudgetSpent(Exception):
-    """The next piece of work does not fit. `unit` says which cap it would cross."""
+    """The next piece of work does not fit into the budget. `unit`: the unit whose cap it would cross."""
 
     def __init__(self, unit: str, cap: float) -> None:
         super().__init__(f"the budget of {cap:g} {unit.replace('_', ' ')} is spent")
@@ -71,11 +71,11 @@ class Budget:
         seconds: float | None = None,
         keep: Mapping[str, float] | None = None,
     ) -> Budget:
-        """Carve out a part of this budget.
+        """Makes a part of this budget.
 
-        The caps are the slice's own, counted from now on; 0 allows nothing. `keep`: by unit, how much of this budget stays out of the
-        slice's reach, where there is a cap. Returns a Budget: what is spent of it is counted there and here. Raises ValueError for a
-        negative amount and for a unit that does not exist.
+        The caps are the slice's own, counted from now on; 0 allows nothing. `keep`: by unit, how much of this budget the slice cannot
+        spend, where there is a cap. Returns a Budget: what is spent of it is counted there and here. Raises ValueError for a negative
+        amount and for an unknown unit.
         """
         caps = {"images": images, "unet_rows": unet_rows, "llm_calls": llm_calls, "usd": usd, "seconds": seconds}
         kept = dict(keep or {})
@@ -90,11 +90,11 @@ class Budget:
 
     @property
     def elapsed(self) -> float:
-        """Seconds used so far."""
+        """Returns the seconds used so far."""
         return self.seconds_before + self.clock() - self._started
 
     def spend(self, **amounts: float) -> None:
-        """Count `amounts` (by unit) here and in every budget above, all or none.
+        """Counts `amounts` (by unit) here and in every budget above, all or none.
 
         Raises BudgetSpent where one would cross a cap, where the time is up, and for work of unknown price (`usd=0`) with no money left;
         nothing is counted then.
@@ -107,40 +107,40 @@ class Budget:
             self._count(amounts)
 
     def charge(self, **amounts: float) -> None:
-        """Count `amounts` that were used already, such as the price of an answer, even where they cross a cap."""
+        """Counts `amounts` that were used already, such as the price of an answer, even where they cross a cap."""
         with self._lock:
             self._count(amounts)
 
     def give_back(self, **amounts: float) -> None:
-        """Undo a `spend` whose work was refused before it began, so that `used` tells only what was done."""
+        """Undoes a `spend` whose work was refused before it began."""
         with self._lock:
             self._count({unit: -amount for unit, amount in amounts.items()})
 
     def repeat(self, drawings: int) -> None:
-        """Count drawings that were made again because a kill lost them."""
+        """Counts drawings that were made again because a kill lost them."""
         with self._lock:
             for budget in self._upward():
                 budget.repeated += drawings
             budget._record()
 
     def note(self) -> None:
-        """Record anew, because something changed that is recorded beside the spends."""
+        """Records again, because something changed that is recorded beside the spends."""
         with self._lock:
             *_, whole = self._upward()
             whole._record()
 
     def left(self, unit: str) -> float:
-        """What may still be spent of `unit` (or `seconds`), here and above; infinity where there is no cap."""
+        """Returns what may still be spent of `unit` (or `seconds`), here and above; infinity where there is no cap."""
         return min((max(0.0, cap - used) for cap, used in self._limits(unit)), default=math.inf)
 
     def used(self) -> dict[str, float]:
-        """The `used` object of the command line contract; `usd` only where money was spent."""
+        """Returns the object `used` of `--json` documents; `usd` only where money was spent."""
         counts = {unit: round(amount, 6 if unit == "usd" else 3) for unit, amount in self.spent.items() if amount or unit != "usd"}
         whole = {unit: int(amount) if amount == int(amount) else amount for unit, amount in counts.items()}
         return {**whole, "repeated": self.repeated, "seconds": round(self.elapsed, 3)}
 
     def _record(self) -> None:
-        """Called of the whole budget after every change, with the lock held: a subclass that keeps a record makes it here."""
+        """Called on the whole budget after every change, with the lock held, for a subclass that stores a record."""
 
     def _upward(self) -> Iterator[Budget]:
         """This budget and those above it, the whole one last."""
@@ -150,7 +150,7 @@ class Budget:
             budget = budget._parent
 
     def _limits(self, unit: str) -> Iterator[tuple[float, float]]:
-        """(cap, used) of each budget from here upward that has a cap; the cap less what the slices on the way must leave."""
+        """(cap, used) of each budget from here upward that has a cap; the cap without what the slices on the way may not spend."""
         kept = 0.0
         for budget in self._upward():
             if (cap := getattr(budget, unit)) is not None:
@@ -158,7 +158,7 @@ class Budget:
             kept += budget._keep.get(unit, 0.0)
 
     def _count(self, amounts: Mapping[str, float]) -> None:
-        """With the lock held. Nothing is counted anywhere where no record could be made."""
+        """Counts with the lock held. Nothing is counted anywhere where no record could be made."""
         line = list(self._upward())
         before = [dict(budget.spent) for budget in line]
         for budget in line:

@@ -1,11 +1,10 @@
 """Draws and scores: the only caller of the image model outside gradient and training code.
 
-A request names conditionings and seeds. What the database already holds is read from it, from whichever process it came; the
-rest is paid for on the Budget and drawn in one batched call; each picture is stored as soon as its batch is done. All candidates
-of a comparison share their seeds (common random numbers), so differences between them are paired. Knows nothing of prompts,
-methods or of how a picture is made.
+A request names conditionings and seeds. What the database holds is read from it, whichever process stored it; the rest is paid from the
+Budget and drawn in one batched call; each picture is stored as soon as its batch is done. All candidates of a comparison share their seeds
+(common random numbers), so differences between them are paired. Knows nothing of prompts, of methods or of how a picture is made.
 
-What a run is drawing just now is stored too: a run resumed after a kill has paid for that already, and counts it as repeated.
+The drawings that a run is making are stored too: a run resumed after a kill has paid for them already, and counts them as repeated.
 """
 
 from __future__ import annotations
@@ -36,46 +35,48 @@ SCORING_CHUNK = 64  # pictures open at a time; their scores are stored before th
 
 
 class CacheIsFree:
-    """What is stored costs nothing, and neither does what a process of this run had paid for when it died drawing it."""
+    """The rule of payment of runs: stored pictures cost nothing, and neither do those that a process of this run had paid for
+    when it died.
+    """
 
     reuse_cache = True
 
     def owed(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None], lost: set[str]) -> list[Drawing]:
-        """What of a request has to be paid for. `lost`: ids of what was paid for and lost in a kill."""
+        """Returns the drawings of a request that have to be paid for. `lost`: ids of what was paid for and lost in a kill."""
         return [drawing for key, drawing in wanted.items() if key not in stored and key not in lost]
 
     def missing(
         self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None], lost: set[str], paid: list[Drawing], model: ImageModel
     ) -> list[Drawing]:
-        """What of a request has to be drawn, now that `paid` of it is paid for."""
+        """Returns the drawings of a request that have to be made, now that `paid` of it is paid for."""
         return [*(drawing for key, drawing in wanted.items() if key not in stored and key in lost), *paid]
 
     def refund(self, missing: list[Drawing], paid: list[Drawing], model: ImageModel) -> None:
-        """Undo what `missing` counted; the Evaluator's own budget has its amounts back."""
+        """Undoes what `missing` counted; the Evaluator's own budget has its amounts back already."""
 
     def charge(self, budget: Budget, rows: float, stored: bool) -> None:
-        """Pay for rows that are no picture."""
+        """Pays `rows` UNet rows that draw no picture. `stored`: their result was taken before."""
         if not stored:
             budget.spend(unet_rows=rows)
 
     def unpaid(self, drawings: np.ndarray) -> np.ndarray:
-        """Which ids have no value, since they were not paid for: bool, of the shape of `drawings`."""
+        """Returns which drawing ids have no value because they were not paid for: bool, of the shape of `drawings`."""
         return np.zeros(drawings.shape, bool)
 
     def counts_as_drawn(self, drawings: Iterable[Drawing]) -> bool:
-        """Whether these, though stored, were paid for since hooks were set."""
+        """Returns whether these, though stored, were paid for since hooks were set."""
         return False
 
     def hooked(self) -> CacheIsFree:
-        """For an Evaluator with new hooks, which have seen nothing yet."""
+        """Returns the rule for an Evaluator with new hooks, which have seen nothing yet."""
         return self
 
 
 class EachSearchPays(CacheIsFree):
-    """A search pays once for everything that it looks at, stored or not; what is really computed is spent on `real` too.
+    """The rule of payment of comparisons: a search pays once for everything that it asks for, stored or not.
 
-    Searches of one prompt meet the same candidates, and a suite that is started again finds all of them stored: otherwise the second of
-    two searches would have more to spend.
+    Searches of one prompt share candidates, and a suite that is started again finds all of them stored; otherwise the second of two
+    searches would have more to spend. What is really computed is spent on `real` too.
     """
 
     reuse_cache = False
@@ -86,11 +87,13 @@ class EachSearchPays(CacheIsFree):
         self._hooked: set[str] = set()
 
     def owed(self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None], lost: set[str]) -> list[Drawing]:
+        """Returns the drawings that this search has not paid for yet."""
         return [drawing for key, drawing in wanted.items() if key not in self.paid]
 
     def missing(
         self, wanted: Mapping[str, Drawing], stored: Mapping[str, str | None], lost: set[str], paid: list[Drawing], model: ImageModel
     ) -> list[Drawing]:
+        """Returns those of `paid` that are not stored, and spends them on `real`."""
         ids = {drawing.id for drawing in paid}
         self.paid |= ids
         self._hooked |= ids
@@ -99,31 +102,35 @@ class EachSearchPays(CacheIsFree):
         return found
 
     def refund(self, missing: list[Drawing], paid: list[Drawing], model: ImageModel) -> None:
+        """Gives `missing` back to `real`; `paid` is no longer paid for."""
         self.real.give_back(images=len(missing), unet_rows=model.unet_rows(missing))
         self.paid.difference_update(drawing.id for drawing in paid)
 
     def charge(self, budget: Budget, rows: float, stored: bool) -> None:
+        """Pays the rows from `budget`, stored or not, and as in CacheIsFree from `real`."""
         budget.spend(unet_rows=rows)
         super().charge(self.real, rows, stored)
 
     def unpaid(self, drawings: np.ndarray) -> np.ndarray:
+        """Returns which drawing ids this search has not paid for: bool, of the shape of `drawings`."""
         return np.array([key not in self.paid for key in drawings.ravel()], bool).reshape(drawings.shape)
 
     def counts_as_drawn(self, drawings: Iterable[Drawing]) -> bool:
-        """A gradient at a picture that the same search has just drawn is cheaper, and has to be so where the picture was stored."""
+        """Returns whether all were paid for since hooks were set: a gradient at a picture that was just drawn is cheaper, stored or not."""
         return all(drawing.id in self._hooked for drawing in drawings)
 
     def hooked(self) -> CacheIsFree:
+        """Returns the same rule with the same payments, whose hooks have seen nothing yet."""
         inner = copy(self)
         inner._hooked = set()
         return inner
 
 
 class Evaluator:
-    """Draws, scores and keeps. `scorers[0]` is the objective of searches; the others are reported beside it.
+    """Draws, scores and stores. `scorers[0]` is the objective of searches; the others are reported beside it.
 
-    With `emit`, a request reports a `Drawn` (tools/events.py) for each new picture and a `Scored` for each new score.
-    `cancel` is asked while pictures are drawn.
+    With `emit`, a request reports a `Drawn` (tools/events.py) for each new picture and a `Scored` for each new score. `cancel`: checked
+    while pictures are drawn.
     """
 
     def __init__(
@@ -152,7 +159,7 @@ class Evaluator:
 
     @property
     def objective(self) -> Scorer:
-        """What searches improve: the first scorer. Raises BadInput for a judge that must stay out of searches."""
+        """Returns the first scorer, which searches improve. Raises BadInput for a judge, which must stay out of searches."""
         if not self.scorers:
             raise BadInput("a search needs a scorer as its objective: name one with --scorer")
         first = self.scorers[0]
@@ -162,38 +169,38 @@ class Evaluator:
 
     @property
     def held_out(self) -> tuple[Scorer, ...]:
-        """The scorers that take no part in the search: all but the first."""
+        """Returns the scorers that take no part in the search: all but the first."""
         return self.scorers[1:]
 
     @property
     def dropped(self) -> int:
-        """Distinct drawings that came to nothing: NaN twice, or a scorer without a finite answer."""
+        """Returns the number of distinct drawings without a value: the model drew NaN twice, or a scorer gave no finite answer."""
         return len(self._dropped)
 
     def scorer(self, name: str) -> Scorer:
-        """The scorer of that name. Raises BadInput with the names there are."""
+        """Returns the scorer of that name. Raises BadInput with the names that there are."""
         for scorer in self.scorers:
             if scorer.name == name:
                 return scorer
         raise BadInput(f"scorer {name!r} was not opened, only {', '.join(item.name for item in self.scorers) or 'none'}")
 
     def drawing(self, conditioning: Conditioning, seed: int) -> Drawing:
-        """The record of that picture, drawn or not."""
+        """Returns the record of the picture of a conditioning on a seed, drawn or not."""
         return Drawing(conditioning, int(seed), self.settings, self.model.fingerprint)
 
     def image(self, drawing_id: str) -> Image.Image:
-        """The picture of a stored drawing. Raises BadInput where there is none."""
+        """Returns the picture of a stored drawing. Raises BadInput where there is none."""
         picture = self._pictures([drawing_id]).get(drawing_id)
         if picture is None:
             raise BadInput(f"there is no picture of drawing {drawing_id}: it was never drawn here, or the model gave NaN")
         return self.images.get(picture)
 
     def draw(self, conditionings: Sequence[Conditioning], seeds: Sequence[int], emit: Emit | None = None) -> np.ndarray:
-        """Every conditioning on every seed; returns drawing ids, (conditioning, seed).
+        """Draws every conditioning on every seed; returns drawing ids of shape (conditionings, seeds).
 
-        Only what is not stored costs anything, and it is paid for before it is drawn. Where the budget does not hold all
-        of it, the longest run of whole pictures that fits is drawn and stored, candidate by candidate, each through all
-        its seeds; then BudgetSpent is raised (`known` reads what there is). No cap is ever crossed.
+        What is stored costs nothing; the rest is paid before it is drawn. Where the budget does not cover all of it, the longest run of
+        whole pictures that fits is drawn and stored, candidate by candidate, each on all its seeds; then BudgetSpent is raised (`known`
+        reads what there is). No cap is ever crossed.
         """
         table = self._table(conditionings, seeds)
         wanted = {drawing.id: drawing for drawing in table.flat}
@@ -208,12 +215,12 @@ class Evaluator:
         return _ids(table)
 
     def unpaid(self, drawings: Iterable[Drawing]) -> list[Drawing]:
-        """Those of the drawings, each once, that a request for them would have to pay for."""
+        """Returns those of the drawings, each once, that a request would have to pay for."""
         wanted = {drawing.id: drawing for drawing in drawings}
         return self._payment.owed(wanted, self._pictures(wanted), self._in_flight.lost)
 
     def affords(self, drawings: Iterable[Drawing]) -> bool:
-        """Whether the budget holds a request for these now, what is stored being free where the cache is reused."""
+        """Returns whether the budget covers a request for these drawings now; what is stored is free where the cache is reused."""
         owed = self.unpaid(drawings)
         if self.budget.left("seconds") == 0 or len(owed) > self.budget.left("images"):
             return False
@@ -221,25 +228,24 @@ class Evaluator:
 
     @property
     def rows_per_image(self) -> float:
-        """UNet rows of one picture by the present settings: an image equivalent."""
+        """Returns the UNet rows of one picture by the present settings: one image equivalent."""
         return float(self.model.unet_rows([self.drawing(Conditioning(""), 0)]))
 
     def image_equivalents(self, keep: int = 0) -> Budget:
-        """A slice of the budget in which the cap on images is one on UNet rows too, so that gradients are paid for like pictures; the last
-        `keep` images stay out of its reach.
+        """Returns a slice of the budget in which the cap on images is a cap on UNet rows too, so that gradients are paid for like pictures.
 
-        Reckoned from the whole budget, not from what is left: a run that goes on after a kill, having paid for gradients, ends where an
-        undisturbed one does.
+        `keep`: images at the end of the budget that the slice cannot spend. The cap is counted from the whole budget, not from what is
+        left: a run that is resumed after a kill, having paid for gradients, ends where an undisturbed one does.
         """
         budget = self.budget
         whole = max(0.0, budget.spent["images"] + budget.left("images") - keep) * self.rows_per_image
         return budget.slice(unet_rows=max(0.0, whole - budget.spent["unet_rows"]), keep={"images": keep})
 
     def within(self, budget: Budget, scorers: Sequence[Scorer] | None = None, *, reuse_cache: bool = True) -> Evaluator:
-        """The same Evaluator, paying from another budget, such as a slice of its own; with other scorers where some are given.
+        """Returns the same Evaluator, paying from another budget, such as a slice of its own; with other scorers where some are given.
 
-        Without `reuse_cache` everything asked for is paid from `budget`, once, stored or not, so that searches can be compared; what has
-        really to be computed is paid from this Evaluator's budget too.
+        Without `reuse_cache` everything asked for is paid from `budget`, once, stored or not, so that searches can be compared; what is
+        really computed is paid from this Evaluator's budget too.
         """
         inner = copy(self)
         inner.budget = budget
@@ -249,7 +255,7 @@ class Evaluator:
         return inner
 
     def with_hooks(self, hooks: Hooks) -> Evaluator:
-        """The same Evaluator, drawing with `hooks`. Raises BadInput at the first drawing where the model is a black box."""
+        """Returns the same Evaluator, drawing with `hooks`. A black box raises BadInput at the first drawing."""
         inner = copy(self)
         inner.hooks = hooks
         inner._payment = self._payment.hooked()
@@ -257,16 +263,19 @@ class Evaluator:
 
     @property
     def reuse_cache(self) -> bool:
-        """Whether what is stored costs nothing, and what an earlier process of the run paid for is not paid again."""
+        """Returns whether what is stored costs nothing, and what an earlier process of the run paid for is not paid again."""
         return self._payment.reuse_cache
 
     def counts_as_drawn(self, drawings: Iterable[Drawing]) -> bool:
-        """Whether these were paid for as if they had been drawn with the present hooks, though they were stored."""
+        """Returns whether these were paid for as if they had been drawn with the present hooks, though they were stored."""
         return self._payment.counts_as_drawn(drawings)
 
     def charge(self, rows: float, stored: bool = False) -> None:
-        """Pay for UNet rows that are no picture, as of a gradient. `stored`: it was taken before, or paid for and lost in a kill, which is
-        free where the cache is reused. Raises BudgetSpent."""
+        """Pays for UNet rows that draw no picture, such as those of a gradient.
+
+        `stored`: the gradient was taken before, or paid for and lost in a kill, which is free where the cache is reused. Raises
+        BudgetSpent.
+        """
         self._payment.charge(self.budget, rows, stored)
 
     def evaluate(
@@ -277,9 +286,10 @@ class Evaluator:
         scorers: Sequence[str] | None = None,
         emit: Emit | None = None,
     ) -> Evaluation:
-        """Draw and score. `reference`: the user's prompt, or one for each conditioning. `scorers`: names; None = all of them.
+        """Draws and scores every conditioning on every seed; returns an Evaluation.
 
-        Raises BudgetSpent as `draw` does; scoring itself is free. A search names its objective, so that it never sees the rest.
+        `reference`: the user's prompt, or one for each conditioning. `scorers`: names; None for all of them. A search names its objective,
+        so that it never sees the others. Raises BudgetSpent as `draw` does; scoring itself is free.
         """
         self.draw(conditionings, seeds, emit)
         return self.known(conditionings, reference, seeds, scorers, emit)
@@ -292,7 +302,7 @@ class Evaluator:
         scorers: Sequence[str] | None = None,
         emit: Emit | None = None,
     ) -> Evaluation:
-        """`evaluate` from stored pictures alone: nothing is drawn, NaN where there is no picture."""
+        """Returns the Evaluation of stored pictures alone, NaN where there is none. Draws nothing; takes the arguments of `evaluate`."""
         references = [reference] * len(conditionings) if isinstance(reference, str) else list(reference)
         if len(references) != len(conditionings):
             raise ValueError(f"{len(conditionings)} conditionings need as many reference prompts, not {len(references)}")
@@ -321,12 +331,12 @@ class Evaluator:
         return table
 
     def _pictures(self, ids: Iterable[str]) -> dict[str, str | None]:
-        """Image hash of each drawing that is stored (None: drawn as NaN); one whose file is gone counts as never drawn."""
+        """The image hash of each stored drawing (None: drawn as NaN); one whose file is gone counts as never drawn."""
         stored = {key: item.image for key, item in self.db.stored_drawings(list(ids)).items()}
         return {key: image for key, image in stored.items() if image is None or self.images.path(image).exists()}
 
     def _pay(self, missing: list[Drawing]) -> tuple[list[Drawing], BudgetSpent | None]:
-        """The longest head of `missing` that the budget holds, paid for; and the refusal of the rest."""
+        """Pays for the longest head of `missing` that the budget covers; returns it, and the error that refused the rest."""
         head, refusal = missing, None
         while head:
             try:
@@ -338,7 +348,7 @@ class Evaluator:
         return [], refusal
 
     def _affordable(self, drawings: list[Drawing]) -> int:
-        """How many from the front fit, short of all. Shared work makes costs other than additive, hence the bisection."""
+        """How many from the front fit, short of all. Shared work makes costs non-additive, hence the bisection."""
         images, rows = self.budget.left("images"), self.budget.left("unet_rows") + 1e-9
         fits, bound = 0, len(drawings) if self.budget.left("seconds") > 0 else 1
         while bound - fits > 1:
@@ -350,7 +360,7 @@ class Evaluator:
         return fits
 
     def _refund(self, paid: list[Drawing], stored: Mapping[str, str | None]) -> None:
-        """Give back what was paid for pictures that were refused before they were begun."""
+        """Gives back what was paid for pictures that were refused before they were begun."""
         self.budget.give_back(images=len(paid), unet_rows=self.model.unet_rows(paid))
         self._payment.refund([drawing for drawing in paid if drawing.id not in stored], paid, self.model)
 

@@ -1,6 +1,6 @@
-"""What the Evaluator and the solvers report while they work: plain dictionaries, told apart by their `kind`.
+"""What the Evaluator and the solvers report while they work: plain dictionaries, distinguished by their `kind`.
 
-One class for each kind; whoever passes an `emit` gets these and nothing else. Nothing is checked while a search runs: drawn pictures and
+There is one class for each kind, and an `emit` is called with these alone. Nothing is checked while a search runs, since drawn pictures and
 scores come by the thousand.
 """
 
@@ -64,8 +64,8 @@ class Warned(TypedDict):
 ToolEvent = Drawn | Scored | BestFound | Learned | Warned
 
 Emit = Callable[[ToolEvent], None]
-"""Called with each event as it happens, in the thread that works; what it raises ends the work."""
+"""Called with each event as it happens, in the thread that works; an error that it raises ends the work."""
 
 
 def ignore(event: ToolEvent) -> None:
-    """An `emit` for whoever does not listen."""
+    """An `emit` that does nothing."""

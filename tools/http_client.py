@@ -1,7 +1,7 @@
-"""What clients of OpenAI-compatible servers share: a transport that stops reading at a size and at a time, and the repeating of requests.
+"""What clients of OpenAI-compatible servers share: a transport bounded in size and time, and the repeating of requests.
 
-The library's read timeouts begin anew with each byte that drips in, and it would hold any answer in memory whole. It repeats requests by
-itself too, but then they could be neither counted nor paid for one by one. Knows nothing of chat messages and pictures.
+The library's read timeout begins again with each byte, and the library reads any answer into memory whole. It repeats requests by itself
+too, but then they could be neither counted nor paid for one by one. Knows nothing of chat messages and pictures.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Any, TypeVar
 
 from limner.promptdb.errors import BadInput
 
-FRAMING = ("content-encoding", "content-length", "transfer-encoding")  # true of what came in, not of the body as read
+FRAMING = ("content-encoding", "content-length", "transfer-encoding")  # headers that describe what was sent, not the decoded body
 
 FIRST_WAIT = 0.5  # seconds before the first repeat; doubled each time
 LONGEST_WAIT = 8.0  # seconds between repeats when the server names no time of its own
-LONGEST_RETRY_AFTER = 120.0  # a server that asks for more is given up on
+LONGEST_RETRY_AFTER = 120.0  # a server that asks for more is not asked again
 LONGEST_REASON = 300  # characters of a message
 
 Answer = TypeVar("Answer")
 
 
 class TooMuch(Exception):
-    """The server sent more than any answer may hold."""
+    """The server sent more than an answer may hold."""
 
 
 class Failed(Exception):
-    """No usable answer after `requests` requests; `reason` says what was wrong with the last."""
+    """No usable answer after `requests` requests. `reason`: what was wrong with the last one."""
 
     def __init__(self, reason: str, requests: int) -> None:
         super().__init__(reason)
@@ -39,8 +39,11 @@ class Failed(Exception):
 
 
 def bounded_client(timeout: float, connect_timeout: float, limit: int, streamed: int = 0, **options: Any) -> Any:
-    """An httpx client for the OpenAI library that raises TooMuch past `limit` bytes (`streamed` bytes of a stream) and
-    openai.APITimeoutError `timeout` seconds after a request. `options`: of httpx.Client."""
+    """Returns an httpx client for the OpenAI library that stops reading at a size and at a time.
+
+    It raises TooMuch past `limit` bytes (`streamed` bytes of a stream) and openai.APITimeoutError `timeout` seconds after a request.
+    `options`: of httpx.Client.
+    """
     import openai
 
     def check(deadline: float, request: Any) -> None:
@@ -74,10 +77,10 @@ def bounded_client(timeout: float, connect_timeout: float, limit: int, streamed:
 def repeated(
     send: Callable[[int], Answer], requests: int, sleep: Callable[[float], None], patience: Callable[[], float] = lambda: math.inf
 ) -> Answer:
-    """The answer of `send(number)`, numbers from 1, repeated up to `requests` times where the server may do better a moment later.
+    """Returns the answer of `send(number)`, numbers from 1, repeated up to `requests` times after errors that may pass.
 
-    Waits as long as the server asks for, else longer each time, and never beyond the seconds of `patience`. Raises Failed where no answer
-    came, and what else `send` raises, BadInput among it.
+    Waits as long as the server asks for, else longer each time, and never more than the seconds that `patience` returns. Raises Failed
+    where no answer came, and any other error that `send` raises, such as BadInput.
     """
     import httpx
     import openai
@@ -97,7 +100,7 @@ def repeated(
         except (openai.OpenAIError, httpx.HTTPError, OSError) as error:
             reason = str(error) or type(error).__name__
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            # A 200 that is no answer (a proxy's HTML page, null where a list belongs): the library trips over it in many ways.
+            # A 200 without an answer (a proxy's HTML page, null in place of a list): the library raises many kinds of error for it.
             reason = f"not a usable answer ({type(error).__name__}: {error})"
         if number == requests or (wait or 0) > LONGEST_RETRY_AFTER:
             break
@@ -108,7 +111,7 @@ def repeated(
 
 
 def asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date); None without a usable one."""
+    """Returns the seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date); None without a usable one."""
     value = headers.get("retry-after", "")
     try:
         return max(0.0, float(value))
@@ -121,7 +124,7 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
 
 
 def discreet(text: str, key: str) -> str:
-    """One line of at most 300 characters, without the key should a server have echoed it."""
+    """Returns the text in one line of at most 300 characters, without the key in case a server has echoed it."""
     line = " ".join((text.replace(key, "***") if key else text).split())
     return line if len(line) <= LONGEST_REASON else line[: LONGEST_REASON - 3] + "..."
 

@@ -1,7 +1,7 @@
-"""What a person may set, declared once: a field of a frozen dataclass with its default, help and bounds.
+"""Declares options in one place: a field of a frozen dataclass with its default, help and bounds.
 
-The command line, the variables, `limner.toml`, HTTP, MCP and the web page take names, help and bounds from here; the dataclass checks
-itself. Imports nothing heavy, so that --help answers at once: whoever needs a pydantic model builds it from these declarations.
+The command line, the variables, `limner.toml`, HTTP, MCP and the web page take names, help and bounds from here; the dataclass checks its
+own values. Imports nothing heavy, so that --help answers at once: pydantic models are built elsewhere from these declarations.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _DECLARED = "option"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One thing that a person may set.
+    """One option.
 
-    `field`: its name in the dataclass and in requests. `name`: what it is called on the command line, singular where it is repeatable.
-    `kind`: int, float, bool, str, or list for texts. `least`, `most`: bounds, both allowed. `choices`: gives the allowed texts.
-    `aliases`: older names of choices. `refuse`: says what is wrong with a value that no bound describes, empty when nothing is.
+    `field`: its name in the dataclass and in requests. `name`: its name on the command line, singular where it is repeatable. `kind`: int,
+    float, bool, str, or list for texts. `least`, `most`: bounds, inclusive. `choices`: returns the allowed texts. `aliases`: older names of
+    choices. `refuse`: returns what is wrong with a value that no bound describes, empty where nothing is.
     """
 
     field: str
@@ -38,16 +38,18 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """As typed on the command line."""
+        """Returns the flag as it is typed on the command line."""
         return f"--{self.name.replace('_', '-')}"
 
     @property
     def variable(self) -> str:
-        """The environment variable that sets it."""
+        """Returns the name of the environment variable that sets it."""
         return f"LIMNER_{self.name.upper()}"
 
     def refusal(self, value: Any, label: str = "", most: float | None = None) -> str:
-        """What is wrong with a value; empty when nothing is. `label`: what to call the option. `most`: a lower bound than its own."""
+        """Returns what is wrong with a value; empty where nothing is. `label`: what to call the option. `most`: a lower bound
+        than its own.
+        """
         if value is None:
             return ""
         highest = self.most if most is None else most
@@ -65,7 +67,7 @@ class Option:
         return self.refuse(value) if self.refuse else ""
 
     def clean(self, value: Any, label: str = "", most: float | None = None) -> Any:
-        """The value as it is stored: lists as tuples, older names replaced. Arguments as of `refusal`. Raises BadInput."""
+        """Returns the value as it is stored: lists as tuples, older names replaced. Takes the arguments of `refusal`. Raises BadInput."""
         if self.kind is list:
             return tuple(value)
         if self.aliases:
@@ -86,7 +88,7 @@ def option(
     refuse: Callable[[Any], str] | None = None,
     each: str = "",
 ) -> Any:
-    """A field that a person may set; see Option. `each`: the singular name of a repeatable one."""
+    """Declares a field that is an option; see Option for the arguments. `each`: the singular name of a repeatable one."""
     declared = {"help": help, "least": ge, "most": le, "choices": choices, "aliases": aliases, "refuse": refuse, "name": each}
     return field(default=default, metadata={_DECLARED: declared})
 
@@ -95,7 +97,7 @@ _found: dict[type, tuple[Option, ...]] = {}
 
 
 def options_of(group: type[Declared]) -> tuple[Option, ...]:
-    """The options that a dataclass declares, in its order."""
+    """Returns the options that a dataclass declares, in its order."""
     if group in _found:
         return _found[group]
     hints = get_type_hints(group)
@@ -111,17 +113,17 @@ def options_of(group: type[Declared]) -> tuple[Option, ...]:
 
 @dataclass(frozen=True)
 class Declared:
-    """A dataclass whose fields are declared by `option`: checked when made. Raises BadInput that names the flag."""
+    """A dataclass whose fields are declared by `option`; values are checked when it is made. Raises BadInput that names the flag."""
 
     def __post_init__(self) -> None:
         for item in options_of(type(self)):
             object.__setattr__(self, item.field, item.clean(getattr(self, item.field), item.flag))
 
     def to_json(self) -> dict[str, Any]:
-        """What a run stores of it."""
+        """Returns the fields as a run stores them."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Reads what a run has stored; what an older or newer version named otherwise is left at its default or out."""
+        """Reads what a run has stored. Fields that an older or newer version named otherwise are left out, or at their default."""
         return cls(**{item.name: document[item.name] for item in fields(cls) if item.name in document})

@@ -1,11 +1,11 @@
 """One training loop for every recipe: seeded by step, resumable after a kill, with progress and an estimate of the time left.
 
-A step's batch depends on (seed, stage, step) alone, so a run that was killed and started again sees the same batches. State goes to disk
-every minute, written aside and renamed, so that a kill never leaves a broken file.
+A step's batch depends on (seed, stage, step) alone, so a run that was killed and started again has the same batches. The state is written
+every minute, to a second file that is then renamed, so that a kill never leaves a broken file.
 
 Optimizers: AdamW for everything, or Muon for matrices and AdamW for the rest. Muon (Jordan et al. 2024, "Muon: An optimizer for hidden
 layers in neural networks") makes every direction of a weight matrix move alike, so that what few pictures ask for, one noun among sixty, is
-learned at the pace of what all ask for. It is PyTorch's own; a convolution's kernel is seen as the matrix (out, in x height x width).
+learned as fast as what all ask for. It is PyTorch's own; a convolution's kernel is treated as the matrix (out, in x height x width).
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ BETAS = (0.9, 0.99)
 
 
 class Optimizers:
-    """Some of PyTorch's optimizers behind one face. `shown`: (weight, the matrix over its storage that an optimizer holds)."""
+    """Several of PyTorch's optimizers used as one. `shown`: (weight, matrix over the same storage that an optimizer holds)."""
 
     def __init__(self, parts: list[torch.optim.Optimizer], shown: Sequence[tuple[torch.nn.Parameter, torch.nn.Parameter]] = ()) -> None:
         self.parts, self.shown = parts, shown
 
     def step(self, learning_rate: float) -> None:
+        """Makes one step of all optimizers at that learning rate, from the gradients of the weights."""
         for weight, matrix in self.shown:
             matrix.grad = None if weight.grad is None else weight.grad.reshape(matrix.shape)
         for part in self.parts:
@@ -44,14 +45,17 @@ class Optimizers:
             part.step()
 
     def state_dict(self) -> list[dict[str, Any]]:
+        """Returns the states of the optimizers, in order."""
         return [part.state_dict() for part in self.parts]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Loads what `state_dict` returned. Raises ValueError for another number of optimizers."""
         for part, state in zip(self.parts, states, strict=True):
             part.load_state_dict(state)
 
 
 def adamw(module: torch.nn.Module, weight_decay: float) -> Optimizers:
+    """Returns AdamW for all trainable weights of the module."""
     import torch
 
     weights = [weight for weight in module.parameters() if weight.requires_grad]
@@ -59,9 +63,11 @@ def adamw(module: torch.nn.Module, weight_decay: float) -> Optimizers:
 
 
 def muon(module: torch.nn.Module, weight_decay: float, apart: tuple[str, ...] = ()) -> Optimizers:
-    """Muon for weights of two or more axes, AdamW for the others and those whose name holds one of `apart` (a network's first and
-    last layers, embeddings: the paper's own exceptions). Both at one learning rate, Muon's updates scaled to AdamW's size (Liu et al.
-    2025, "Muon is scalable for LLM training", sec. 2.2)."""
+    """Returns Muon for weights of two or more axes, and AdamW for the others.
+
+    `apart`: parts of names whose weights have AdamW too (a network's first and last layers, embeddings: the paper's own exceptions). Both
+    have one learning rate; Muon's updates are scaled to AdamW's size (Liu et al. 2025, "Muon is scalable for LLM training", sec. 2.2).
+    """
     import torch
 
     shown, rest = [], []
@@ -77,13 +83,14 @@ def muon(module: torch.nn.Module, weight_decay: float, apart: tuple[str, ...] = 
 
 
 def write_whole(path: Path, text: str) -> None:
+    """Writes a text to a file as a whole: a kill leaves the old file or the new one."""
     aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     aside.write_text(text, encoding="utf-8")
     os.replace(aside, path)
 
 
 def save_whole(state: Mapping[str, Any], path: Path) -> None:
-    """A torch state, as `torch.load(weights_only=True)` reads it."""
+    """Saves a torch state as a whole, in the form that `torch.load(weights_only=True)` reads."""
     import torch
 
     aside = path.with_suffix(".tmp")
@@ -96,8 +103,10 @@ SAVE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`steps` optimizer updates at peak `learning_rate`: linear warm-up over `warmup` of them, then a cosine down to
-    5 %. `average`: decay of the exponential moving average of the weights, 0 for none."""
+    """`steps` optimizer updates at peak `learning_rate`: linear warm-up over `warmup` of them, then a cosine down to 5 %.
+
+    `average`: decay of the exponential moving average of the weights, 0 for none. `weight_decay`: of the optimizer.
+    """
 
     steps: int
     learning_rate: float
@@ -106,6 +115,7 @@ class Schedule:
     weight_decay: float = 0.01
 
     def rate(self, step: int) -> float:
+        """Returns the learning rate of a step, counted from 0."""
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
@@ -122,10 +132,10 @@ def train(
     say: Callable[[str], None],
     optimizers: Callable[[torch.nn.Module, float], Optimizers] = adamw,
 ) -> None:
-    """Minimize `loss(rng)` over `module`'s trainable weights; ends with the averaged weights in `module`. `optimizers` is given the
-    module and the weight decay.
+    """Minimizes `loss(rng)` over `module`'s trainable weights; ends with the averaged weights in `module`.
 
-    A finished stage leaves `{work}/{name}.done.pt` and is only loaded the next time.
+    `work`: folder of the state. `say`: called with lines of progress. `optimizers`: called with the module and the weight decay. A finished
+    stage leaves `{work}/{name}.done.pt`, and is only loaded the next time.
     """
     import torch
 
@@ -175,11 +185,12 @@ def train(
 
 
 def device_of(module: torch.nn.Module) -> torch.device:
+    """Returns the device of the module's weights."""
     return next(module.parameters()).device
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:
-    """bf16 where it is safe; a bf16-capable CPU trains 1.5 times as fast with it."""
+    """Returns an autocast to bf16 where that is safe; a CPU with bf16 trains 1.5 times as fast with it."""
     import torch
 
     return torch.autocast(device.type, torch.bfloat16)

@@ -1,1 +1,1 @@
-"""The conversation as a graph."""
+"""The graph of a conversation about a picture, and its threads."""

@@ -1,10 +1,7 @@
 """What the conversation's nodes work with: the services that all conversations share, and for each turn the thread's own budget.
 
-A checkpoint is leased while something is drawn with it, so that one drawing is done at a time on it, whoever asks.
-
-What a thread waits for, as front ends show it; where an undo goes back to.
-
-A turn's reply, sent in pieces: a line when it is composed, a chat model's words when they come. Decides nothing of what is said.
+A checkpoint is leased while something is drawn with it, so that one drawing at a time is done on it. Also the payload that front ends show
+while a thread waits, the turn that an undo goes back to, and the stream that sends a turn's reply in pieces.
 """
 
 from __future__ import annotations
@@ -23,14 +20,14 @@ from limner.agents import guard
 from limner.agents.chat.actions import Action
 from limner.agents.llm.base import ChatModel
 from limner.agents.llm.server import ChatSettings, open_chat
-from limner.graph.chat.state import ACTIONS, ChatState, Shown, Topic, first_topic
+from limner.graph.chat.state import ACTIONS, ChatState, Topic, first_topic
 from limner.graph.chat.topic import contract_of
 from limner.graph.context import JournaledBudget, Models, open_budget, open_models
 from limner.graph.models import Lease, ModelPool
 from limner.graph.nodes import tell
 from limner.graph.settings import Settings
 from limner.graph.sources import settings_from
-from limner.graph.state import Context
+from limner.graph.state import Context, Shown
 from limner.promptdb.images import ImageStore
 from limner.promptdb.seed import open_database
 from limner.promptdb.turns import Turns
@@ -44,18 +41,20 @@ OpenModels = Callable[[Settings, Lease], Models]
 
 
 def open_models_of(settings: Settings, lease: Lease) -> Models:
-    """The checkpoint of the settings with its scorers. Raises BadInput."""
+    """Opens the checkpoint of the settings with its scorers. Raises BadInput."""
     return open_models(settings, lease)
 
 
 def open_chat_of_environment(budget: Budget, db: Any) -> ChatModel:
-    """The chat model that the environment names, else the offline stand-in."""
+    """Opens the chat model that the environment names, else the offline stand-in."""
     return open_chat(ChatSettings.from_env(os.environ), budget, db)
 
 
 class ChatServices:
-    """What all conversations share: settings, database, pictures, the pool of checkpoints. Thread-safe. `opener` and `open_chat` are what
-    tests replace. Close it in the end."""
+    """What all conversations share: settings, database, pictures, the pool of checkpoints. Thread-safe. Close it in the end.
+
+    `opener`: opens a checkpoint; `open_chat`: opens the chat model. Tests replace both.
+    """
 
     def __init__(
         self,
@@ -74,32 +73,34 @@ class ChatServices:
         self._opened = {settings.checkpoint: None}
 
     def close(self) -> None:
-        """Close the database and unload the checkpoints that nobody works with."""
+        """Closes the database, and unloads the checkpoints that are not leased."""
         self._pool.unload()
         self.db.close()
 
     @property
     def checkpoints(self) -> list[str]:
-        """Those that may be switched to without the person naming them: the one of the settings, and those opened since."""
+        """Returns the checkpoints that may be switched to without the person naming them: that of the settings, and those opened since."""
         return list(self._opened)
 
     @contextmanager
     def models(self, settings: Settings) -> Iterator[Models]:
-        """The checkpoint of the settings and its scorers, nobody else's until the block ends; waits while another turn has them. Raises
-        BadInput where there is no such checkpoint."""
+        """Yields the checkpoint of the settings and its scorers, leased until the block ends. Waits while another turn has them.
+
+        Raises BadInput where there is no such checkpoint.
+        """
         with self._pool.lease() as lease:
             models = self._opener(settings, lease)
             self._opened[settings.checkpoint] = None
             yield models
 
     def context(self, thread: str, cancel: CancelToken | None = None) -> ChatContext:
-        """What a turn of the conversation `thread` works with; `cancel` is asked while pictures are drawn."""
+        """Returns what a turn of the conversation `thread` works with. `cancel`: checked while pictures are drawn."""
         return ChatContext(self, thread, cancel)
 
 
 @dataclass
 class ChatContext:
-    """What one turn of a conversation works with: the services, and the thread's own budget as it stands on disk."""
+    """What one turn of a conversation works with: the services, and the thread's own budget as it is stored."""
 
     services: ChatServices
     thread: str
@@ -108,14 +109,14 @@ class ChatContext:
     _chat: ChatModel | None = None
 
     def budget(self, cap: int) -> JournaledBudget:
-        """What the thread may still spend of `cap` pictures; the same object all through the turn, whichever checkpoint draws."""
+        """Returns the thread's budget with a cap of `cap` pictures; the same object throughout the turn, whichever checkpoint draws."""
         if self._budget is None:
             self._budget = open_budget(self.services.settings, self.services.db, self.thread, max(1, cap))
         self._budget.images = max(1, cap)
         return self._budget
 
     def chat_model(self, cap: int) -> ChatModel:
-        """The chat model, which pays from the thread's budget; the same object all through the turn."""
+        """Returns the chat model, whose calls are paid from the thread's budget; the same object throughout the turn."""
         if self._chat is None:
             budget = self.budget(cap)
             self._chat = self.services.open_chat(budget, self.services.db)
@@ -125,8 +126,10 @@ class ChatContext:
 
     @contextmanager
     def opened(self, topic: Topic) -> Iterator[Context]:
-        """What a run works with that draws with the topic's checkpoint, within the person's cap and rules; the checkpoint is nobody else's
-        until the block ends. Raises BadInput where it cannot be opened."""
+        """Yields the context of a run that draws with the topic's checkpoint, within the person's cap and contract.
+
+        The checkpoint is leased until the block ends. Raises BadInput where it cannot be opened.
+        """
         services, rules = self.services, contract_of(topic)
         settings = replace(
             services.settings,
@@ -148,7 +151,7 @@ _making = threading.Lock()
 
 
 def context_of(runtime: Runtime[ChatContext] | ToolRuntime) -> ChatContext:
-    """The turn's own context; under a server that hands in none, one of services with the standard settings."""
+    """Returns the turn's own context; under a server that passes none, a context of services with the standard settings."""
     if isinstance(runtime.context, ChatContext):
         return runtime.context
     with _making:
@@ -159,12 +162,16 @@ def context_of(runtime: Runtime[ChatContext] | ToolRuntime) -> ChatContext:
 
 
 def open_topic(chat: ChatContext) -> Topic:
+    """Returns the topic that a conversation with these services begins with."""
     settings = chat.services.settings
     return first_topic(settings.checkpoint, settings.budget, settings.contract.to_json(), settings.seed + settings.search_seeds)
 
 
 def recall(chat: ChatContext, place: int, action: Action) -> tuple[int, Topic] | None:
-    """Where an undo goes back to from the turn at `place`: the turn named, else so many changes before. Place 0 is the beginning."""
+    """Returns the turn, and its topic, to which an undo goes back from the turn at `place`; None where there is none.
+
+    It is the turn that the action names, else `action.steps` changes before. Place 0 is the beginning.
+    """
     turns = Turns(chat.services.db, chat.thread)
     if action.turn is not None:
         found = turns.get(action.turn)
@@ -185,12 +192,12 @@ def _topic(document: Any) -> Topic:
 
 
 def _matter(topic: Topic) -> dict[str, Any]:
-    """What a person would call a change: not the bookkeeping."""
+    """What a person would call a change: the topic without its bookkeeping."""
     return {name: value for name, value in topic.items() if name not in ("place", "asked", "seed", "cap", "pair")}
 
 
 def pause(state: ChatState, chat: ChatContext) -> dict[str, Any]:
-    """What front ends show while the conversation waits for an answer; of a pair under a vote only the pictures."""
+    """Returns what front ends show while the conversation waits for an answer; of a pair under a blind vote only the pictures."""
     topic, pair = state["topic"], state["topic"]["pair"]
     return {
         "thread": state.get("thread", chat.thread),
@@ -211,7 +218,7 @@ def pause(state: ChatState, chat: ChatContext) -> dict[str, Any]:
 
 
 def view_of(row: Shown) -> dict[str, Any]:
-    """A shown picture as front ends take it."""
+    """Returns a shown picture as front ends take it."""
     conditioning = row["candidate"]["conditioning"]
     return {
         "number": row["number"],
@@ -230,38 +237,43 @@ LONGEST = 600  # characters of a chat model's answer in words
 
 
 def spoken(text: str) -> str:
-    """A chat model's words as they go into the reply."""
+    """Returns a chat model's words as they go into the reply: cleaned, at most LONGEST characters."""
     return guard.clean(text)[:LONGEST]
 
 
 class ReplyStream:
-    """Sends a turn's reply in pieces, as events of kind `words`. `text`: what was sent so far. A reply that does not begin with it sends
-    nothing: the whole reply comes at the turn's end anyway."""
+    """Sends a turn's reply in pieces, as events of kind `words`. `text`: what was sent so far.
+
+    A reply that does not begin with `text` sends nothing, since the whole reply comes at the turn's end.
+    """
 
     def __init__(self, runtime: Runtime[Any], text: str) -> None:
         self._runtime, self.text = runtime, text
 
     def extend(self, reply: str) -> None:
-        """Send what the reply as it stands now has beyond `text`."""
+        """Sends what `reply` has beyond `text`."""
         if len(reply) > len(self.text) and reply.startswith(self.text):
             tell(self._runtime, {"kind": "words", "text": reply[len(self.text) :]})
             self.text = reply
 
     def speak(self, before: Sequence[str], text: str) -> None:
-        """Send what a chat model has said by now, behind the lines `before`; nothing while it thinks, or may yet turn out to be wrapping."""
+        """Sends what a chat model has answered so far, behind the lines `before`.
+
+        Sends nothing while the text may still be a thought or a wrapping that is no part of the answer.
+        """
         if not _unfinished(text):
             self.extend("\n".join([*before, spoken(text).rstrip()]))
 
 
 def tell_lines(runtime: Runtime[Any], told: str, lines: Sequence[str]) -> str:
-    """Send what `lines` have beyond the text `told`, which was sent already; returns what was sent by now."""
+    """Sends what `lines` have beyond the text `told`, which was sent already; returns all that was sent by then."""
     stream = ReplyStream(runtime, told)
     stream.extend("\n".join(lines))
     return stream.text
 
 
 def _unfinished(text: str) -> bool:
-    """Whether it may begin with what is no part of the answer: a thought that is not closed, a fence, a quotation mark, a label."""
+    """Whether the text may begin with what is no part of the answer: a thought that is not closed, a fence, a quotation mark, a label."""
     start = text.lstrip().lower()
     if start.startswith("<think>"):
         return "</think>" not in start

@@ -2,13 +2,12 @@
 
     listen (pause) -> understand (-> consult <-> tools) -> act -> (draw | solve | settle | compare | vote | find) -> record -> listen
 
-`listen` is a node of its own, because a node with an interrupt runs again from its top. What is said is understood by rules, or by the
-chat model where one is configured; either way it becomes actions, and only the nodes here act. Nodes are thin.
+`listen` is a node of its own, because a node with an interrupt runs again from its top. The person's words are understood by rules, or by
+the chat model where one is configured; either way they become actions, and only the nodes here act.
 
-Understanding a turn with a chat model: it is asked what the person wants, and answers with tool calls from a fixed list.
-
-It reads the person's own words and the numbers of pictures, never what strangers wrote, unless it looks into the database; see
-chat_tools.py for what that costs it. Where it is away, the rules answer in its place.
+A chat model is asked what the person wants, and answers with tool calls from a fixed list. It reads the person's own words and the numbers
+of pictures, and texts by strangers only where it searches the database (tools.py says what follows from that). Where it does not answer,
+the rules do.
 """
 
 from __future__ import annotations
@@ -36,31 +35,32 @@ from limner.promptdb.turns import Turn, TurnPicture, Turns
 from limner.tools.budget import UNITS, BudgetSpent
 
 PLAIN = ("pick", "accept", "undo", "vote", "help", "status", "cap")
-"""What the rules are sure of when it is said by itself, and what no model may say for the person: the cap."""
+"""Kinds of action that the rules understand for certain where they come alone, and the cap, which no model may set for the person."""
 
-REMEMBERED = 6  # earlier turns that the model is told of
+REMEMBERED = 6  # earlier turns that the model reads
 
 UNDERSTOOD: Update = {"wishes": Overwrite([]), "looked": Overwrite([]), "tainted": Overwrite(False), "rounds": 0}
-"""Of the exchange with the model nothing outlives its turn."""
+"""The update that clears the exchange with the model at the end of its turn."""
 
 FORGET: Update = {**UNDERSTOOD, "messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES)]}
 
 
 def by_rules(state: ChatState, chat: ChatContext) -> list[Action]:
+    """Returns the actions that the rules find in the person's words."""
     return parse(state["said"], situation_of(state["topic"], checkpoints=chat.services.checkpoints))
 
 
 def has_model(chat: ChatContext, topic: Topic) -> bool:
-    """Whether a chat model that can use tools is configured."""
+    """Returns whether a chat model that can use tools is configured."""
     return hasattr(chat.chat_model(topic["cap"]), "consult")
 
 
 def consult(state: ChatState, runtime: Runtime[ChatContext]) -> Command[Literal["tools", "act"]]:
-    """One exchange with the model: its tool calls are run next, or its words are the answer."""
+    """Asks the model once. Its tool calls are run next; without tool calls its words are the answer."""
     chat, topic = context_of(runtime), state["topic"]
     exchanged = state.get("messages", [])
     asked = exchanged or [SystemMessage(SYSTEM), HumanMessage(_situation(state, chat))]
-    fixed = [action.model_dump() for action in by_rules(state, chat) if action.kind == "cap"]  # the person's own, whatever the model says
+    fixed = [action.model_dump() for action in by_rules(state, chat) if action.kind == "cap"]  # set by the person alone
     rounds, stream = state.get("rounds", 0), ReplyStream(runtime, tell_lines(runtime, state.get("told", ""), state.get("looked", [])))
     try:
         model: Any = chat.chat_model(topic["cap"])
@@ -80,7 +80,7 @@ def consult(state: ChatState, runtime: Runtime[ChatContext]) -> Command[Literal[
 
 
 def after_tools(state: ChatState, runtime: Runtime[ChatContext]) -> Command[Literal["consult", "act"]]:
-    """Wishes are fulfilled at once; where there were only look-ups or refusals, the model speaks again."""
+    """Goes to `act` where the model called for actions; where it only searched or was refused, back to `consult`."""
     wishes = state.get("wishes", [])
     if not wishes:
         return Command(goto="consult")
@@ -91,7 +91,7 @@ def after_tools(state: ChatState, runtime: Runtime[ChatContext]) -> Command[Lite
 
 
 def _situation(state: ChatState, chat: ChatContext) -> str:
-    """What the model is told: the person's words, now and before, and numbers."""
+    """What the model reads: the person's words, of this turn and earlier ones, and numbers."""
     topic = state["topic"]
     contract = {name: words for name, words in topic["contract"].items() if words}
     earlier = [turn.said for turn in Turns(chat.services.db, chat.thread).line(state["parent"])][-REMEMBERED:]
@@ -111,8 +111,10 @@ Work = Literal["draw", "solve", "settle", "compare", "vote", "find", "status", "
 
 
 def build_chat(context: type[ChatContext] | None = ChatContext) -> StateGraph[ChatState, ChatContext, ChatState, ChatState]:
-    """The graph, not yet compiled: who runs it chooses where its state is kept. `context`: None under a server, whose clients hand in JSON
-    and no context."""
+    """Returns the graph, not yet compiled: whoever runs it chooses where its state is stored.
+
+    `context`: None under a server, whose clients send JSON and no context.
+    """
     graph = StateGraph(ChatState, context_schema=cast(type[ChatContext], context))
     steps: dict[str, Any] = {"open": open_thread, "listen": listen, "understand": understand}
     steps |= {"consult": consult, "tools": tool_node(), "noted": after_tools}
@@ -128,13 +130,13 @@ def build_chat(context: type[ChatContext] | None = ChatContext) -> StateGraph[Ch
 
 
 def open_thread(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
-    """What a new thread begins with; one that goes on keeps what it has."""
+    """Gives a new thread its first topic; one that has a topic is left as it is."""
     chat = context_of(runtime)
     return {"thread": chat.thread, "topic": state.get("topic") or open_topic(chat), "turn": state.get("turn", 0), "lines": []}
 
 
 def listen(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
-    """Pause until the person answers: in words, or with an action of their choice."""
+    """Pauses until the person answers, in words or with an action."""
     reply = interrupt(pause(state, context_of(runtime)), response_schema=Reply)
     reply = reply if isinstance(reply, Reply) else Reply.model_validate(reply)
     actions = [reply.action.model_dump()] if reply.action else []
@@ -168,7 +170,7 @@ def _understand(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
 
 
 def understand(state: ChatState, runtime: Runtime[ChatContext]) -> Command[Literal["consult", "act"]]:
-    """What the person wants, as actions: by rules, or by the chat model where one is configured and the rules are not sure."""
+    """Turns the person's words into actions: by rules, or by the chat model where one is configured and the rules are not certain."""
     update = _understand(state, runtime)
     return Command(goto="act" if update["actions"] else "consult", update=update)
 
@@ -187,7 +189,7 @@ def _act(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
 
 
 def act(state: ChatState, runtime: Runtime[ChatContext]) -> Command[Work]:
-    """Change the topic as was asked, and go where the work is."""
+    """Applies the actions to the topic, and goes to the node whose work they call for."""
     update = _act(state, runtime)
     kind = update["work"].get("kind", "record")
     goto: Any = "draw" if kind in ("draft", "more", "open") else kind
@@ -196,7 +198,7 @@ def act(state: ChatState, runtime: Runtime[ChatContext]) -> Command[Work]:
 
 @node("draw")
 def draw(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
-    """Draft candidates, or take the one to be varied; draw, score, show."""
+    """Drafts candidates, or takes the one to be varied; draws, scores and shows them."""
     chat, topic, work = context_of(runtime), state["topic"], state["work"]
     fresh = work["kind"] == "more" or work.get("fresh")
     count = rounds.WIDTH if work["kind"] == "more" else chat.services.settings.search_seeds
@@ -230,7 +232,7 @@ def draw(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
 
 @node("solve")
 def solve(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
-    """Run a method with a part of the budget."""
+    """Runs a method with a part of the budget."""
     chat, work = context_of(runtime), state["work"]
     run = f"{chat.thread}-{state['turn']}"
     try:
@@ -244,7 +246,7 @@ def solve(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
 
 @node("settle")
 def settle(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
-    """Accept, with a check on held-out seeds where the budget pays for it."""
+    """Accepts a picture's prompt, with a check on held-out seeds where the budget covers it."""
     chat = context_of(runtime)
     try:
         with chat.opened(state["topic"]) as context:
@@ -258,7 +260,7 @@ def settle(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
 
 @node("compare")
 def compare(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
-    """Put two pictures side by side, without saying which is which."""
+    """Shows two pictures side by side for a vote, without saying which is which."""
     chat, work = context_of(runtime), state["work"]
     try:
         with chat.opened(state["topic"]) as context:
@@ -273,7 +275,7 @@ def compare(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
 
 @node("vote")
 def vote(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
-    """Keep the vote; then say who was who."""
+    """Stores the vote, then says which picture was which."""
     chat, topic = context_of(runtime), state["topic"]
     try:
         table, lines = chat_work.vote(chat.services.db, topic, state["work"]["choice"], chat.thread)
@@ -286,7 +288,7 @@ def vote(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
 
 @node("find")
 def find(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
-    """Look into the prompt database."""
+    """Searches the prompt database."""
     chat = context_of(runtime)
     rows, lines = chat_work.find(chat.services.db, state["work"]["text"])
     tell(runtime, {"kind": "found", "prompts": rows})
@@ -295,13 +297,14 @@ def find(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
 
 @node("status")
 def status(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
+    """Adds to the reply what the conversation is about and what it has spent."""
     chat = context_of(runtime)
     return {"lines": state["lines"] + chat_work.status(chat.services.db, state["topic"], _spent(chat, state["topic"]))}
 
 
 @node("record")
 def record(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
-    """Keep the turn: its text, its pictures with their scores, what it cost, and what the conversation is about now."""
+    """Stores the turn: its text, its pictures with their scores, its cost, and the topic after it."""
     chat, turn = context_of(runtime), state["turn"]
     topic: Topic = {**state["topic"], "place": turn}
     reply = "\n".join(state["lines"]) or "All right."
@@ -315,7 +318,7 @@ def record(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
 
 
 def _parent(state: ChatState, chat: ChatContext) -> int:
-    """The turn this one goes on from: after an undo, the one that was gone back to."""
+    """The turn that this one follows; after an undo, the one that was gone back to."""
     return state["topic"]["place"] if any(row["kind"] == "undo" for row in state["actions"]) else state["parent"]
 
 
@@ -328,7 +331,7 @@ def _refused(state: ChatState, error: Exception) -> Update:
 
 
 def _as_before(state: ChatState, chat: ChatContext) -> Topic:
-    """The topic without the change that could not be drawn, such as a checkpoint that is not there."""
+    """The topic without the change that could not be drawn, such as a checkpoint that does not exist."""
     before = Turns(chat.services.db, chat.thread).get(state["parent"])
     return {**(before.document if before else open_topic(chat)), "cap": state["topic"]["cap"]}  # type: ignore[typeddict-item]
 

@@ -1,7 +1,7 @@
 """Drafting, drawing and showing within a conversation: a few candidates, all on the same seeds, none that breaks the contract.
 
-What is shown is ranked by the objective on search seeds; scorers that are kept out of searches stay out of this one too, until something
-is accepted. Nothing is drawn beyond the person's cap.
+Shown pictures are ranked by the objective on search seeds; scorers that are kept out of searches are not computed before something is
+accepted. Nothing is drawn beyond the person's cap.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 
 from limner.agents import rewriter
 from limner.agents.contract import Contract
-from limner.graph.chat.state import Shown, Topic
+from limner.graph.chat.state import Topic
 from limner.graph.chat.topic import asked_for, contract_of
 from limner.graph.context import check_prompt
 from limner.graph.exemplars import exemplar, exemplars_for
 from limner.graph.intent import admitted, lost_traits
 from limner.graph.nodes import Emit, candidate_row, conditioning_of, missing_images
-from limner.graph.state import CandidateRow, Context, DroppedRow
+from limner.graph.state import CandidateRow, Context, DroppedRow, Shown
 from limner.promptdb.records import Candidate, Conditioning
 from limner.tools.budget import BudgetSpent
 from limner.tools.evaluation import Evaluation
@@ -31,11 +31,11 @@ EXEMPLARS = 5
 DECIMALS = 6
 
 Drawn = tuple[list[Shown], list[DroppedRow], list[str]]
-"""What is shown, what was refused, lines for the person."""
+"""The pictures to show, the candidates that were refused, and lines for the person."""
 
 
 def mended(contract: Contract, text: str) -> str:
-    """`text` with the pinned words and triggers that it lacks."""
+    """Returns `text` with the pinned words and triggers that it lacks."""
     parts = [text]
     for word in contract.kept:
         if Contract(pins=(word,)).breach(", ".join(parts)) if word in contract.pins else word not in ", ".join(parts):
@@ -44,9 +44,10 @@ def mended(contract: Contract, text: str) -> str:
 
 
 def draft(context: Context, topic: Topic, turn: int) -> tuple[list[CandidateRow], list[DroppedRow], list[str]]:
-    """The request, what is being worked on, and rewritings of the request; whatever breaks the contract is left out and counted.
+    """Returns the request, the prompt being worked on and rewritings of the request as candidates; then the counts of those that break the
+    contract; then lines for the person.
 
-    Raises BadInput where the text encoder cannot read the request.
+    Raises BadInput where the request does not fit into the text encoder.
     """
     contract, settings = contract_of(topic), context.settings
     prompt = check_prompt(asked_for(topic), context.evaluator.model, settings.truncate)
@@ -82,12 +83,12 @@ def draft(context: Context, topic: Topic, turn: int) -> tuple[list[CandidateRow]
 
 
 def shown_names(context: Context) -> list[str]:
-    """The scorers that a person sees while choosing: all but those kept out of searches, since choosing is one."""
+    """Returns the scorers that a person sees while choosing: all that may take part in searches."""
     return [scorer.name for scorer in context.evaluator.scorers if not scorer.held_out]
 
 
 def round_of(context: Context, topic: Topic, rows: Sequence[CandidateRow], seeds: Sequence[int], emit: Emit) -> Drawn:
-    """Every candidate on every seed; one picture of each is shown, the best first."""
+    """Draws every candidate on every seed; one picture of each is shown, the best first."""
     chosen, lines = _affordable(context, rows, seeds)
     conditionings = [conditioning_of(row) for row in chosen]
     found, told = _evaluated(context, conditionings, asked_for(topic), seeds, emit)
@@ -104,7 +105,7 @@ def round_of(context: Context, topic: Topic, rows: Sequence[CandidateRow], seeds
 
 
 def more_of(context: Context, topic: Topic, row: CandidateRow, seeds: Sequence[int], emit: Emit) -> Drawn:
-    """One candidate on fresh seeds, each picture shown by itself, the best first."""
+    """Draws one candidate on new seeds; each picture is shown by itself, the best first."""
     conditioning = conditioning_of(row)
     found, told = _evaluated(context, [conditioning], asked_for(topic), seeds, emit)
     values = found.values[context.evaluator.objective.name][0]
@@ -123,7 +124,7 @@ def more_of(context: Context, topic: Topic, row: CandidateRow, seeds: Sequence[i
 
 
 def _affordable(context: Context, rows: Sequence[CandidateRow], seeds: Sequence[int]) -> tuple[list[CandidateRow], list[str]]:
-    """The candidates from the front that the purse still pays for."""
+    """The first candidates that the budget covers."""
     left, chosen = context.evaluator.budget.left("images"), list[CandidateRow]()
     for row in rows:
         cost = missing_images(context.evaluator, [conditioning_of(row)], seeds)

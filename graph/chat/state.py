@@ -1,7 +1,7 @@
-"""What flows through the conversation graph: its state (ids, text and numbers only) and the replies it takes.
+"""The state of the conversation graph (ids, text and numbers only) and the replies it takes.
 
-The topic is what a conversation is about; it is kept whole with every turn, so that undoing is putting an earlier one back. Pictures and
-scores are in promptdb, under the ids kept here.
+The topic is what a conversation is about. It is stored whole with every turn, so that an undo restores an earlier one. Pictures and scores
+are in promptdb, under the ids stored here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from limner.agents.chat.actions import Action
-from limner.graph.state import CandidateRow, DroppedRow, ScoreRow
+from limner.graph.state import Accepted, CandidateRow, DroppedRow, Shown
 
 ACTIONS = (
     "accept",
@@ -34,17 +34,6 @@ ACTIONS = (
 )
 
 
-class Shown(TypedDict):
-    """A picture that the person sees as `number`. `scores`: means over the seeds it was judged on, by scorer, never held-out ones."""
-
-    number: int
-    drawing: str
-    image: str
-    seed: int
-    candidate: CandidateRow
-    scores: dict[str, float]
-
-
 class Pair(TypedDict):
     """Two pictures under a blind vote, in the order in which they are shown."""
 
@@ -52,18 +41,12 @@ class Pair(TypedDict):
     right: Shown
 
 
-class Accepted(TypedDict):
-    """What was accepted. `scores`: request against result on held-out seeds, empty where they were not drawn; `improved` rests on them."""
-
-    result: CandidateRow
-    improved: bool
-    scores: dict[str, ScoreRow]
-    note: str
-
-
 class Topic(TypedDict):
-    """`request`: the person's words, the reference of all scores. `base`: what is being worked on. `contract`: `Contract.to_json()`.
-    `cap`: pictures that the thread may draw in all, set by the person alone. `seed`: the next fresh one. `place`: the turn it is of."""
+    """What a conversation is about.
+
+    `request`: the person's words, the reference of all scores. `base`: the candidate being worked on. `contract`: `Contract.to_json()`.
+    `cap`: pictures that the thread may draw in all, set by the person alone. `seed`: the next one not yet drawn on. `place`: its turn.
+    """
 
     place: int
     request: str
@@ -80,10 +63,13 @@ class Topic(TypedDict):
 
 
 class ChatState(TypedDict, total=False):
-    """`turn`: place of the turn in work. `said`, `actions`: what the person said and what it was taken for. `work`: what the actions
-    call for. `lines`: the reply so far, `told` what of it was told already. `before`: what the thread had spent when the turn began.
-    `messages`, `rounds`: this turn's exchange with the chat model; `wishes`: what it called for; `looked`: what it said before and found
-    in the database; `tainted`: whether it read that."""
+    """The state of a turn.
+
+    `turn`: its place. `said`: the person's words. `actions`: what they were understood as. `work`: what the actions call for. `lines`: the
+    reply so far; `told`: what of it was sent. `before`: what the thread had spent when the turn began. `messages`, `rounds`: this turn's
+    exchange with the chat model; `wishes`: the actions it called for; `looked`: its earlier words and what it found in the database;
+    `tainted`: whether it read what it found.
+    """
 
     thread: str
     turn: int
@@ -113,7 +99,7 @@ class Reply(BaseModel):
 
 
 def first_topic(checkpoint: str, cap: int, contract: dict[str, list[str]], seed: int) -> Topic:
-    """Where every conversation begins."""
+    """Returns the topic that every conversation begins with."""
     return {
         "place": 0,
         "request": "",

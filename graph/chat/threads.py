@@ -1,7 +1,6 @@
-"""Conversations as front ends see them: begun, spoken to, watched, branched, found again. Nothing of LangGraph shows here.
+"""Conversations as front ends see them: started, answered, watched, branched and listed. Nothing of LangGraph shows here.
 
-One turn of a thread is worked on at a time, whichever process or browser asks; a turn that was stopped or killed is given up, or gone on
-with, before the next.
+One turn of a thread is in work at a time, in whichever process. A turn that was stopped or killed is abandoned or resumed before the next.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from limner.graph.chat.context import ChatServices, open_topic, pause
 from limner.graph.chat.graph import build_chat
 from limner.graph.chat.state import Reply, Topic
 from limner.graph.events import Event
-from limner.graph.runner import MOST_STEPS, Control, ending, kept_graph, new_run_id
+from limner.graph.runner import MOST_STEPS, Control, events_of, new_run_id, stored_graph
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run
 from limner.promptdb.runs import Runs
@@ -38,9 +37,9 @@ class Chats:
         self._runs = Runs(services.db)
 
     def start(self, thread: str = "", cap: int | None = None) -> str:
-        """Begin a conversation, or find the one of that id; returns its id. `cap`: pictures that it may draw in all.
+        """Starts a conversation, or finds the one of that id; returns its id. `cap`: pictures that it may draw in all.
 
-        Raises BadInput for an id that cannot be one, and for a cap below 1.
+        Raises BadInput for an id of the wrong form, and for a cap below 1.
         """
         thread = thread or new_run_id(COMMAND)
         if cap is not None and cap < 1:
@@ -56,10 +55,10 @@ class Chats:
         return thread
 
     def send(self, thread: str, text: str = "", action: Mapping[str, Any] | None = None, control: Control | None = None) -> Iterator[Event]:
-        """Say something, or choose an action; yields what happens, `asked` last, with what the thread waits for then.
+        """Sends words or an action to the thread; yields the turn's events, `asked` last, with what the thread waits for then.
 
-        After `control.request_drain()` the turn is given up and `asked` comes at once; what was drawn stays stored. Raises BadInput for
-        a thread that was never started and for a reply that is none, Busy while another turn of it is in work.
+        After `control.request_drain()` the turn is abandoned and `asked` comes at once; what was drawn stays stored. Raises BadInput for a
+        thread that was never started and for an invalid reply, Busy while another turn of it is in work.
         """
         reply = _reply(text, action)
         control = control or Control()
@@ -70,7 +69,7 @@ class Chats:
             yield from self._run(graph, thread, Command(resume=reply.model_dump()), control)
 
     def resume(self, thread: str, control: Control | None = None) -> Iterator[Event]:
-        """Go on with a turn that a kill cut off; where there is none, just say what the thread waits for."""
+        """Resumes a turn that a kill cut off; where there is none, yields only what the thread waits for."""
         control = control or Control()
         with self._turn(thread), self._graph() as graph:
             state = self._known(graph, thread)
@@ -80,7 +79,7 @@ class Chats:
                 yield from self._run(graph, thread, None, control)
 
     def view(self, thread: str) -> dict[str, Any]:
-        """What the thread waits for, as the payload of `asked`, with `unfinished`: whether a turn was cut off."""
+        """Returns what the thread waits for, as the payload of `asked`, with `unfinished`: whether a turn was cut off."""
         with self._graph() as graph:
             state = self._known(graph, thread)
             if state.interrupts:
@@ -88,18 +87,18 @@ class Chats:
             return {**pause(state.values, self.services.context(thread)), "unfinished": True}
 
     def history(self, thread: str, everything: bool = False) -> list[Turn]:
-        """The turns that led to where the thread is; with `everything` those that were undone too."""
+        """Returns the turns that led to the present state of the thread; with `everything`, those that were undone too."""
         turns = Turns(self.services.db, thread)
         return turns.all() if everything else turns.line(turns.last())
 
     def threads(self, limit: int = 50) -> list[dict[str, Any]]:
-        """Conversations with something said, the latest first."""
+        """Returns the conversations that have at least one turn, the latest first."""
         return threads(self.services.db, limit)
 
     def branch(self, thread: str, turn: int | None = None) -> str:
-        """A new conversation that goes on from a turn of this one (the last); this one stays as it is. Returns its id.
+        """Starts a new conversation from a turn of this one, by default the last, with a budget of its own; returns its id.
 
-        It has a budget of its own. Raises BadInput where there is no such turn.
+        This one is not changed. Raises BadInput where there is no such turn.
         """
         turns = Turns(self.services.db, thread)
         found = turns.get(turns.last() if turn is None else turn)
@@ -119,14 +118,8 @@ class Chats:
         self._put_back(graph, thread, topic)
 
     def _run(self, graph: Any, thread: str, start: Any, control: Control) -> Iterator[Event]:
-        context = self.services.context(thread, control)
-        parts = graph.stream(
-            start, _config(thread), context=context, stream_mode="custom", durability="sync", control=control, version="v2"
-        )
         try:
-            with ending(parts, control):
-                for part in parts:
-                    yield part["data"]
+            yield from events_of(graph, start, thread, self.services.context(thread, control), control)
         except GraphDrained:
             self._give_up(graph, thread)
             yield {"kind": "warning", "text": "stopped; what was drawn is kept"}
@@ -137,7 +130,7 @@ class Chats:
         yield {"kind": "asked", "payload": state.interrupts[0].value}
 
     def _note(self, thread: str, topic: Topic) -> None:
-        """The conversation among the runs: done once something was accepted."""
+        """Stores the conversation among the runs; it is done once something was accepted."""
         accepted = topic["accepted"]
         if accepted is None:
             self._runs.set_status(thread, "running")
@@ -151,7 +144,7 @@ class Chats:
         return state
 
     def _give_up(self, graph: Any, thread: str) -> None:
-        """Where a turn was cut off, put the thread back to where it last listened."""
+        """Where a turn was cut off, puts the thread back to where it last waited for an answer."""
         state = graph.get_state(_config(thread))
         if state.interrupts:
             return
@@ -161,9 +154,9 @@ class Chats:
         self._put_back(graph, thread, {**(last.document if last else open_topic(self.services.context(thread))), "cap": cap})
 
     def _put_back(self, graph: Any, thread: str, topic: dict[str, Any]) -> None:
-        """Write the topic as if it had just been recorded, and run to the pause.
+        """Writes the topic as if it had just been recorded, and runs to the pause.
 
-        By `as_node`, since resuming an answered checkpoint would give its old answer again.
+        By `as_node`, since resuming an answered checkpoint would repeat its old answer.
         """
         config = _config(thread)
         state = graph.get_state(config)
@@ -171,7 +164,7 @@ class Chats:
         graph.invoke(None, config, context=self.services.context(thread))
 
     def _graph(self) -> Any:
-        return kept_graph(build_chat, self.services.db)
+        return stored_graph(build_chat, self.services.db)
 
     @contextmanager
     def _turn(self, thread: str) -> Iterator[None]:

@@ -1,7 +1,7 @@
-"""What a person's wishes do to the topic of a conversation, before anything is drawn. Pure: values in, values out.
+"""Applies a person's actions to the topic of a conversation, before anything is drawn. Pure: values in, values out.
 
-Each wish changes the topic, adds to the reply, and may call for work: draft, more, solve, settle, compare, vote, find. Of several kinds of
-work in one turn the last one is done; a turn that changes the prompt is drawn once.
+Each action changes the topic, adds to the reply, and may call for work: draft, more, solve, settle, compare, vote, find. Of several kinds
+of work in one turn the last one is done; a turn that changes the prompt is drawn once.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, cast
 from limner.agents.chat import edits
 from limner.agents.chat.actions import Action, Situation
 from limner.agents.contract import Clause, Contract
-from limner.graph.chat.state import Shown, Topic
+from limner.graph.chat.state import Topic
 from limner.graph.nodes import candidate_row, conditioning_of
-from limner.graph.state import CandidateRow
+from limner.graph.state import CandidateRow, Shown
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, canonical_text
 
@@ -37,31 +37,34 @@ HELP = """You can say, in your own words:
 
 @dataclass(frozen=True)
 class Step:
-    """The topic after some wishes, the lines of the reply so far, and the work that is called for ({} for none)."""
+    """The topic after some actions, the lines of the reply so far, and the work that is called for ({} for none)."""
 
     topic: Topic
     lines: tuple[str, ...] = ()
     work: dict[str, Any] = field(default_factory=dict)
 
     def then(self, *lines: str, work: dict[str, Any] | None = None, **changes: Any) -> Step:
+        """Returns the step with these lines added and these fields of the topic changed. `work`: None leaves it as it is."""
         topic = cast(Topic, {**self.topic, **changes})
         return Step(topic, (*self.lines, *lines), self.work if work is None else work)
 
 
 Recall = Callable[[Action], tuple[int, Topic] | None]
-"""Where an undo goes back to: the turn and its topic; None where there is nothing before."""
+"""Returns the turn to which an undo goes back, and its topic; None where there is nothing before."""
 
 
 def asked_for(topic: Topic) -> str:
-    """The person's request with the style that was asked for: the reference of every score."""
+    """Returns the person's request with the style that was asked for: the reference of every score."""
     return edits.added(topic["request"], topic["style"]) if topic["style"] else topic["request"]
 
 
 def contract_of(topic: Topic) -> Contract:
+    """Returns the topic's contract."""
     return Contract.from_json(topic["contract"])
 
 
 def situation_of(topic: Topic, methods: Sequence[str] = (), checkpoints: Sequence[str] = ()) -> Situation:
+    """Returns what the rules need to understand words about this topic. `methods`, `checkpoints`: names that may be used."""
     return Situation(
         request=topic["request"],
         shown=len(topic["shown"]),
@@ -73,7 +76,7 @@ def situation_of(topic: Topic, methods: Sequence[str] = (), checkpoints: Sequenc
 
 
 def picture(topic: Topic, number: int | None) -> Shown | None:
-    """The picture of that number; 0 is the best. Raises BadInput for a number that is not shown."""
+    """Returns the picture of that number, 0 being the best; None without a number. Raises BadInput for a number that is not shown."""
     if number is None:
         return None
     if not topic["shown"]:
@@ -84,7 +87,7 @@ def picture(topic: Topic, number: int | None) -> Shown | None:
 
 
 def meant(topic: Topic, number: int | None) -> CandidateRow | None:
-    """The candidate meant: of that picture, else the one being worked on, else the best shown."""
+    """Returns the candidate that is meant: that of the picture `number`, else the one being worked on, else the best shown."""
     chosen = picture(topic, number)
     if chosen is not None:
         return chosen["candidate"]
@@ -92,7 +95,9 @@ def meant(topic: Topic, number: int | None) -> CandidateRow | None:
 
 
 def apply(step: Step, action: Action, recall: Recall) -> Step:
-    """The next wish. Raises BadInput, in words for the person, where it cannot be fulfilled; then nothing of it counts."""
+    """Returns the step after one more action. Raises BadInput, in words for the person, where it cannot be done; nothing is
+    changed then.
+    """
     topic = step.topic
     if topic["pair"] is not None and action.kind not in ("vote", "status", "help", "unclear"):
         step = step.then(pair=None)
@@ -106,7 +111,7 @@ def apply(step: Step, action: Action, recall: Recall) -> Step:
                 raise BadInput(f"there is nothing to {action.kind} yet; say what to draw")
             if action.kind == "accept":
                 return step.then(base=row, work={"kind": "settle"})
-            return step.then(f"Going on from: {told(row)}", base=row)
+            return step.then(f"Going on from: {in_short(row)}", base=row)
         case "more":
             _needs_request(topic)
             row = meant(topic, action.image) if action.image is not None or topic["base"] else None
@@ -156,8 +161,8 @@ def _needs_request(topic: Topic) -> None:
         raise BadInput("what should the picture show?")
 
 
-def told(row: CandidateRow) -> str:
-    """A candidate in a line."""
+def in_short(row: CandidateRow) -> str:
+    """Returns a candidate in one line."""
     conditioning = conditioning_of(row)
     return conditioning.text + (f"  (negative: {conditioning.negative})" if conditioning.negative else "")
 
@@ -185,7 +190,7 @@ def _change(step: Step, action: Action) -> Step:
             return edits.resubjected(text, action.new)
         if not action.old:
             return edits.added(text, action.new)
-        # What is said more closely of a thing that the words do not name, the light say, is said in addition.
+        # A closer description of something that the request does not name, such as the light, is added to it.
         closer = action.new.casefold().endswith(f" {action.old.casefold()}")
         return edits.replaced(text, action.old, action.new) or (edits.added(text, action.new) if closer else None)
 
@@ -196,7 +201,7 @@ def _change(step: Step, action: Action) -> Step:
 
 
 def _remove(step: Step, action: Action) -> Step:
-    """Out of the request where it stands there, and banned: nobody who says "no people" wants a method to bring them back."""
+    """Takes words out of the request and bans them, since "no people" also means that no method may bring them back."""
     for word in action.words:
         request = edits.removed(step.topic["request"], word)
         if request is not None:
@@ -206,7 +211,7 @@ def _remove(step: Step, action: Action) -> Step:
 
 
 def _edited(step: Step, edit: Edit) -> Step:
-    """The same change in the request and in the prompt being worked on, so that what was found so far is not lost."""
+    """Makes the same change in the request and in the prompt being worked on, so that what was found so far is not lost."""
     topic, base = step.topic, step.topic["base"]
     request = edit(topic["request"]) or topic["request"]
     if base is not None:
@@ -228,7 +233,7 @@ def _style(step: Step, action: Action) -> Step:
 
 
 def _lifted(step: Step, given_up: bool = True) -> Step:
-    """A person who writes a banned word, or changes a pinned one, has thought better of it: that clause is given up, and said so."""
+    """Gives up the clauses of the contract that the person's new words contradict, such as a ban of a word that they now write."""
     text, contract, lines = asked_for(step.topic), contract_of(step.topic), []
     for ban in contract.bans:
         if Contract(bans=(ban,)).breach(text):
@@ -288,5 +293,5 @@ def _undo(step: Step, action: Action, recall: Recall) -> Step:
         raise BadInput("there is nothing before that to go back to")
     place, before = found
     told = f"Back to turn {place}: {before['request']!r}." if before["request"] else "Back to the beginning."
-    # What was spent is spent, and what was drawn is no longer fresh.
+    # The cap stays, and seeds that were drawn on are not used again.
     return step.then(told, **{**before, "cap": step.topic["cap"], "seed": max(step.topic["seed"], before["seed"]), "pair": None}, work={})

@@ -1,7 +1,7 @@
 """The work that a turn can call for besides drawing a round: a solver with a budget, the check of what is accepted, votes, searches.
 
-Each function takes the topic and returns what becomes of it; what front ends should show goes to `tell`. Nothing here spends beyond the
-thread's budget.
+Each function takes the topic and returns the result; events for front ends go to `tell` or `emit`. Nothing is spent beyond the thread's
+budget.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from langgraph.checkpoint.memory import InMemorySaver
-
 from limner.agents.chat.actions import Side
 from limner.graph.chat.rounds import DECIMALS, shown_names
-from limner.graph.chat.state import Accepted, Pair, Shown, Topic
-from limner.graph.chat.topic import asked_for, contract_of, picture, told
+from limner.graph.chat.state import Pair, Topic
+from limner.graph.chat.topic import asked_for, contract_of, in_short, picture
 from limner.graph.nodes import Emit, candidate_row, conditioning_of, missing_images
 from limner.graph.refine.auto import graph_of
 from limner.graph.refine.graph import compare, is_gain
+from limner.graph.runner import complete
 from limner.graph.solvers import check_method
-from limner.graph.state import CandidateRow, Context, RefineState, ScoreRow
+from limner.graph.state import Accepted, CandidateRow, Context, RefineState, ScoreRow, Shown
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, Vote, content_id, text_id
 from limner.promptdb.search import search
@@ -34,9 +33,9 @@ HITS = 5
 
 
 def solve(context: Context, topic: Topic, method: str, images: int | None, run: str, tell: Emit) -> tuple[Topic, list[str]]:
-    """A whole refinement within the conversation: candidates, a search, a held-out check, on a part of the budget.
+    """Refines the topic's request within the conversation on a part of the budget; returns the topic and lines for the person.
 
-    Raises BadInput where the method cannot run or the budget is too small.
+    `images`: the part, in images; None for the settings' own. Raises BadInput where the method cannot run or the budget is too small.
     """
     left = context.evaluator.budget.left("images")
     wanted = images or context.settings.budget
@@ -51,17 +50,10 @@ def solve(context: Context, topic: Topic, method: str, images: int | None, run: 
     start: RefineState = {"run": run, "prompt": asked_for(topic), "method": method}
     if topic["base"] is not None:
         start["candidates"] = [topic["base"]]
-    graph = graph_of(method).compile(checkpointer=InMemorySaver())  # of its own: the conversation's keeps turns, not a search's steps
-    work = replace(context, evaluator=inner, settings=settings)
-    state: dict[str, Any] = {}
-    for part in graph.stream(start, context=work, stream_mode=["custom", "values"], version="v2"):
-        if part["type"] == "custom":
-            tell(part["data"])
-        else:
-            state = cast(dict[str, Any], part["data"])
+    state = complete(graph_of(method), replace(context, evaluator=inner, settings=settings), start, tell)
     outcome = state["outcome"]
     lines += _path(state) + _measured(outcome["scores"], outcome["objective"], outcome["improved"])
-    lines += [f"Mind: {text}" for text in outcome["warnings"]]
+    lines += [f"Note: {text}" for text in outcome["warnings"]]
     best = outcome["best"]
     base = outcome["result"] if outcome["improved"] else topic["base"]
     rows = [candidate_row(Conditioning(asked_for(topic)), "user"), *([best] if best else [])]
@@ -69,7 +61,7 @@ def solve(context: Context, topic: Topic, method: str, images: int | None, run: 
 
 
 def shown_of(context: Context, topic: Topic, rows: Sequence[CandidateRow], seeds: Sequence[int]) -> list[Shown]:
-    """Stored pictures of those candidates, as they come, the last first: a result before what it started from."""
+    """Returns the stored pictures of the candidates for showing, the last candidate first: a result before what it started from."""
     names = shown_names(context)
     found = context.evaluator.known([conditioning_of(row) for row in rows], asked_for(topic), seeds, names)
     shown: list[Shown] = []
@@ -86,9 +78,11 @@ def shown_of(context: Context, topic: Topic, rows: Sequence[CandidateRow], seeds
 
 
 def settle(context: Context, topic: Topic, emit: Emit) -> tuple[Accepted, list[str]]:
-    """What was accepted against the request, on seeds that nobody has chosen by, by every scorer: the only numbers that are reported.
+    """Compares what was accepted with the request by every scorer, on seeds by which nothing was chosen: the only numbers that are
+    reported.
 
-    Where the budget does not pay for the whole check it is left out, and said so.
+    Leaves the check out, and says so, where the budget does not cover all of it. Returns what was accepted and lines for the person. Raises
+    BadInput where there is nothing to accept.
     """
     row = topic["base"]
     if row is None:
@@ -111,10 +105,10 @@ def settle(context: Context, topic: Topic, emit: Emit) -> tuple[Accepted, list[s
 
 
 def pair_for(context: Context, topic: Topic, image: int | None, other: int | None, turn: int, run: str, emit: Emit) -> tuple[Pair, int]:
-    """Two candidates for a blind vote, on a seed that was not shown yet where the budget pays for it, else as they were shown; and the
-    fresh seed after that. Which stands left is drawn by lot.
+    """Returns two pictures for a blind vote, and the next seed.
 
-    Raises BadInput where there are not two.
+    The pictures are drawn on a seed not shown yet where the budget covers it, else they are those that were shown. Which one stands left is
+    random, by `run` and `turn`. Raises BadInput where there are not two pictures that differ.
     """
     first = picture(topic, image) or (topic["shown"][0] if topic["shown"] else None)
     others = [row for row in topic["shown"] if first is not None and row["candidate"]["id"] != first["candidate"]["id"]]
@@ -146,7 +140,10 @@ def _on_seed(context: Context, row: Shown, seed: int) -> Shown | None:
 
 
 def vote(db: PromptDB, topic: Topic, choice: Side, voter: str) -> tuple[list[Strength], list[str]]:
-    """Keep the choice; who was who, and how the prompts stand among all votes on this request."""
+    """Stores the choice; returns the strengths of the prompts by all votes on this request, and lines that say which picture was which.
+
+    Raises BadInput where no vote is open.
+    """
     pair = topic["pair"]
     if pair is None:
         raise BadInput("there is no vote under way; say `compare`")
@@ -160,7 +157,7 @@ def vote(db: PromptDB, topic: Topic, choice: Side, voter: str) -> tuple[list[Str
 
 
 def standing(db: PromptDB, reference: str) -> list[Strength]:
-    """Bradley-Terry strengths of the prompts that were voted on for this request, the strongest first."""
+    """Returns the Bradley-Terry strengths of the prompts that were voted on for this request, the strongest first."""
     votes = db.votes(reference)
     ids = {key for item in votes for key in (item.left, item.right)}
     owner = {key: stored.drawing.conditioning.id for key, stored in db.stored_drawings(ids).items()}
@@ -169,7 +166,7 @@ def standing(db: PromptDB, reference: str) -> list[Strength]:
 
 
 def strength_rows(db: PromptDB, topic: Topic, table: Sequence[Strength]) -> list[dict[str, Any]]:
-    """The strengths with the prompts' words and, beside them, what the scorers say on search seeds."""
+    """Returns the strengths as JSON rows, with the prompts' words and the scores on search seeds."""
     rows = []
     for item in table:
         found = db.query("SELECT text, negative FROM conditioning WHERE id = ?", [item.id])
@@ -190,7 +187,7 @@ def strength_rows(db: PromptDB, topic: Topic, table: Sequence[Strength]) -> list
 
 
 def find(db: PromptDB, query: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Prompts of the database, as data: nothing that stands in one is ever obeyed."""
+    """Returns prompts of the database as data, and lines for the person. Nothing in them is taken as an instruction."""
     hits = search.both(db, query, HITS)
     rows = [{"text": hit.prompt.text, "negative": hit.prompt.negative, "source": hit.prompt.source} for hit in hits]
     lines = [f"{len(rows)} prompts for {query!r}:" if rows else f"No prompt of the database fits {query!r}."]
@@ -198,13 +195,13 @@ def find(db: PromptDB, query: str) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def status(db: PromptDB, topic: Topic, spent: Mapping[str, float]) -> list[str]:
-    """What the conversation is about and what it has `spent`, in a few lines."""
+    """Returns, in a few lines, what the conversation is about and what it has `spent`."""
     contract = contract_of(topic)
     lines = [f"Request: {asked_for(topic) or 'none yet'}", f"Checkpoint: {topic['checkpoint']}"]
     if topic["base"] is not None:
         lines.append(f"Going on from: {conditioning_of(topic['base']).text}")
-    if topic["pair"] is None:  # a vote under way is blind
-        lines += [f"{row['number']}: {told(row['candidate'])}" for row in topic["shown"]]
+    if topic["pair"] is None:  # while a vote is open nothing may tell the pictures apart
+        lines += [f"{row['number']}: {in_short(row['candidate'])}" for row in topic["shown"]]
     for name, words in contract.to_json().items():
         if words:
             lines.append(f"{name.capitalize()}: {', '.join(words)}")
@@ -214,7 +211,7 @@ def status(db: PromptDB, topic: Topic, spent: Mapping[str, float]) -> list[str]:
 
 
 def vote_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Strengths as lines."""
+    """Returns the strengths as lines; empty without votes."""
     if not rows:
         return []
     lines = ["Votes so far (Bradley-Terry strength, 95 % interval; scorers on search seeds):"]

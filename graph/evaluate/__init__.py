@@ -1,1 +1,1 @@
-"""The claims, measured: one suite a file, each a list of rows with intervals and targets."""
+"""Suites that measure what the project claims: one a file, each a list of rows with intervals and targets."""

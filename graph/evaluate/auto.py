@@ -1,20 +1,21 @@
-"""What allotting one budget is worth: `auto` against each single strategy at equal cost, on held-out prompts and seeds no run has seen.
+"""Measures `auto` against each single strategy at equal cost, on held-out prompts and seeds that no run has seen.
 
-Every run has the same images and UNet rows, gradients included. The rival is the single strategy that did best on these very prompts,
-which nobody could have known before: that selection speaks for the rival, not for `auto`.
+Every run has the same images and UNet rows, gradients included. The rival is the single strategy that did best on these very prompts, which
+could not have been known before; that selection favours the rival, not `auto`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 
 from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import heldout_prompts, report_seeds
 from limner.graph.refine.auto import STRATEGIES, graph_of
+from limner.graph.runner import complete
 from limner.graph.solvers import missing
 from limner.graph.state import Context, RefineState
 from limner.promptdb.records import Conditioning, content_id
@@ -34,10 +35,12 @@ class AutoSuite:
     summary: ClassVar[str] = "does sharing one budget do as well as the best single strategy?"
 
     def pictures(self, context: Context, full: bool) -> int:
+        """Returns how many pictures the suite draws at most."""
         prompts = len(heldout_prompts(context, PROMPTS_FULL if full else PROMPTS))
         return prompts * (len(self._methods(context)) * (context.settings.budget + SEEDS) + SEEDS)
 
     def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
+        """Runs every strategy and auto on every prompt; returns the rows."""
         prompts = heldout_prompts(context, PROMPTS_FULL if full else PROMPTS)
         seeds = report_seeds(context, SEEDS)
         plain = context.evaluator.evaluate([Conditioning(prompt) for prompt in prompts], prompts, seeds, emit=emit)
@@ -79,17 +82,19 @@ SUITE = AutoSuite()
 
 
 def refined(context: Context, prompt: str, method: str) -> tuple[RefineState, float]:
-    """One whole run that pays for all it looks at, stored or not, from a budget of its own; and what it cost in image equivalents."""
+    """Runs a method on a prompt with a budget of its own, which pays for stored pictures too; returns the state and the image equivalents
+    spent.
+    """
     settings, outer = context.settings, context.evaluator
     budget = Budget(images=settings.budget, unet_rows=settings.budget * outer.rows_per_image)
     inner = outer.within(budget, reuse_cache=False)
     run = content_id(["evaluate", method, prompt, settings.seed])
     start: RefineState = {"run": run, "prompt": prompt, "method": method}
-    state = graph_of(method).compile().invoke(start, {"recursion_limit": 200}, context=replace(context, evaluator=inner))
-    return state, budget.spent["unet_rows"] / outer.rows_per_image  # type: ignore[return-value]
+    state = complete(graph_of(method), replace(context, evaluator=inner), start)
+    return cast(RefineState, state), budget.spent["unet_rows"] / outer.rows_per_image
 
 
 def _difference(context: Context, name: str, before: Evaluation, after: Evaluation) -> Interval:
-    """Paired, resampling whole prompts."""
+    """The paired difference, resampling whole prompts."""
     clusters = np.repeat(np.arange(len(before.conditionings)), len(before.seeds))
     return paired_bootstrap((after.values[name] - before.values[name]).ravel(), clusters, context.settings.seed)

@@ -1,6 +1,6 @@
-"""What a suite is, and how one is run: it measures, this file compares with the targets and makes the document.
+"""Defines what a suite is, runs one, compares its numbers with the targets and makes the document.
 
-Whether a row passes is computed from its numbers here, never said by a suite. Knows nothing of what is measured.
+Whether a row passes is computed from its numbers here, never by a suite. Knows nothing of what is measured.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RELATIONS: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, ">":
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a row must reach: `value >= 0.5`, or with `of` "lo" or "hi" an end of its interval, as in `the whole interval below 0`."""
+    """A bound on a row: on its value, or with `of` "lo" or "hi" on an end of its interval."""
 
     relation: Literal[">=", ">", "<=", "<"]
     bound: float
@@ -46,7 +46,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number. `ci95`: its interval, None where it has none. `n`: independent units. `target`: None where nothing is claimed."""
+    """One number. `ci95`: its 95 % interval, None where it has none. `n`: independent units. `target`: None where nothing is claimed."""
 
     name: str
     value: float
@@ -56,7 +56,7 @@ class Row:
 
     @property
     def passed(self) -> bool | None:
-        """Whether the target is reached; a number that is not there reaches none. None without a target."""
+        """Returns whether the target is reached, which NaN never does; None without a target."""
         if self.target is None:
             return None
         lo, hi = self.ci95 or (math.nan, math.nan)
@@ -64,6 +64,7 @@ class Row:
         return _RELATIONS[self.target.relation](number, self.target.bound)  # NaN compares false
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the row as it stands in the document: rounded numbers, None for those that are not finite."""
         return {
             "name": self.name,
             "value": _finite(self.value),
@@ -75,8 +76,11 @@ class Row:
 
 
 class Suite(Protocol):
-    """Duties: every number comes from the Evaluator (so that a killed suite goes on from the cache when it is started again) and
-    depends on nothing but the context's settings; the default ends within 40 minutes on two CPU cores."""
+    """A list of measurements.
+
+    Duties: every number comes from the Evaluator, so that a killed suite that is started again continues from the stored pictures, and
+    depends on nothing but the context's settings; the default version ends within 40 minutes on two CPU cores.
+    """
 
     name: str
 
@@ -84,16 +88,16 @@ class Suite(Protocol):
     """One line for the list of suites."""
 
     def pictures(self, context: Context, full: bool) -> int:
-        """How many pictures it will ask for, at most: the total of its progress bar."""
+        """Returns how many pictures the suite asks for at most: the total of its progress bar."""
         ...
 
     def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
-        """Measure. `full` is the large version. `emit` hears what the Evaluator tells."""
+        """Measures; returns the rows. `full`: the large version. `emit`: called with the Evaluator's events."""
         ...
 
 
 def open_suite(name: str) -> Suite:
-    """Raises BadInput that lists what there is."""
+    """Returns the suite of that name. Raises BadInput with the names that there are."""
     if name not in SUITES:
         raise BadInput(f"there is no suite {name!r}; there are {', '.join(SUITES)}")
     module, attribute = SUITES[name].split(":")
@@ -101,7 +105,7 @@ def open_suite(name: str) -> Suite:
 
 
 def run_suite(suite: Suite, context: Context, full: bool = False, emit: Emit = ignore) -> dict[str, Any]:
-    """The document of `evaluate --json`."""
+    """Runs a suite; returns the document of `evaluate --json`."""
     rows = suite.run(context, full, emit)
     return {
         "suite": suite.name,

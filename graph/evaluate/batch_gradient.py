@@ -1,7 +1,7 @@
-"""What a learned instruction is worth (Yang, Wang and Hu 2024, tables 1 and 2): selectors, batch sizes, with and without the prompt
-database, on held-out prompts and seeds, against plain prompts, the initial instruction and three rivals that cost as much.
+"""Measures learned instructions (Yang, Wang and Hu 2024, tables 1 and 2): selectors, batch sizes, with and without the prompt database.
 
-The runs are those of `optimize`, up to its held-out check; the check is made here, on the same prompts for all of them.
+On held-out prompts and seeds, against plain prompts, the initial instruction and three rivals of equal cost. The runs are those of
+`optimize` up to its held-out check; the check is made here, on the same prompts for all of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from langgraph.checkpoint.memory import InMemorySaver
 
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
 from limner.graph.evaluate.base import Row, Target
@@ -19,7 +18,7 @@ from limner.graph.evaluate.heldout import heldout_prompts, report_seeds
 from limner.graph.optimize import arms, suffix
 from limner.graph.optimize.graph import build_optimize, first_state
 from limner.graph.plan import LearningPlan, LearningSettings
-from limner.graph.runner import MOST_STEPS
+from limner.graph.runner import complete
 from limner.graph.state import Context
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning, Instruction, content_id
@@ -39,7 +38,7 @@ LEARNING_IMAGES = 260  # a run: six iterations of three arms on a batch of three
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """One way of learning. `name`: as its rows are called."""
+    """One way of learning. `name`: the name of its rows."""
 
     name: str
     learning: LearningSettings
@@ -52,11 +51,15 @@ class BatchGradientSuite:
     summary: ClassVar[str] = "is an instruction learned on some prompts worth anything on others?"
 
     def pictures(self, context: Context, full: bool) -> int:
+        """Returns how many pictures the suite draws at most."""
         runs, prompts = (RUNS_FULL, PROMPTS_FULL) if full else (RUNS, PROMPTS)
         each = LEARNING_IMAGES + prompts * SEEDS
         return runs * (len(setups()) + 1) * each + prompts * SEEDS * 4
 
     def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
+        """Learns an instruction several times in each way, then checks all instructions and the rivals on the held-out prompts; returns the
+        rows.
+        """
         runs, count = (RUNS_FULL, PROMPTS_FULL) if full else (RUNS, PROMPTS)
         prompts = [BatchPrompt(text) for text in heldout_prompts(context, count)]
         development = [BatchPrompt(prompt.text) for prompt in context.db.prompts("naive")][:DEVELOPMENT]
@@ -80,7 +83,9 @@ SUITE = BatchGradientSuite()
 
 
 def setups() -> list[Setup]:
-    """Every selector with every batch size, and the paper's ablation: without the prompt database."""
+    """Returns every selector with every batch size, the paper's ablation without the prompt database, and the order of the
+    released code.
+    """
     ways = [
         Setup(f"{selector}, batch {batch}", LearningSettings(batch_size=batch, selector=selector))
         for selector in SELECTORS
@@ -93,7 +98,7 @@ def setups() -> list[Setup]:
 
 
 class _Check:
-    """The same held-out prompts and seeds for every rival."""
+    """Measures every rival on the same held-out prompts and seeds."""
 
     def __init__(self, context: Context, prompts: Sequence[BatchPrompt], seeds: Sequence[int], emit: Emit) -> None:
         self._context, self._prompts, self._seeds, self._emit = context, prompts, seeds, emit
@@ -101,20 +106,21 @@ class _Check:
         self._plain = self._measured([Conditioning(text) for text in self._texts])
 
     def written(self, instruction: str, professional: bool) -> Evaluation:
-        """By the rewriter under this instruction."""
+        """The prompts as the rewriter writes them under this instruction."""
         writing = arms.write(self._context, {"arm": instruction}, self._prompts, professional)
         return self._measured([row.conditioning for row in writing.written])
 
     def professional(self) -> Evaluation:
-        """With the manner of the nearest stored prompt; the prompt itself where there is none."""
+        """The prompts with the modifiers of the nearest stored prompt; the prompt itself where there is none."""
         first = {row.prompt.text: row.conditioning for row in reversed(arms.professionals(self._context, self._prompts))}
         return self._measured([first.get(text, Conditioning(text)) for text in self._texts])
 
     def suffixed(self, found: suffix.Suffix) -> Evaluation:
+        """The prompts with a fixed suffix."""
         return self._measured([suffix.with_suffix(text, found) for text in self._texts])
 
     def rows(self, name: str, after: Sequence[Evaluation], target: Target | None = None) -> list[Row]:
-        """Gain over plain prompts, all runs together, resampling whole prompts."""
+        """The gain over plain prompts of all runs together, resampling whole prompts."""
         context, rows = self._context, []
         objective = context.evaluator.objective.name
         for scorer in (objective, context.card.judge):
@@ -129,7 +135,7 @@ class _Check:
         return rows
 
     def best_of_seeds(self, seeds: int) -> list[Row]:
-        """The best of `seeds` pictures of the plain prompt by the objective, which is thereby biased upwards; the judge is not."""
+        """The best of `seeds` pictures of the plain prompt by the objective, whose gain is thereby biased upwards; the judge's is not."""
         context = self._context
         objective = context.evaluator.objective
         first = self._seeds[-1] + 1
@@ -152,14 +158,13 @@ class _Check:
 
 
 def _learn(context: Context, setup: Setup, run: int, development: Sequence[BatchPrompt]) -> str:
-    """The winning instruction of one run, held to the same images as every other."""
+    """Returns the winning instruction of one run; every run has the same number of images."""
     settings = replace(context.settings, seed=context.settings.seed + 1000 * run)
     plan = LearningPlan(learning=LEARNING_IMAGES, suffix=0, heldout=0, heldout_prompts=0)
     inner = replace(context, settings=settings, learning=setup.learning, plan=plan)
     name = content_id(["evaluate", setup.name, setup.learning.to_json(), settings.seed])
-    graph = build_optimize().compile(checkpointer=InMemorySaver(), interrupt_before=["suffix"])
     start = first_state(name, list(development), [], False, DEFAULT_INSTRUCTION)
-    state = graph.invoke(start, {"configurable": {"thread_id": name}, "recursion_limit": MOST_STEPS}, context=inner)
+    state = complete(build_optimize(), inner, start, before="suffix")
     texts: Mapping[str, str] = {arm.instruction.id: arm.instruction.text for arm in Trials(context.db, name).arms()}
     return texts.get(state["winner"], Instruction(DEFAULT_INSTRUCTION).text)
 

@@ -14,12 +14,15 @@ CLUTTER = (
     "trending on artstation", "8k", "award winning", "unreal engine", "octane render", "concept art", "4k wallpaper", "professional",
     "stunning", "elegant", "high resolution",
 )  # fmt: skip
-"""What people add whatever the picture."""
+"""Tags that people add whatever the picture shows."""
 
 
 def crowded_prompts(context: Context, count: int) -> list[str]:
-    """The first `count` of the card's own set (prompts, crowded.heldout); where it brings none, held-out prompts with three to five of its
-    good tags and four or five of clutter, in an order by fixed seed. Raises BadInput where the card says nothing of either."""
+    """Returns the first `count` prompts of the card's own set (prompts, crowded.heldout).
+
+    Where the card has none: held-out prompts with three to five of its good tags and four or five of clutter, drawn by a fixed seed. Raises
+    BadInput where the card has neither.
+    """
     if name := context.card.document.get("prompts", {}).get("crowded.heldout"):
         rows = context.card.path(name).read_text(encoding="utf-8").splitlines()
         return [str(json.loads(row)["prompt"]) for row in rows if row.strip()][:count]

@@ -1,5 +1,7 @@
-"""What ranges and weights are worth on crowded prompts (Mo et al., CVPR 2024): the paper's first experiments with quality words, and a
-coordinate search against the default triples, a rule by hand and chance, at equal UNet rows. All on seeds that no search has seen.
+"""Measures ranges and weights on crowded prompts (Mo et al., CVPR 2024), on seeds that no search has seen.
+
+The paper's first experiments with quality words; and a coordinate search against the default triples, a rule by hand and chance, at equal
+UNet rows.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ SEEDS = 4
 PROMPTS, PROMPTS_FULL = 40, 160
 SEARCH_SEEDS = 2
 IMAGES = 40
-"""What a search may spend on a prompt, in image equivalents of UNet rows."""
+"""Budget of a search for one prompt, in image equivalents of UNet rows."""
 
 NEVER = Effect(Fraction(1), Fraction(1))
 QUALITY: Mapping[str, Effect] = {
@@ -38,20 +40,23 @@ QUALITY: Mapping[str, Effect] = {
     "weight 0.5": Effect(*FULL, Fraction(1, 2)),
     "weight 1.5": Effect(*FULL, Fraction(3, 2)),
 }
-"""Full range is weight 1."""
+"""Ranges of the quality words and their weights; a full range has weight 1."""
 
 
 class DfPromptSuite:
-    """Rows: what quality words gain over the prompt without them, by range and weight; what each chooser of triples gains over the default
-    ones, by every scorer; what the search gains over its rivals; what each cost."""
+    """Rows: gain of quality words by range and weight; gain of each choice of triples over the default ones, by every scorer; gain of the
+    search over its rivals; the cost of each.
+    """
 
     name: ClassVar[str] = "df-prompt"
     summary: ClassVar[str] = "do ranges and weights draw better pictures of crowded prompts, and does searching for them pay?"
 
     def pictures(self, context: Context, full: bool) -> int:
+        """Returns how many pictures the suite draws at most."""
         return (PROMPTS_FULL if full else PROMPTS) * (2 * 2 * IMAGES + SEEDS * (len(QUALITY) + 1 + 3))
 
     def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
+        """Measures quality words, then searches triples for every prompt and measures them against the rivals; returns the rows."""
         prompts = crowded_prompts(context, PROMPTS_FULL if full else PROMPTS)
         grounds = [ground(Conditioning(prompt), prompt, context.evaluator) for prompt in prompts]
         measured = _Measured(context, prompts, emit)
@@ -74,7 +79,7 @@ SUITE = DfPromptSuite()
 
 
 class _Measured:
-    """The report's seeds and every scorer, for all prompts at once."""
+    """Measures conditionings of all prompts at once, on the report's seeds and by every scorer."""
 
     def __init__(self, context: Context, prompts: Sequence[str], emit: Emit) -> None:
         self._context, self._prompts, self._emit = context, prompts, emit
@@ -84,7 +89,7 @@ class _Measured:
         return self._context.evaluator.evaluate(conditionings, self._prompts, self._seeds, emit=self._emit)
 
     def together(self, table: Sequence[Sequence[Conditioning]]) -> None:
-        """Draw several versions of each prompt, a prompt at a time, so that they share what they agree in."""
+        """Draws several versions of each prompt, a prompt at a time, so that they share the denoising steps in which they agree."""
         for row in table:
             self._context.evaluator.draw(row, self._seeds, self._emit)
 
@@ -104,7 +109,7 @@ def _quality_words(context: Context, grounds: Sequence[Ground], measured: _Measu
 
 
 def _choose(context: Context, grounds: Sequence[Ground], emit: Emit) -> tuple[dict[str, list[Conditioning]], dict[str, list[float]]]:
-    """Each rival's triples for each prompt, and the UNet rows that the searches took."""
+    """Returns each rival's triples for each prompt, and the UNet rows that the searches took."""
     evaluator = context.evaluator
     seeds = [context.settings.seed + place for place in range(SEARCH_SEEDS)]
     rivals: dict[str, Callable[[Ground, Trials, int], None]] = {
@@ -117,7 +122,7 @@ def _choose(context: Context, grounds: Sequence[Ground], emit: Emit) -> tuple[di
         best: list[Effects] = []
         spent[name] = []
         for place, item in enumerate(grounds):
-            # Everything is paid for, stored or not: a suite that is started again must not search further than before.
+            # Stored pictures are paid for too: a suite that is started again must not search further than before.
             budget = Budget(unet_rows=IMAGES * evaluator.rows_per_image)
             trials = trials_of(item, item.base.text, seeds, evaluator.within(budget, reuse_cache=False), emit)
             search(item, trials, place)
@@ -128,7 +133,7 @@ def _choose(context: Context, grounds: Sequence[Ground], emit: Emit) -> tuple[di
 
 
 def _gain(context: Context, name: str, before: Evaluation, after: Evaluation, scorer: str) -> Row:
-    """Paired by prompt and seed, resampling whole prompts."""
+    """The gain, paired by prompt and seed, resampling whole prompts."""
     delta = after.values[scorer] - before.values[scorer]
     clusters = np.repeat(np.arange(len(delta)), delta.shape[1])
     interval = paired_bootstrap(delta.ravel(), clusters, context.settings.seed)

@@ -1,4 +1,4 @@
-"""What a search for words is worth: on hard prompts, at one budget for every search, measured on seeds that no search has seen.
+"""Measures the search for words on hard prompts, with one budget for every search, on seeds that no search has seen.
 
 The claims of DPO-Diff (Wang et al. 2024, tables 1 and 2, figure 6) on any checkpoint with a CLIP and a judge on its card. Hard prompts are
 those that the checkpoint follows worst, easy ones (for the attack) those that it follows best.
@@ -46,20 +46,21 @@ SAMPLED = 12  # images of a space's random candidates
 
 @dataclass(frozen=True)
 class Found:
-    """Result of one search on one prompt. `curve`: (rows, best cost on the search seeds) at each new trial."""
+    """The result of one search on one prompt. `curve`: (rows, best cost on the search seeds) at each new trial. `rows`: UNet rows spent."""
 
     prompt: str
     result: Conditioning
     curve: tuple[tuple[float, float], ...]
     rows: float
     mean_change: float
-    """Of all candidates tried, by the objective on the search seeds: no selection in it."""
+    """Mean change of the objective on the search seeds over all candidates tried, without any selection."""
 
     def at(self, rows: float) -> float:
-        """Best cost when so many rows were spent; the baseline's at least."""
+        """Returns the best cost after `rows` UNet rows; before the first trial, that of the baseline."""
         return min((cost for spent, cost in self.curve if spent <= rows), default=self.curve[0][1])
 
     def rows_to(self, cost: float) -> float | None:
+        """Returns the UNet rows after which the best cost was `cost` or less; None where it never was."""
         return next((spent for spent, best in self.curve if best <= cost + 1e-9), None)
 
 
@@ -70,10 +71,12 @@ class DpoDiffSuite:
     summary: ClassVar[str] = "do searched words make hard prompts come out, and can words of the same meaning break easy ones?"
 
     def pictures(self, context: Context, full: bool) -> int:
+        """Returns how many pictures the suite draws at most."""
         prompts, pool = (PROMPTS_FULL, POOL_FULL) if full else (PROMPTS, POOL)
         return 2 * pool + prompts * (BUDGET * (len(SEARCHED) + 1) + 2 * ATTACK + SEVERAL + 3 * SAMPLED + SEEDS * (len(SEARCHED) + 5))
 
     def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
+        """Runs every search on the hard prompts and the attack on the easy ones; returns the rows."""
         return _Measure(context, emit).rows(*((PROMPTS_FULL, POOL_FULL) if full else (PROMPTS, POOL)))
 
 
@@ -123,8 +126,10 @@ class _Measure:
     def _solve(
         self, prompt: str, search: str, space: str = DpoSettings().space, images: int = 0, attack: bool = False, taught: bool = True
     ) -> Found:
-        """One search with a budget of its own, in which everything is paid for, stored or not. `taught`: with synonyms that the checkpoint
-        was taught alone."""
+        """Runs one search with a budget of its own, which pays for stored pictures too.
+
+        `taught`: synonyms are restricted to words that the checkpoint was taught.
+        """
         leading: Scorer = Adversarial(self.loss) if attack else self.loss
         scorers = [leading, *self.others]
         evaluator = self.context.evaluator.within(Budget(images=images or BUDGET), scorers, reuse_cache=False)
@@ -146,7 +151,7 @@ class _Measure:
         return self._evaluator().evaluate(conditionings, prompts, self.seeds, emit=self.emit)
 
     def _interval(self, delta: np.ndarray) -> Interval:
-        """Of (prompt, seed) differences, whole prompts resampled."""
+        """The interval of (prompt, seed) differences, resampling whole prompts."""
         return paired_bootstrap(delta.ravel(), np.repeat(np.arange(len(delta)), delta.shape[1]), self.context.settings.seed)
 
     def _gains(self, search: str, plain: Evaluation, after: Evaluation, kind: str = "") -> list[Row]:
@@ -180,7 +185,7 @@ class _Measure:
         return rows
 
     def _several(self, hard: Sequence[str], plain: Evaluation) -> list[Row]:
-        """The plain prompt on many seeds, the picture of least loss taken: what such a budget buys without any search."""
+        """The plain prompt on many seeds, with the picture of least loss taken: the gain of such a budget without any search."""
         seeds = [REPORT_FROM + 2 * 10**5 + place for place in range(SEVERAL)]
         drawn = self._evaluator().evaluate([Conditioning(prompt) for prompt in hard], hard, seeds, emit=self.emit)
         best = np.nanargmin(drawn.values[OBJECTIVE], axis=1)
@@ -191,7 +196,7 @@ class _Measure:
         return rows
 
     def _spaces(self, hard: Sequence[str]) -> list[Row]:
-        """Mean change of the loss by random candidates of a space: nothing is selected, so the search seeds will do (table 2)."""
+        """Mean change of the loss by random candidates of a space, on the search seeds, since nothing is selected (table 2)."""
         changes: dict[str, list[float]] = {}
         for name, space, taught in (("antonym", "antonym", True), ("synonym", "synonym", True), ("synonym of any kind", "synonym", False)):
             changes[name] = [self._solve(prompt, "random", space, SAMPLED, taught=taught).mean_change for prompt in hard]
@@ -204,7 +209,9 @@ class _Measure:
         return rows
 
     def _attack(self, easy: Sequence[str]) -> list[Row]:
-        """With words that the checkpoint knows, and with any: words that it never saw would break it whatever they mean."""
+        """The attack with words that the checkpoint knows, and with any; words that it never saw would change the picture whatever they
+        mean.
+        """
         plain = self._measured([Conditioning(prompt) for prompt in easy], easy)
         rows: list[Row] = []
         for taught in (True, False):

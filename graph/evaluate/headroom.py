@@ -1,8 +1,8 @@
-"""Is there anything to be won on a checkpoint, before a method is trained on it? Two searches that learn nothing.
+"""Measures what could be gained on a checkpoint before a method is trained on it, by two searches that learn nothing.
 
 Timing: coordinate search over the effect range and the weight of every tag of crowded prompts, from all tags at full range and weight 1.
 Negatives: the best of some random negative prompts of contrast words, for prompts that are hard to draw, which are those that DPO-Diff
-searches for. Both choose on search seeds and are told by others.
+searches for. Both choose on search seeds and are measured on other seeds.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from limner.tools.scoring.asked import World
 from limner.tools.stats import paired_bootstrap
 
 RANGES = ((Fraction(0), Fraction(1)), (Fraction(0), Fraction(1, 2)), (Fraction(1, 2), Fraction(1)))  # DF-Prompt's three
-WEIGHTS = tuple(Fraction(weight, 4) for weight in (4, 2, 3, 5, 6))  # and its five, the plain one first
-SEARCH_SEEDS, NEGATIVE_SEEDS = 2, 8  # with two, the best of 30 negatives is the luckiest
+WEIGHTS = tuple(Fraction(weight, 4) for weight in (4, 2, 3, 5, 6))  # DF-Prompt's five, weight 1 first
+SEARCH_SEEDS, NEGATIVE_SEEDS = 2, 8  # on two seeds, the best of 30 negatives would be one by chance
 REPORT_SEEDS, NEGATIVE_REPORT_SEEDS = 4, 8
 PROMPTS, PROMPTS_FULL = 10, 40
-NEGATIVE_PROMPTS = 20  # ten leave an interval as wide as the gain
+NEGATIVE_PROMPTS = 20  # with ten the interval is as wide as the gain
 NEGATIVES = 30
 MOST_WORDS = 4  # of a random negative prompt
 TIMING_GAIN = 0.2  # standard deviations of the objective over pictures of plain crowded prompts
@@ -35,7 +35,7 @@ Spans = tuple[EffectSpan, ...]
 
 
 def pictures(context: Context, full: bool) -> int:
-    """At most."""
+    """Returns how many pictures both searches draw at most."""
     count = PROMPTS_FULL if full else PROMPTS
     most_tags = max((len(tag_spans(text)) for text in card_prompts(context, "crowded.heldout", count)), default=0)
     timing = SEARCH_SEEDS * (1 + most_tags * (len(RANGES) + len(WEIGHTS) - 2)) + 2 * REPORT_SEEDS
@@ -43,12 +43,13 @@ def pictures(context: Context, full: bool) -> int:
 
 
 def headroom_rows(context: Context, full: bool, emit: Emit) -> list[Row]:
+    """Runs both searches; returns a row for the gain of each."""
     count = PROMPTS_FULL if full else PROMPTS
     return [*_timing(context, count, emit), *_negatives(context, max(count, NEGATIVE_PROMPTS), emit)]
 
 
 def tag_spans(prompt: str) -> list[tuple[int, int]]:
-    """Where the tags behind the subject stand: every part between commas but the first, as half-open offsets."""
+    """Returns the places of the tags behind the subject, as half-open offsets: every part between commas but the first."""
     places, start = [], 0
     for part in prompt.split(","):
         end = start + len(part)
@@ -76,7 +77,7 @@ def _timing(context: Context, count: int, emit: Emit) -> list[Row]:
 
 
 def _searched(context: Context, prompt: str, emit: Emit) -> Spans:
-    """One sweep over the tags, each given its best range, then its best weight, the others as they stand."""
+    """One sweep over the tags: each gets its best range, then its best weight, with the others as they are."""
     places, objective = tag_spans(prompt), context.evaluator.objective.name
     chosen = [(Fraction(0), Fraction(1), Fraction(1)) for _ in places]
     for place in range(len(places)):
@@ -98,7 +99,7 @@ def _spans(places: Sequence[tuple[int, int]], effects: Sequence[tuple[Fraction, 
 
 
 def _negatives(context: Context, count: int, emit: Emit) -> list[Row]:
-    """By the scorer that says whether a picture shows what was asked; a loss, so that less is better."""
+    """Measured by the scorer that says whether a picture shows what was asked; it is a loss, so less is better."""
     scorer = context.card.intent or context.evaluator.objective.name
     prompts = card_prompts(context, "hard.heldout", count)
     rng, words = np.random.default_rng([context.settings.seed, 30]), offline(context.card.vocabulary())
@@ -123,13 +124,13 @@ def _negatives(context: Context, count: int, emit: Emit) -> list[Row]:
 
 
 def _content(prompt: str, world: World | None) -> list[str]:
-    """The words of a prompt that say what is in it: those that the vocabulary calls fillers are left out."""
+    """The words that say what a prompt shows, without those that the vocabulary calls fillers."""
     words = [word.strip(",.") for word in prompt.lower().split()]
     return list(dict.fromkeys(word for word in words if word and (world is None or word not in world.fillers)))
 
 
 def _random_negatives(contrasts: Sequence[Sequence[str]], rng: np.random.Generator) -> Iterator[str]:
-    """`NEGATIVES` of them, each of one to `MOST_WORDS` words, at most one for each word of the prompt."""
+    """`NEGATIVES` negative prompts, each of one to `MOST_WORDS` words, at most one for each word of the prompt."""
     for _ in range(NEGATIVES if contrasts else 0):
         size = int(rng.integers(1, min(MOST_WORDS, len(contrasts)) + 1))
         slots = rng.choice(len(contrasts), size, replace=False)

@@ -17,16 +17,16 @@ from limner.tools.scoring.judge import Judge, Verdict
 from limner.tools.stats import Interval, paired_bootstrap
 
 REPORT_FROM = HELDOUT_FROM + 10**6
-"""Suites report on seeds from here on: a run's own held-out seeds chose what it returned, so they are no fair witness of it."""
+"""Suites report on seeds from here on, since a run's own held-out seeds chose what it returned."""
 
 
 def heldout_prompts(context: Context, count: int) -> list[str]:
-    """The first `count` prompts of the card's held-out set. Raises BadInput where the checkpoint brings none."""
+    """Returns the first `count` prompts of the card's held-out set. Raises BadInput where the checkpoint has none."""
     return card_prompts(context, "heldout", count)
 
 
 def card_prompts(context: Context, key: str, count: int) -> list[str]:
-    """The first `count` prompts of the set that the card calls `key`. Raises BadInput where the checkpoint brings none."""
+    """Returns the first `count` prompts of the set that the card calls `key`. Raises BadInput where the checkpoint has none."""
     name = context.card.document.get("prompts", {}).get(key)
     if not name:
         raise BadInput(f"{context.evaluator.model.name} brings no {key.replace('heldout', 'held-out')} prompts (card.json, prompts.{key})")
@@ -35,11 +35,12 @@ def card_prompts(context: Context, key: str, count: int) -> list[str]:
 
 
 def report_seeds(context: Context, count: int) -> list[int]:
+    """Returns `count` seeds to report on, from REPORT_FROM and the run's own seed upwards."""
     return [REPORT_FROM + context.settings.seed + place for place in range(count)]
 
 
 def judge_of(context: Context) -> Judge:
-    """The card's judge. Raises BadInput where there is none."""
+    """Returns the card's judge. Raises BadInput where there is none."""
     name = context.card.judge
     if not name:
         raise BadInput(f"{context.evaluator.model.name} brings no judge (card.json, judge)")
@@ -49,8 +50,10 @@ def judge_of(context: Context) -> Judge:
 def verdicts(
     context: Context, asked: Sequence[str], drawn: Sequence[Conditioning], seeds: Sequence[int], emit: Emit
 ) -> list[list[Verdict]]:
-    """The judge's verdicts on pictures of `drawn` against the prompts `asked` at the same place: (prompt, seed); dropped pictures are
-    left out."""
+    """Returns the judge's verdicts on pictures of `drawn` against the prompts `asked` at the same places, as (prompt, seed).
+
+    Dropped pictures are left out.
+    """
     evaluator, judge = context.evaluator, judge_of(context)
     table = evaluator.draw(drawn, seeds, emit)
     stored = context.db.stored_drawings(table.ravel().tolist())
@@ -62,7 +65,7 @@ def verdicts(
 
 
 def interval_of_rows(rows: Sequence[Sequence[float]], seed: int) -> Interval:
-    """Mean over all pictures with an interval that resamples whole prompts."""
+    """Returns the mean over all pictures, with an interval that resamples whole prompts."""
     values = np.array([value for row in rows for value in row], np.float64)
     clusters = np.array([place for place, row in enumerate(rows) for _ in row])
     return paired_bootstrap(values, clusters, seed)

@@ -1,4 +1,4 @@
-"""Does a checkpoint's judge see what a person sees in its pictures? Where labels lie beside the judge, one row a head."""
+"""Measures whether a checkpoint's judge agrees with a person on its pictures: one row a head, where labels lie beside the judge."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ AGREED = 0.90
 
 
 def labels_of(context: Context) -> list[Label]:
-    """None for a checkpoint without them. Raises BadInput where they cannot be read."""
+    """Returns the labels of the checkpoint's pictures; empty without labels. Raises BadInput where they cannot be read."""
     judge = context.card.document.get("scorers", {}).get(context.card.judge)
     path = context.card.path(str(judge["path"])) / FILE if judge else None
     return read_labels(path) if path and path.is_file() else []
 
 
 def label_rows(context: Context, emit: Emit) -> list[Row]:
-    """The labelled pictures drawn again, and the share of questions on which judge and person agree; n is the number of questions."""
+    """Draws the labelled pictures again; returns the share of questions on which judge and person agree, `n` counting questions."""
     labels = labels_of(context)
     if not labels:
         return []
@@ -29,7 +29,7 @@ def label_rows(context: Context, emit: Emit) -> list[Row]:
     for seed in sorted({label.seed for label in labels}):
         of_seed = [label for label in labels if label.seed == seed]
         ids += evaluator.draw([Conditioning(label.prompt) for label in of_seed], [seed], emit)[:, 0].tolist()
-    labels.sort(key=lambda label: label.seed)  # stable, as they were drawn
+    labels.sort(key=lambda label: label.seed)  # stable, hence in the order of `ids`
     stored = context.db.stored_drawings(ids)
     there = [(evaluator.image(key), label) for key, label in zip(ids, labels, strict=True) if stored[key].image]
     found = agreement(judge.see([image for image, _ in there]), [label for _, label in there], judge.world)

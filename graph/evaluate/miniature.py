@@ -1,7 +1,8 @@
-"""How faithful a checkpoint is to plain prompts, by its judge, what good modifiers do against its defects, and what is to be won on it.
+"""Measures how well a checkpoint follows plain prompts by its judge, what good modifiers do against its defects, and what can be gained on
+it.
 
-Works on any checkpoint whose card brings a judge, held-out prompts and a list of good and bad tags; rows of numbers,
-styles and headroom where it brings their prompts too.
+Works on any checkpoint whose card brings a judge, held-out prompts and a list of good and bad tags; rows of numbers, styles and headroom
+where it brings their prompts too.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from limner.tools.stats import Interval
 
 SEEDS = 4
 PROMPTS, PROMPTS_FULL = 100, 200
-LARGE = 160  # things that a checkpoint draws, from which on more is asked of it
+LARGE = 160  # nouns of a checkpoint from which on it has the higher targets
 COUNTED, COUNTED_FULL = 40, 200  # prompts that ask for a number
 
-# What is asked of a small world's checkpoint, and of a large one's.
+# Targets of a checkpoint of a small world, and of a large one.
 FAITHFUL: dict[str, tuple[float, float]] = {
     "single object right": (0.80, 0.95),
     "both objects right": (0.55, 0.85),
@@ -42,19 +43,22 @@ PREFERENCE_RIGHT, VARIANTS_RIGHT = 0.90, 0.85
 
 
 class MiniatureSuite:
-    """Rows: share right per attribute on plain prompts and on those of a number; the defect rate and by how much good tags, and bad tags as
-    the negative prompt, lower it; styles; headroom; from the card what scorers and judge reached on renders when they were trained; and
-    whether the judge agrees with a person where pictures were labelled."""
+    """Rows: share right per attribute on plain prompts and on those of a number; the defect rate, and by how much good tags, and bad tags
+    as the negative prompt, lower it; styles; headroom; what scorers and judge reached on renders in training, from the card; the judge's
+    agreement with a person where pictures were labelled.
+    """
 
     name: ClassVar[str] = "miniature"
     summary: ClassVar[str] = "is what is asked for in the picture, do modifiers act, and is there anything to be won?"
 
     def pictures(self, context: Context, full: bool) -> int:
+        """Returns how many pictures the suite draws at most."""
         sets = 3 * SEEDS * len(heldout_prompts(context, PROMPTS_FULL if full else PROMPTS)) + SEEDS * (COUNTED_FULL if full else COUNTED)
         sets += len(label_rows.labels_of(context))
         return sets + style_rows.pictures(context, full) + (headroom.pictures(context, full) if _brings_headroom(context) else 0)
 
     def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
+        """Draws and judges; returns the rows. Raises BadInput where the card has no tags."""
         prompts = heldout_prompts(context, PROMPTS_FULL if full else PROMPTS)
         seeds, seed = report_seeds(context, SEEDS), context.settings.seed
         tags = context.card.document.get("tags")
@@ -82,7 +86,9 @@ SUITE = MiniatureSuite()
 
 
 def faithfulness(plain: Sequence[Sequence[Verdict]], seed: int, large: bool = False) -> list[Row]:
-    """One row an attribute, with the target of a small or a `large` world; pictures whose prompt does not ask for it are left out."""
+    """Returns one row an attribute, with the target of a small or a `large` world. Pictures whose prompt does not ask for it
+    are left out.
+    """
     single, both, colour, relation, background, style = (list[list[float]]() for _ in range(6))
     for row in plain:
         single.append([float(item.objects[0]) for item in row if len(item.objects) == 1])
@@ -107,7 +113,7 @@ def _brings_headroom(context: Context) -> bool:
 
 
 def _counting(context: Context, full: bool, emit: Emit) -> list[Row]:
-    """Prompts that ask for two or three of a kind, where the checkpoint brings such prompts."""
+    """Rows of prompts that ask for two or three of a kind, where the checkpoint brings such prompts."""
     if not _brings(context, "counting"):
         return []
     prompts = card_prompts(context, "counting.heldout", COUNTED_FULL if full else COUNTED)
@@ -119,7 +125,7 @@ def _counting(context: Context, full: bool, emit: Emit) -> list[Row]:
 def _lowered(
     name: str, before: Sequence[Sequence[Verdict]], after: Sequence[Sequence[Verdict]], seed: int, target: Target, resamples: int = 2000
 ) -> Row:
-    """By which share of itself the defect rate fell; the interval resamples whole prompts and takes the ratio each time."""
+    """The share of itself by which the defect rate fell; the interval resamples whole prompts and takes the ratio each time."""
     pairs = [
         (np.mean(early), np.mean(late))
         for early, late in zip(_defects(before), _defects(after), strict=True)
@@ -136,8 +142,10 @@ def _lowered(
 
 
 def _card_rows(context: Context) -> list[Row]:
-    """From the card: what the recipe measured on fresh renders, which need the emoji font. `object_exact` (every one of all nouns right at
-    once) is no question that anybody asks, so it is told without a target."""
+    """What the recipe measured on fresh renders, which need the emoji font, from the card.
+
+    `object_exact` (all nouns of a picture right at once) has no target, since no prompt asks for it.
+    """
     measured = context.card.document.get("measured", {})
     heads, count = measured.get("judge_on_renders", {}), int(measured.get("fresh_scenes", 0))
     rows = [
@@ -157,7 +165,7 @@ def _defects(rows: Sequence[Sequence[Verdict]]) -> list[list[float]]:
 
 
 def _change(before: Sequence[Sequence[Verdict]], after: Sequence[Sequence[Verdict]]) -> list[list[float]]:
-    """Paired by seed; a prompt that lost a picture to NaN is left out, since its seeds no longer match."""
+    """The change paired by seed; a prompt that lost a picture to NaN is left out, since its seeds no longer match."""
     pairs = zip(_defects(before), _defects(after), strict=True)
     return [[late - early for early, late in zip(first, second, strict=True)] for first, second in pairs if len(first) == len(second)]
 

@@ -1,20 +1,21 @@
-"""What `refine --method rewrite` is worth: whole runs on held-out prompts, their results measured on seeds that no run has seen.
+"""Measures `refine --method rewrite`: whole runs on held-out prompts, their results measured on seeds that no run has seen.
 
-A run returns the user's prompt where it found no improvement; such runs count, as zero gain. Beside it stand the rewriter's first
-variant without any search, and one fixed list of good tags for every prompt.
+A run returns the user's prompt where it found no improvement; such runs count as zero gain. The rivals are the rewriter's first variant
+without any search, and one fixed list of good tags for every prompt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 
 from limner.graph.evaluate.base import Row, Target
 from limner.graph.evaluate.heldout import heldout_prompts, report_seeds
 from limner.graph.refine.graph import build_refine
+from limner.graph.runner import complete
 from limner.graph.state import Context, RefineState
 from limner.promptdb.records import Conditioning, content_id
 from limner.tools.evaluation import Evaluation
@@ -23,7 +24,7 @@ from limner.tools.stats import paired_bootstrap, prompts_needed
 
 SEEDS = 4
 PROMPTS, PROMPTS_FULL = 40, 160
-JUDGE_LOSS = 0.02  # of the share of asked attributes that are right: what a gain in preference may cost
+JUDGE_LOSS = 0.02  # by how much the share of right attributes may fall for a gain in preference
 
 
 class RewriteSuite:
@@ -33,10 +34,12 @@ class RewriteSuite:
     summary: ClassVar[str] = "do rewritten prompts draw better pictures of what was asked?"
 
     def pictures(self, context: Context, full: bool) -> int:
+        """Returns how many pictures the suite draws at most."""
         prompts = len(heldout_prompts(context, PROMPTS_FULL if full else PROMPTS))
         return prompts * (context.settings.budget + 4 * SEEDS)
 
     def run(self, context: Context, full: bool, emit: Emit) -> Sequence[Row]:
+        """Refines every prompt and measures the results and the rivals; returns the rows."""
         prompts = heldout_prompts(context, PROMPTS_FULL if full else PROMPTS)
         refined, first = [], []
         for prompt in prompts:
@@ -78,9 +81,8 @@ SUITE = RewriteSuite()
 
 
 def _refine(context: Context, prompt: str) -> RefineState:
-    """One whole run on a slice of the suite's budget."""
+    """Runs the method once on a slice of the suite's budget."""
     settings, outer = context.settings, context.evaluator
     inner = outer.within(outer.budget.slice(images=settings.budget))
     start: RefineState = {"run": content_id(["evaluate", prompt, settings.seed]), "prompt": prompt, "method": "rewrite"}
-    state = build_refine("rewrite").compile().invoke(start, context=replace(context, evaluator=inner))
-    return state  # type: ignore[return-value]
+    return cast(RefineState, complete(build_refine("rewrite"), replace(context, evaluator=inner), start))

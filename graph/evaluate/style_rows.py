@@ -1,4 +1,4 @@
-"""Is a checkpoint's every style to be recognised, and do its own prompts serve it? By the judge, and by the objective.
+"""Measures whether every style of a checkpoint is recognised, by the judge, and whether its own prompts suit it, by the objective.
 
 A style is another model: it is drawn with an Evaluator of its own over the same database and budget.
 """
@@ -28,12 +28,16 @@ PROMPTS, PROMPTS_FULL = 24, 50
 
 
 def pictures(context: Context, full: bool) -> int:
+    """Returns how many pictures the rows of styles need at most."""
     return len(styles_of(context.card)) * (PROMPTS_FULL if full else PROMPTS) * 2 * SEEDS
 
 
 def style_rows(context: Context, full: bool, emit: Emit, recognised: float) -> list[Row]:
-    """Of all styles together, the share of plain pictures that show the style (`recognised` is its target); of each, that share and the
-    gain of its manual prompts. Empty for a checkpoint without styles."""
+    """Returns a row for the share of plain pictures that show their style, over all styles, and two for each style: that share and the gain
+    of its manual prompts.
+
+    `recognised`: the target of the first row. Empty for a checkpoint without styles.
+    """
     rows, every, count = list[Row](), list[list[float]](), PROMPTS_FULL if full else PROMPTS
     for name, entry in styles_of(context.card).items():
         styled = _context_of(context, name)
@@ -65,9 +69,11 @@ def _manual(context: Context, entry: Mapping[str, Any], count: int) -> list[dict
 
 
 def _recognised(context: Context, entry: Mapping[str, Any], prompts: Sequence[str], emit: Emit) -> list[list[float]]:
-    """(prompt, seed): whether the judge sees the style, or for a merge one of its sources' styles, in the picture of a plain prompt. The
-    judge is asked by trigger words alone: its vocabulary knows them as names of styles, and a prompt may name another, as "a photo of"
-    does."""
+    """(prompt, seed): whether the judge sees the style, or for a merge one of its sources' styles, in the picture of a plain prompt.
+
+    The judge is asked by trigger words alone: its vocabulary knows them as names of styles, and a prompt may name another one, as "a photo
+    of" does.
+    """
     seeds, plain = report_seeds(context, SEEDS), [Conditioning(prompt) for prompt in prompts]
     seen = [verdicts(context, [trigger] * len(prompts), plain, seeds, emit) for trigger in entry["triggers"]]
     return [

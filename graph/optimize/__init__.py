@@ -1,1 +1,1 @@
-"""Learning an instruction on a file of prompts, as a graph."""
+"""The graph that learns an instruction on a file of prompts."""

@@ -1,8 +1,8 @@
-"""Instructions as arms: what each writes for a batch of prompts, what that is worth, and how the arms compare.
+"""Instructions as arms: what each writes for a batch of prompts, what it gains, and how the arms compare.
 
 Every number comes from the Evaluator, on the search seeds that all arms share. An arm's reward is the gain over the plain prompt on the
-same prompt and seed, in units of the spread of all gains so far. A prompt met twice on the same seed is one pull, since its picture is the
-same. Rewritings of a batch are asked of the chat server several at a time: the batch waits for the slowest answer, not for the sum of them.
+same prompt and seed, in units of the standard deviation of all gains so far. A prompt that comes twice on the same seed is one pull, since
+its picture is the same. The chat server is asked for several rewritings of a batch at a time.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from limner.agents.instructions.text_gradient import Row
 from limner.agents.keywords import keywords
 from limner.graph.exemplars import exemplar, exemplars_for
 from limner.graph.nodes import Emit
-from limner.graph.optimize.state import ArmRow
-from limner.graph.state import Context
+from limner.graph.state import ArmRow, Context
 from limner.promptdb.errors import ServerAway
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning
@@ -38,10 +37,10 @@ Reply = TypeVar("Reply")
 def all_at_once(
     ask: Callable[[Question], Reply], questions: Sequence[Question], threads: int, cancel: CancelToken | None = None
 ) -> list[Reply]:
-    """The replies in the order of the questions, asked in up to `threads` threads.
+    """Returns the replies in the order of the questions, asked in up to `threads` threads.
 
-    The first error, in time, is raised as it is, `cancel`'s among them, which is checked before each question; no question is begun
-    after it, and those under way are waited for.
+    `cancel` is checked before each question. Raises the first error as it is, that of `cancel` included; no question is begun after it, and
+    those under way are waited for.
     """
     errors: list[BaseException] = []
 
@@ -73,13 +72,13 @@ def all_at_once(
 
 
 PROFESSIONALS = 5  # Yang, Wang and Hu 2024: up to five stored prompts for each of the batch
-PROFESSIONAL = "professional-"  # the arm under which they are kept
+PROFESSIONAL = "professional-"  # the beginning of the arm ids under which they are stored
 EXEMPLARS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What an arm made of one prompt."""
+    """What an arm wrote for one prompt. `arm`: its id."""
 
     arm: str
     prompt: BatchPrompt
@@ -88,7 +87,9 @@ class Written:
 
 @dataclass(frozen=True)
 class Writing:
-    """`written` in the order asked. `dropped` counts answers that became no prompt, by kind; `cut` the rewritings cut at the limit."""
+    """`written`: in the order asked. `dropped`: counts of answers that became no prompt, by kind. `cut`: count of rewritings cut at the
+    limit.
+    """
 
     written: list[Written]
     dropped: dict[str, int]
@@ -96,9 +97,10 @@ class Writing:
 
 
 def write(context: Context, arms: Mapping[str, str], prompts: Sequence[BatchPrompt], professional: bool) -> Writing:
-    """One rewriting of each prompt by each arm (id -> instruction); the prompt itself where none was usable.
+    """Asks for one rewriting of each prompt by each arm (id -> instruction); the prompt itself stands where none was usable.
 
-    Raises ServerAway where no request of the batch was answered, BudgetSpent where no further call is allowed.
+    `professional`: whether the rewriter is shown professional prompts. Raises ServerAway where no request of the batch was answered,
+    BudgetSpent where no further call is allowed.
     """
     exemplars = {prompt: _exemplars(context, prompt) if professional else [] for prompt in prompts}
 
@@ -144,7 +146,11 @@ def _exemplars(context: Context, prompt: BatchPrompt) -> list[rewriter.Exemplar]
 
 
 def professionals(context: Context, prompts: Sequence[BatchPrompt]) -> list[Written]:
-    """What professionals wrote for these prompts: stored prompts with the same subject; else the manner of the nearest ones, put on it."""
+    """Returns what professionals wrote for these prompts: stored prompts of the same subject, else the prompt with modifiers of the nearest
+    ones.
+
+    Those that break the contract or do not fit into the text encoder are left out.
+    """
     found: list[Written] = []
     for prompt in prompts:
         rows = exemplars_of(context, prompt.text)
@@ -156,7 +162,9 @@ def professionals(context: Context, prompts: Sequence[BatchPrompt]) -> list[Writ
 
 
 def exemplars_of(context: Context, text: str) -> list[tuple[str, str]]:
-    """(positive, negative) of stored prompts about `text` itself, or, where there are none, of the nearest ones' manner added to it."""
+    """Returns (positive, negative) of stored prompts with `text` as their subject; where there are none, `text` with modifiers of the
+    nearest prompts.
+    """
     own = context.db.query(
         "SELECT text, negative FROM prompt WHERE subject != '' AND lower(subject) = lower(?) AND lower(text) != lower(?) "
         "ORDER BY id LIMIT ?",
@@ -170,7 +178,7 @@ def exemplars_of(context: Context, text: str) -> list[tuple[str, str]]:
 
 
 def manner(positive: str, description: str) -> str:
-    """What a prompt adds to what it describes: its keywords that the description does not hold."""
+    """Returns what a prompt adds to its description: its keywords that the description does not hold."""
     known = {word.casefold() for word in keywords(description)} | {description.casefold()}
     return ", ".join(word for word in keywords(positive) if word.casefold() not in known)
 
@@ -181,7 +189,10 @@ def _fits(context: Context, conditioning: Conditioning) -> bool:
 
 
 def pull(context: Context, trials: Trials, iteration: int, written: Sequence[Written], emit: Emit) -> BudgetSpent | None:
-    """Draw and score what was written and the plain prompts, all in one population, and keep the trials; what ended it early, if any."""
+    """Draws and scores the rewritings and the plain prompts in one population, and stores the trials.
+
+    Returns the error where the budget ended it early, else None.
+    """
     evaluator, seeds = context.evaluator, context.settings.search
     name = evaluator.objective.name
     plain = {row.prompt.text: Conditioning(row.prompt.text) for row in written}
@@ -205,33 +216,35 @@ def pull(context: Context, trials: Trials, iteration: int, written: Sequence[Wri
 
 
 def pictures(trials: Iterable[Trial]) -> set[tuple[str, int]]:
-    """The pictures that those trials asked for, plain ones included, drawn by this run or found in the cache: what learning has cost."""
+    """Returns the pictures (conditioning id, seed) that the trials asked for, plain ones included, drawn or stored before: the cost of
+    learning.
+    """
     rows = list(trials)
     return {(row.conditioning.id, row.seed) for row in rows} | {(Conditioning(row.prompt).id, row.seed) for row in rows}
 
 
 def pictures_of(written: Iterable[Written], seeds: Sequence[int]) -> set[tuple[str, int]]:
-    """The pictures that pulling what was written would ask for."""
+    """Returns the pictures (conditioning id, seed) that pulling what was written would ask for, plain ones included."""
     ids = {key for row in written for key in (row.conditioning.id, Conditioning(row.prompt.text).id)}
     return {(key, seed) for key in ids for seed in seeds}
 
 
 def gain(trial: Trial, higher_is_better: bool) -> float:
-    """What the rewriting gained over the plain prompt; NaN where a picture was dropped."""
+    """Returns the gain of the rewriting over the plain prompt, positive where it is better; NaN where a picture was dropped."""
     if trial.value is None or trial.plain is None:
         return math.nan
     return (trial.value - trial.plain) * (1 if higher_is_better else -1)
 
 
 def spread(trials: Iterable[Trial], higher_is_better: bool) -> float:
-    """Standard deviation of all gains, the unit of rewards; 1 where there is none to speak of."""
+    """Returns the standard deviation of all gains, the unit of rewards; 1 where it is zero or there are fewer than two gains."""
     gains = np.array([gain(trial, higher_is_better) for trial in trials])
     gains = gains[~np.isnan(gains)]
     return float(gains.std()) or 1.0 if len(gains) > 1 else 1.0
 
 
 def rows_of(trials: Iterable[Trial], higher_is_better: bool) -> dict[str, dict[str, Row]]:
-    """For each arm and prompt what it wrote and the mean score of it, higher being better; dropped pictures do not count."""
+    """Returns for each arm and prompt what the arm wrote and its mean score, higher being better; dropped pictures do not count."""
     values: dict[tuple[str, str], list[float]] = {}
     texts: dict[tuple[str, str], Conditioning] = {}
     for trial in trials:
@@ -247,7 +260,7 @@ def rows_of(trials: Iterable[Trial], higher_is_better: bool) -> dict[str, dict[s
 
 
 def best_rows(rows: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
-    """The best known row of each prompt, whoever wrote it."""
+    """Returns the best known row of each prompt, of any arm."""
     best: dict[str, Row] = {}
     for by_prompt in rows.values():
         for prompt, row in by_prompt.items():
@@ -262,19 +275,21 @@ def _number(value: float) -> float | None:
 
 Pull = tuple[str, int]  # prompt and seed
 
-FEWEST = 6  # prompts, below which no bootstrap is trusted with ending a search
+FEWEST = 6  # prompts below which no bootstrap may end a search
 
 
 def records(context: Context, trials: Trials, ids: Iterable[str]) -> list[ArmRecord]:
-    """Rewards of all pulls, and the mean of the latest iteration, in units of the spread of all gains. An arm none of whose pictures
-    was usable is left out."""
+    """Returns the rewards of all pulls and the mean reward of the latest iteration, by arm, in units of the spread of all gains.
+
+    An arm without a usable picture is left out.
+    """
     higher, every = context.evaluator.objective.higher_is_better, trials.trials()
     unit = spread(every, higher)
     return _records(every, ids, lambda trial: gain(trial, higher) / unit)
 
 
 def raw_records(trials: Trials, ids: Iterable[str]) -> list[ArmRecord]:
-    """The reference's rewards: the scores themselves."""
+    """Returns the records with the released code's rewards, which are the scores themselves."""
     return _records(trials.trials(), ids, lambda trial: math.nan if trial.value is None else trial.value)
 
 
@@ -292,13 +307,15 @@ def _records(trials: Sequence[Trial], ids: Iterable[str], reward: Callable[[Tria
 
 
 def mean(trials: Trials, arm: str, iteration: int) -> float | None:
-    """Mean score of the arm's batch; None where no picture was usable."""
+    """Returns the mean score of the arm's batch; None where no picture was usable."""
     values = [row.value for row in trials.trials(arm, iteration) if row.value is not None]
     return float(np.mean(values)) if values else None
 
 
 def accepted(context: Context, trials: Trials, iteration: int, parent: str, children: Sequence[ArmRow]) -> list[ArmRow]:
-    """The children that gained at least as much as their parent, on the same prompts and seeds; notes the fate of each."""
+    """Returns the children that gained at least as much as their parent, on the same prompts and seeds; stores the outcome for
+    each child.
+    """
     kept, fates = [], []
     for child in children:
         ahead = list(_ahead(context, trials.trials(iteration=iteration), child["id"], parent).values())
@@ -311,7 +328,10 @@ def accepted(context: Context, trials: Trials, iteration: int, parent: str, chil
 
 
 def is_ahead(context: Context, trials: Trials, arm: str, other: str, confidence: float) -> bool:
-    """Whether an arm gained more than another on the pulls that both had: the whole interval, clustered by prompt, above zero."""
+    """Returns whether an arm gained more than another on the pulls that both have: the whole interval, clustered by prompt, above zero.
+
+    False where the pulls are of fewer than FEWEST prompts.
+    """
     ahead = _ahead(context, trials.trials(), arm, other)
     prompts = [prompt for prompt, _ in ahead]
     interval = paired_bootstrap(list(ahead.values()), prompts, context.settings.seed, confidence=confidence)
@@ -319,7 +339,7 @@ def is_ahead(context: Context, trials: Trials, arm: str, other: str, confidence:
 
 
 def _ahead(context: Context, trials: Sequence[Trial], arm: str, other: str) -> dict[Pull, float]:
-    """By how much an arm gained more than another, on each pull that both had and both got a picture of."""
+    """By how much an arm gained more than another, on each pull for which both have a picture."""
     higher = context.evaluator.objective.higher_is_better
     gains = {id: {(trial.prompt, trial.seed): gain(trial, higher) for trial in trials if trial.instruction == id} for id in (arm, other)}
     both = {pull: value - gains[other].get(pull, math.nan) for pull, value in gains[arm].items()}

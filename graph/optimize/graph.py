@@ -2,10 +2,10 @@
 
     sample -> pull -> select -> gradient -> modify -> trial -> (again, or) playoff -> suffix -> heldout -> finish
 
-Every arm meets the same prompts on the same seeds. The survivors' weakest is contrasted with the best that is known for these prompts,
-and each finding makes a child; a child that does worse than its parent on its parent's own batch is rejected. The best few then meet more
-prompts, since an arm born late has few pulls. The winner meets plain prompts, the initial instruction and the best fixed suffix on
-prompts and seeds that no search has seen.
+Every arm is measured on the same prompts and seeds. The survivors' weakest is contrasted with the best that is known for these prompts, and
+each finding makes a child; a child that does worse than its parent on its parent's own batch is rejected. The best few are then measured on
+more prompts, since an arm born late has few pulls. The winner is compared with plain prompts, the initial instruction and the best fixed
+suffix on prompts and seeds that no search has seen.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from limner.agents.instructions.bandit import best, best_first, open_selector
 from limner.graph.nodes import Update, emitter, missing_images, node, stop_if_asked, tell
 from limner.graph.optimize import arms, suffix
 from limner.graph.optimize.heldout import check_heldout
-from limner.graph.optimize.state import ArmRow, LearnOutcome, OptimizeState, PromptRow
+from limner.graph.optimize.state import OptimizeState, PromptRow
 from limner.graph.plan import LearningSettings
-from limner.graph.state import Context
+from limner.graph.state import ArmRow, Context, LearnOutcome
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning, Instruction, content_id
 from limner.promptdb.trials import Arm, Standing, Trials
@@ -33,12 +33,12 @@ STEPS = ("sample", "pull", "select", "gradient", "modify", "trial")
 STEADY = 3  # iterations that a winner must have led, and be significantly ahead of the initial instruction, to end the search
 SURE = 0.99
 FINALISTS = 3  # arms in the playoff, besides the initial instruction
-FINALS = 8  # prompts that they meet there at most
-KEPT_BACK = 0.25  # share of the images for learning that is kept for it
+FINALS = 8  # prompts of the playoff at most
+KEPT_BACK = 0.25  # share of the images for learning that is reserved for the playoff
 
 
 def build_optimize() -> StateGraph[OptimizeState, Context, OptimizeState, OptimizeState]:
-    """The graph, not yet compiled: who runs it chooses where its state is kept."""
+    """Returns the graph, not yet compiled: whoever runs it chooses where its state is stored."""
     graph = StateGraph(OptimizeState, context_schema=Context)
     steps: dict[str, Any] = {"sample": sample, "pull": pull, "select": select, "gradient": gradient, "modify": modify, "trial": trial}
     steps |= {"playoff": playoff, "suffix": search_suffix, "heldout": heldout, "finish": finish}
@@ -54,7 +54,7 @@ def build_optimize() -> StateGraph[OptimizeState, Context, OptimizeState, Optimi
 
 
 def first_state(run: str, prompts: list[BatchPrompt], heldout: list[BatchPrompt], shared: bool, initial: str) -> OptimizeState:
-    """Where every run begins: one arm, the initial instruction."""
+    """Returns the state that a run begins with: one arm, the initial instruction. `shared`: both lists hold the same one prompt."""
     arm: ArmRow = {"id": Instruction(initial).id, "text": initial, "parent": None, "finding": "", "born": -1}
     return {
         "run": run,
@@ -75,7 +75,7 @@ def first_state(run: str, prompts: list[BatchPrompt], heldout: list[BatchPrompt]
 
 @node("sample")
 def sample(state: OptimizeState, runtime: Runtime[Context]) -> Update:
-    """The prompts of this iteration: the next of an order drawn once by the run's seed, so that all are met before any is met again."""
+    """Takes the prompts of this iteration: the next of an order drawn once by the run's seed, so that all come before any comes again."""
     iteration = state["iteration"] + 1
     batch = _batch(state, runtime, iteration, min(_learning(runtime).batch_size, len(state["prompts"])))
     Trials(runtime.context.db, state["run"]).add_arms([Arm(_instruction(row), row["born"]) for row in state["arms"]])
@@ -84,7 +84,7 @@ def sample(state: OptimizeState, runtime: Runtime[Context]) -> Update:
 
 @node("pull")
 def pull(state: OptimizeState, runtime: Runtime[Context]) -> Update:
-    """Every arm, the initial instruction and the professionals write for the batch; all of it is drawn and scored in one population."""
+    """Lets every arm, the initial instruction and the professionals write for the batch; draws and scores all of it in one population."""
     learning = _learning(runtime)
     texts = {row["id"]: row["text"] for row in state["arms"]}
     if not learning.reference_ucb:
@@ -94,7 +94,7 @@ def pull(state: OptimizeState, runtime: Runtime[Context]) -> Update:
 
 def _pulled(state: OptimizeState, runtime: Runtime[Context], texts: dict[str, str], professional: bool, final: bool = False) -> Update:
     context = runtime.context
-    whole = final or context.learning.reference_ucb or not state["iteration"]  # the plan has made sure of a first iteration, and of no more
+    whole = final or context.learning.reference_ucb or not state["iteration"]  # the plan covers a first iteration for certain, and no more
     affordable = context.plan.learning if whole else int((1 - KEPT_BACK) * context.plan.learning)
     batch = _prompts(state["batch"])
     writing = arms.write(context, texts, batch, _learning(runtime).professional)
@@ -124,7 +124,7 @@ def _pulled(state: OptimizeState, runtime: Runtime[Context], texts: dict[str, st
 
 @node("select")
 def select(state: OptimizeState, runtime: Runtime[Context]) -> Update:
-    """The arms that stay, by the selector; the best of all so far stays whatever it says. Then the weakest of them is marked."""
+    """Selects the arms that stay, by the selector; the best of all so far always stays. Then marks the weakest of them."""
     learning, context = _learning(runtime), runtime.context
     trials = Trials(context.db, state["run"])
     known = {row["id"]: row for row in state["arms"]}
@@ -160,7 +160,7 @@ def select(state: OptimizeState, runtime: Runtime[Context]) -> Update:
 
 @node("gradient")
 def gradient(state: OptimizeState, runtime: Runtime[Context]) -> Update:
-    """The weakest survivor's rows against the best that is known for the same prompts: what should the instruction say?"""
+    """Contrasts the weakest survivor's rows with the best that are known for the same prompts: what should the instruction say?"""
     context, learning = runtime.context, _learning(runtime)
     if state["stop"] or not state["low"]:
         return {"children": [], "note": "no gradient: the search ends here"}
@@ -180,7 +180,7 @@ def gradient(state: OptimizeState, runtime: Runtime[Context]) -> Update:
 
 @node("modify")
 def modify(state: OptimizeState, runtime: Runtime[Context]) -> Update:
-    """One new instruction for each finding; where there are none, variants of the weak one. What is no instruction is dropped."""
+    """Makes one new instruction of each finding; where there are none, variants of the weak one. Drops answers that are no instruction."""
     context, learning = runtime.context, _learning(runtime)
     if state["stop"] or not state["low"]:
         return {"children": [], "note": "no children"}
@@ -207,8 +207,10 @@ def modify(state: OptimizeState, runtime: Runtime[Context]) -> Update:
 
 @node("trial")
 def trial(state: OptimizeState, runtime: Runtime[Context]) -> Update:
-    """Children meet their parent's batch; those that do worse than it are rejected. The others take its place, and so does nobody where
-    none is left: an arm without good children is exhausted. The best of all stays in any case."""
+    """Measures the children on their parent's batch; rejects those that do worse than it.
+
+    The others take the parent's place. Where none is left the parent is dropped too, as exhausted. The best arm of all always stays.
+    """
     context, learning = runtime.context, _learning(runtime)
     children, iteration = state["children"], state["iteration"]
     update: Update = {"children": []}
@@ -234,7 +236,7 @@ def trial(state: OptimizeState, runtime: Runtime[Context]) -> Update:
 
 @node("playoff")
 def playoff(state: OptimizeState, runtime: Runtime[Context]) -> Update:
-    """The best few and the initial instruction meet more prompts, as many as the images for learning pay for, before one is named."""
+    """Measures the best few and the initial instruction on more prompts, as many as the images for learning cover, and names the winner."""
     context = runtime.context
     trials = Trials(context.db, state["run"])
     everyone = {row["id"]: row["text"] for row in _everyone(trials)}
@@ -253,7 +255,7 @@ def playoff(state: OptimizeState, runtime: Runtime[Context]) -> Update:
 
 @node("suffix")
 def search_suffix(state: OptimizeState, runtime: Runtime[Context]) -> Update:
-    """The best fixed suffix that as many pictures can find: what a learned instruction must beat."""
+    """Finds the best fixed suffix for the same number of pictures: the rival of the learned instruction."""
     context = runtime.context
     found = suffix.search(context, _prompts(state["prompts"]), Trials(context.db, state["run"]), emitter(runtime))
     return {"suffix": found, "note": "none" if found is None else f"{found['positive']!r} after {found['pulls']} pictures"}
@@ -261,7 +263,7 @@ def search_suffix(state: OptimizeState, runtime: Runtime[Context]) -> Update:
 
 @node("heldout")
 def heldout(state: OptimizeState, runtime: Runtime[Context]) -> Update:
-    """Plain, initial, learned and suffixed prompts on held-out prompts and seeds, by every scorer: the only numbers reported."""
+    """Compares plain, initial, learned and suffixed prompts on held-out prompts and seeds, by every scorer: the only numbers reported."""
     context = runtime.context
     trials = Trials(context.db, state["run"])
     everyone = _everyone(trials)
@@ -280,6 +282,7 @@ def heldout(state: OptimizeState, runtime: Runtime[Context]) -> Update:
 
 @node("finish")
 def finish(state: OptimizeState, runtime: Runtime[Context]) -> Update:
+    """Completes the outcome with the warnings and the reason why learning stopped."""
     outcome: LearnOutcome = {**state["outcome"], "stopped": state["stop"], "warnings": state.get("warnings", [])}
     return {"outcome": outcome}
 
@@ -319,7 +322,7 @@ def _instruction(row: ArmRow) -> Instruction:
 
 
 def _child(improvement: str, low: ArmRow, iteration: int) -> ArmRow:
-    """A finding on its way to becoming an instruction."""
+    """The arm of a finding that is not yet an instruction."""
     return {"id": "", "text": "", "parent": low["id"], "finding": improvement, "born": iteration}
 
 
@@ -328,7 +331,7 @@ def _fate(arm: str, survivors: list[str]) -> str:
 
 
 def _is_sure(state: OptimizeState, context: Context) -> bool:
-    """Whether the winner has led for a while and is significantly ahead of the initial instruction."""
+    """Whether the winner has led for STEADY iterations and is significantly ahead of the initial instruction."""
     initial = Instruction(state["initial"]).id
     if context.learning.reference_ucb or state["winner"] == initial or state["steady"] < STEADY:
         return False

@@ -1,4 +1,4 @@
-"""The evidence for a learned instruction: prompts and seeds that took no part, every scorer, paired and clustered by prompt."""
+"""The held-out check of a learned instruction: prompts and seeds that took no part, every scorer, paired and clustered by prompt."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from langgraph.runtime import Runtime
 
 from limner.graph.nodes import emitter, missing_images, tell
 from limner.graph.optimize import arms
-from limner.graph.optimize.state import ArmRow, LearnOutcome, OptimizeState
+from limner.graph.optimize.state import OptimizeState
 from limner.graph.optimize.suffix import with_suffix
 from limner.graph.refine.graph import is_gain
-from limner.graph.state import Context, ScoreRow
+from limner.graph.state import ArmRow, Context, LearnOutcome, ScoreRow
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning
 from limner.tools.budget import BudgetSpent
@@ -26,11 +26,14 @@ COMPARISONS = {
     "suffix": ("plain", "suffix"),
     "learned_suffix": ("suffix", "learned"),
 }
-"""Name -> what is compared with what, before and after."""
+"""Name -> the groups that are compared, before and after."""
 
 
 def check_heldout(state: OptimizeState, runtime: Runtime[Context], initial: ArmRow, chosen: ArmRow) -> tuple[LearnOutcome, list[str]]:
-    """Measure on as many held-out prompts as the plan pays for; the outcome, and what is to be said of it."""
+    """Measures the instructions on as many held-out prompts as the plan covers; returns the outcome and the warnings.
+
+    `initial`, `chosen`: the initial instruction and the winner of the search. Raises ServerAway where the chat server does not answer.
+    """
     context = runtime.context
     evaluator, seeds = context.evaluator, context.settings.heldout
     prompts = [BatchPrompt(row["text"], tuple(row["pins"])) for row in state["heldout"]][: context.plan.heldout_prompts]
@@ -101,7 +104,7 @@ def _compared(found: Evaluation, scorer: str, groups: list[str], pair: tuple[str
 
 
 def _shown(found: Evaluation, groups: dict[str, list[Conditioning]], prompts: list[BatchPrompt]) -> list[dict[str, Any]]:
-    """For each prompt what became of it and the drawings, by group: for the report."""
+    """The texts and drawings of each prompt by group, for the report."""
     ids = found.drawings.reshape(len(groups), len(prompts), -1)
     return [
         {

@@ -1,65 +1,37 @@
-"""The state of `optimize`: what the next node needs, and no more. What was tried is in promptdb (`trials.py`), so that a checkpoint stays
-as small after many iterations as after one."""
+"""The state of `optimize`: what the next node needs, and no more.
+
+The trials are in promptdb (`trials.py`), so that a checkpoint is as small after many iterations as after one.
+"""
 
 from __future__ import annotations
 
 import operator
-from typing import Annotated, Any
+from typing import Annotated
 
 from typing_extensions import TypedDict
 
-from limner.graph.state import PathRow, ScoreRow
+from limner.graph.state import ArmRow, LearnOutcome, PathRow, SuffixRow
 
 
 def added(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
-    """Counts by kind, added up."""
+    """Returns the sums of two counts by kind."""
     return {kind: before.get(kind, 0) + now.get(kind, 0) for kind in {**before, **now}}
 
 
 class PromptRow(TypedDict):
+    """A prompt, and words that no rewriting of it may lose."""
+
     text: str
     pins: list[str]
 
 
-class ArmRow(TypedDict):
-    """An instruction that is still in the race. `born`: after which iteration it was made, -1 for the initial one."""
-
-    id: str
-    text: str
-    parent: str | None
-    finding: str
-    born: int
-
-
-class SuffixRow(TypedDict):
-    """One fixed list of keywords put behind every prompt, and one negative list; `pulls`: pictures that its search cost."""
-
-    positive: str
-    negative: str
-    pulls: int
-
-
-class LearnOutcome(TypedDict):
-    """`best`: the arm that won the search. `improved`: on the held-out prompts it gained over the initial instruction, the whole interval
-    above zero. `heldout`: learned against plain; `heldout_initial`: learned against the initial instruction; `initial`: that against
-    plain; `suffix`: the fixed suffix against plain; `learned_suffix`: learned against the fixed suffix; each by scorer."""
-
-    improved: bool
-    objective: str
-    higher_is_better: dict[str, bool]
-    initial: ArmRow
-    best: ArmRow
-    suffix: SuffixRow | None
-    scores: dict[str, dict[str, ScoreRow]]
-    prompts: list[dict[str, Any]]
-    stopped: str
-    warnings: list[str]
-
-
 class OptimizeState(TypedDict, total=False):
-    """`arms`: in the race now. `batch`: the prompts of this iteration. `low`: the arm that the text gradient is taken of. `steady`:
-    iterations that the winner has led. `counters`: of `--compat maai`. `stop`: why no further iteration is made. `cut`: rewritings
-    cut at the encoder's limit."""
+    """The state of a run that learns an instruction.
+
+    `arms`: those not yet eliminated. `batch`: the prompts of this iteration. `low`: the arm of which the text gradient is taken. `steady`:
+    iterations that the winner has led. `counters`: of `--compat maai`. `stop`: why there is no further iteration. `cut`: rewritings cut at
+    the encoder's limit.
+    """
 
     run: str
     prompts: list[PromptRow]

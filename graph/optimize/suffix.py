@@ -1,4 +1,4 @@
-"""The rival of a learned instruction: one fixed list of keywords behind every prompt, the best that as many pictures can find.
+"""The rival of a learned instruction: one fixed list of keywords behind every prompt, the best that the same number of pictures finds.
 
 Candidates are what professionals add to their subjects and what the arms of the run added to the prompts; successive halving on the
 development prompts finds the best of them (Karnin, Koren and Somekh 2013), on the same seeds as the arms.
@@ -17,8 +17,7 @@ from limner.agents.contract import Contract
 from limner.graph.exemplars import exemplars_for
 from limner.graph.nodes import Emit
 from limner.graph.optimize.arms import PROFESSIONAL, manner
-from limner.graph.optimize.state import SuffixRow
-from limner.graph.state import Context
+from limner.graph.state import Context, SuffixRow
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning, content_id
 from limner.promptdb.trials import Trials
@@ -30,7 +29,7 @@ BATCH = 3  # prompts a round
 
 
 def search(context: Context, prompts: Sequence[BatchPrompt], trials: Trials, emit: Emit | None = None) -> SuffixRow | None:
-    """The winner of the halving; None where nothing is ever added, or no picture is left to pay with."""
+    """Returns the winner of the halving; None where there is no candidate, or no picture is left in the budget."""
     evaluator, seeds = context.evaluator, context.settings.search
     name = evaluator.objective.name
     sign = 1 if evaluator.objective.higher_is_better else -1
@@ -67,11 +66,12 @@ def search(context: Context, prompts: Sequence[BatchPrompt], trials: Trials, emi
 
 
 def with_suffix(prompt: str, suffix: Suffix) -> Conditioning:
+    """Returns the prompt with the suffix's keywords behind it and its negative prompt."""
     return Conditioning(f"{prompt}, {suffix[0]}" if suffix[0] else prompt, suffix[1])
 
 
 def _candidates(context: Context, prompts: Sequence[BatchPrompt], trials: Trials) -> list[Suffix]:
-    """Distinct suffixes that fit behind every development prompt, those that were used most often first."""
+    """The distinct suffixes that fit behind every development prompt, the most frequent first."""
     votes: Counter[Suffix] = Counter()
     for trial in trials.trials():
         if not trial.instruction.startswith(PROFESSIONAL):

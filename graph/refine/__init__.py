@@ -1,1 +1,1 @@
-"""Refining one prompt, as a graph."""
+"""The graphs that refine one prompt."""

@@ -2,9 +2,9 @@
 
     retrieve -> allot -> (rewrite | adapter | df-prompt | dpo-diff) -> weigh -> allot -> ... -> gather -> search -> select -> heldout
 
-Every strategy has one slice of the search's share of the budget; after that UCB decides who gets the next. A strategy starts from the best
-that anybody has found so far. A slice is paid in image equivalents, so that gradients cost what they cost; what the held-out check needs
-is out of everybody's reach. With one strategy alone it has the whole share, and auto is that strategy.
+Every strategy has one slice of the search's share of the budget; after that UCB chooses who has the next. A strategy starts from the best
+candidates that any has found so far. A slice is counted in image equivalents, so that gradients cost what they cost; no slice reaches what
+the held-out check needs. A single strategy has the whole share, and auto is that strategy.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from limner.tools.budget import BudgetSpent
 STRATEGIES = ("rewrite", *TOOLS)
 EXTRA = 1  # slices beyond one for each strategy, where there are several: below ten pictures a solver hardly begins
 MOST_SLICES = 16
-STARTS = 3  # the best candidates that a solver is handed
+STARTS = 3  # the best candidates, from which a solver starts
 
 
 def graph_of(method: str) -> StateGraph[RefineState, Context, RefineState, RefineState]:
-    """The state machine that runs a method."""
+    """Returns the graph of a method, not yet compiled."""
     return build_auto() if method == "auto" else build_refine(method)
 
 
 def build_auto() -> StateGraph[RefineState, Context, RefineState, RefineState]:
-    """The graph, not yet compiled: who runs it chooses where its state is kept."""
+    """Returns the graph of `auto`, not yet compiled: whoever runs it chooses where its state is stored."""
     graph = StateGraph(RefineState, context_schema=Context)
     steps: dict[str, Any] = {"retrieve": retrieve, "allot": allot, **{name: strategy(name) for name in STRATEGIES}, "weigh": weigh}
     steps |= {"gather": gather, "search": search, "select": select, "heldout": heldout, "finish": finish}
@@ -85,14 +85,14 @@ def _allot(state: RefineState, runtime: Runtime[Context]) -> Update:
 
 
 def allot(state: RefineState, runtime: Runtime[Context]) -> Command[str]:
-    """Who gets the next slice of the budget, or that the search is over."""
+    """Chooses the strategy that has the next slice of the budget, or ends the search."""
     update = _allot(state, runtime)
     goto: Any = update["slice"]["strategy"] or "gather"
     return Command(goto=goto, update=update)
 
 
 def strategy(name: str) -> Node:
-    """The strategy's own node, with a slice of the budget, starting from the best so far."""
+    """Returns the strategy's own node, which runs with a slice of the budget and starts from the best candidates so far."""
     inner = rewrite if name == "rewrite" else tool_node(name)
 
     def run(state: RefineState, runtime: Runtime[Context]) -> Update:
@@ -117,7 +117,7 @@ def strategy(name: str) -> Node:
 
 @node("weigh")
 def weigh(state: RefineState, runtime: Runtime[Context]) -> Update:
-    """What the slice was worth: by how much it raised the best on the search seeds, for what it cost."""
+    """Measures the slice that was spent: by how much it raised the best on the search seeds, and at what cost."""
     context, slice_ = runtime.context, state["slice"]
     part = context.evaluator.budget.slice(keep=_for_the_end(context))
     evaluator, seeds = context.evaluator.within(part), context.settings.search
@@ -158,13 +158,17 @@ def weigh(state: RefineState, runtime: Runtime[Context]) -> Update:
 
 
 def starts(state: RefineState, sign: int) -> list[CandidateRow]:
-    """What a solver is handed: the best found so far that may win. What shows less of the prompt is no place to climb from."""
+    """Returns the best candidates so far that may win, for a solver to start from; those that show less of the prompt are left out."""
     less = set(state.get("unfaithful", []))
     return [row for row in ranked(state, sign) if row["id"] not in less][:STARTS]
 
 
 def ranked(state: RefineState, sign: int) -> list[CandidateRow]:
-    """The candidates so far, the best on the search seeds first; those without a score last, and those that show less of the prompt."""
+    """Returns the candidates so far, best first on the search seeds; those without a score and those that show less of the prompt come
+    last.
+
+    `sign`: 1 where higher scores are better, -1 where lower ones are.
+    """
     scores: Mapping[str, float | None] = state.get("search", {})
     less = set(state.get("unfaithful", []))
 
@@ -176,19 +180,19 @@ def ranked(state: RefineState, sign: int) -> list[CandidateRow]:
 
 
 def ucb(slices: Sequence[SliceRow], names: Sequence[str]) -> dict[str, float]:
-    """The upper bound of each strategy's mean reward, with the spread of all rewards; infinite for one that had no slice."""
+    """Returns the upper bound of each strategy's mean reward, with the spread of all rewards; infinite for one that has had no slice."""
     rewards = {name: [row["reward"] for row in slices if row["strategy"] == name] for name in names}
     spread = float(np.std([row["reward"] for row in slices])) if len(slices) > 1 else 0.0
     return {name: upper_bound(float(np.mean(own)), len(own), len(slices), spread) if own else math.inf for name, own in rewards.items()}
 
 
 def _for_the_end(context: Context) -> dict[str, float]:
-    """What the search must leave: the images of what comes after it."""
+    """The images that the search must leave for the nodes after it."""
     return {"images": context.settings.budget - _for_search(context)}
 
 
 def _for_search(context: Context) -> int:
-    """Images for the search: without the held-out check, and where there are many, without the strip that shows a timed word at work."""
+    """Images for the search: without the held-out check and, where there are many, without the strip that shows a timed word."""
     settings = context.settings
     left = settings.budget - plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds).heldout
     timed = not missing("df-prompt", context.solvers, context.evaluator)
@@ -196,11 +200,11 @@ def _for_search(context: Context) -> int:
 
 
 def _least(context: Context) -> int:
-    """Images below which no slice is worth beginning: one candidate on the search seeds."""
+    """Images below which no slice is begun: one candidate on the search seeds."""
     return context.settings.search_seeds
 
 
 def _exhausted(name: str, slices: Sequence[SliceRow]) -> bool:
-    """Whether its last slice found nothing new."""
+    """Whether the strategy's last slice found nothing new."""
     own = [row for row in slices if row["strategy"] == name]
     return bool(own) and own[-1]["candidates"] == 0

@@ -34,7 +34,7 @@ SHOWN_DECIMALS = 6
 
 
 def build_refine(method: str) -> StateGraph[RefineState, Context, RefineState, RefineState]:
-    """The graph of one method, with the nodes that it wants; not yet compiled: who runs it chooses where its state is kept."""
+    """Returns the graph of one method with the nodes that it needs, not yet compiled: whoever runs it chooses where its state is stored."""
     graph = StateGraph(RefineState, context_schema=Context)
     steps: dict[str, Any] = {} if method in AS_TYPED else {"retrieve": retrieve, "rewrite": rewrite}
     steps |= {method: sole_solver(method)} if is_solver(method) else {}
@@ -49,14 +49,14 @@ def build_refine(method: str) -> StateGraph[RefineState, Context, RefineState, R
 
 @node("retrieve")
 def retrieve(state: RefineState, runtime: Runtime[Context]) -> Update:
-    """Professional prompts to show the rewriter, the most similar first (it puts that one nearest to the question)."""
+    """Finds professional prompts to show the rewriter, the most similar first (the rewriter puts that one nearest to the question)."""
     rows = exemplars_for(runtime.context.db, state["prompt"], EXEMPLARS)
     return {"exemplars": rows, "note": origins(rows)}
 
 
 @node("rewrite")
 def rewrite(state: RefineState, runtime: Runtime[Context]) -> Update:
-    """Ask the chat model for variants; what must not become a prompt is dropped, with a reason."""
+    """Asks the chat model for variants; drops those that cannot become a prompt, with a reason."""
     context, settings, prompt = runtime.context, runtime.context.settings, state["prompt"]
     plan = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     exemplars = [exemplar(row) for row in state["exemplars"]]
@@ -96,8 +96,9 @@ def _no_rewrites(runtime: Runtime[Context], reason: str) -> Update:
 
 @node("gather")
 def gather(state: RefineState, runtime: Runtime[Context]) -> Update:
-    """The population: the user's prompt, then every distinct candidate that the budget can search without touching what the held-out
-    check needs."""
+    """Makes the population: the user's prompt, then every distinct candidate that the budget can search without touching the images of the
+    held-out check.
+    """
     context, settings = runtime.context, runtime.context.settings
     evaluator = context.evaluator
     reserve = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds).heldout + strip_images(state["candidates"])
@@ -111,7 +112,7 @@ def gather(state: RefineState, runtime: Runtime[Context]) -> Update:
     for row in distinct.values():
         cost = missing_images(evaluator, [conditioning_of(row)], settings.search)
         if cost and cost > left:
-            continue  # what a solver has drawn already still costs nothing
+            continue  # no break: candidates that a solver has drawn already cost nothing
         left -= cost
         population.append(row)
     for row in population:
@@ -129,7 +130,9 @@ def gather(state: RefineState, runtime: Runtime[Context]) -> Update:
 
 @node("search")
 def search(state: RefineState, runtime: Runtime[Context]) -> Update:
-    """Draw and score the whole population on the search seeds, in one batch; who shows less than the user's prompt is marked."""
+    """Draws and scores the whole population on the search seeds, in one batch; marks the candidates that show less than the
+    user's prompt.
+    """
     evaluator, seeds = runtime.context.evaluator, runtime.context.settings.search
     name = evaluator.objective.name
     guard = witness(runtime.context)
@@ -164,8 +167,11 @@ def search(state: RefineState, runtime: Runtime[Context]) -> Update:
 
 @node("select")
 def select(state: RefineState, runtime: Runtime[Context]) -> Update:
-    """The best candidate that is not the user's prompt, and shows no less of it, goes into the held-out check, even where the user's
-    did better on the few search seeds: that check decides, and its images were kept back for it."""
+    """Selects the best candidate that is not the user's prompt and shows no less of it.
+
+    It is selected even where the user's prompt scored higher on the few search seeds: the held-out check decides, and its images were
+    reserved.
+    """
     out = {Conditioning(state["prompt"]).id, *state.get("unfaithful", [])}
     best = next((key for key in state["search"] if key not in out), None)
     if best is None:
@@ -177,7 +183,7 @@ def select(state: RefineState, runtime: Runtime[Context]) -> Update:
 
 @node("heldout")
 def heldout(state: RefineState, runtime: Runtime[Context]) -> Update:
-    """The user's prompt against the best candidate on the held-out seeds, by every scorer: the only numbers that are reported."""
+    """Compares the user's prompt with the best candidate on the held-out seeds, by every scorer: the only numbers that are reported."""
     evaluator, seeds, prompt = runtime.context.evaluator, runtime.context.settings.heldout, state["prompt"]
     plain = candidate_row(Conditioning(prompt), "user")
     best = next((row for row in state["population"] if row["id"] == state["best"]), None)
@@ -211,6 +217,7 @@ def heldout(state: RefineState, runtime: Runtime[Context]) -> Update:
 
 @node("finish")
 def finish(state: RefineState, runtime: Runtime[Context]) -> Update:
+    """Completes the outcome with the warnings, and with the strip of a timed word where the budget covers it."""
     outcome: Outcome = {**state["outcome"], "warnings": state.get("warnings", [])}
     if outcome["best"] and (rows := draw_strip(runtime, conditioning_of(outcome["best"]))):
         outcome["strip"] = rows
@@ -218,7 +225,11 @@ def finish(state: RefineState, runtime: Runtime[Context]) -> Update:
 
 
 def compare(found: Evaluation, name: str, seed: int) -> ScoreRow:
-    """First against last conditioning of an evaluation, on the seeds where both have a value."""
+    """Compares the first with the last conditioning of an evaluation by scorer `name`, on the seeds where both have a value.
+
+    `seed`: of the bootstrap. Returns means, their paired difference and its 95 % interval; None instead of a number that cannot be
+    computed.
+    """
     both = ~(np.isnan(found.values[name][0]) | np.isnan(found.values[name][-1]))
     count = int(both.sum())
     if count == 0:
@@ -232,7 +243,7 @@ def compare(found: Evaluation, name: str, seed: int) -> ScoreRow:
 
 
 def is_gain(row: ScoreRow, higher_is_better: bool) -> bool:
-    """Whether the whole interval lies on the better side of zero."""
+    """Returns whether the whole interval lies on the better side of zero; False without an interval."""
     if row["ci95"] is None:
         return False
     lo, hi = row["ci95"]

@@ -1,6 +1,6 @@
-"""The strip of the report: the best candidate's picture as the range of one of its words slides, from what the budget has left.
+"""Draws the strip of the report: the best candidate's picture as the range of one of its words slides, from what the budget has left.
 
-Looking on, not searching: nothing is chosen by these pictures.
+No candidate is chosen by these pictures.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from limner.tools.solvers.df_prompt.sliding import PLACES, slide, telling_span
 
 
 def strip_images(candidates: Sequence[CandidateRow]) -> int:
-    """What to keep back for it: nothing where no candidate has words that come, go or weigh."""
+    """Returns the images to reserve for the strip: none where no candidate has timed or weighted words."""
     return PLACES if any(conditioning_of(row).spans for row in candidates) else 0
 
 
 def draw_strip(runtime: Runtime[Context], best: Conditioning) -> list[StripRow]:
-    """The pictures on the first held-out seed; none where the candidate has no spans or the budget is spent."""
+    """Draws the strip on the first held-out seed; returns a row a picture, none where the candidate has no spans or the budget is spent."""
     context = runtime.context
     span = telling_span(best)
     if span is None:

@@ -1,4 +1,4 @@
-"""The `db` commands: parse, hand over to database.py, print. Everything heavy is imported inside the command that needs it."""
+"""The `db` commands: parse, call commands/database.py, print. What is heavy is imported inside the command that needs it."""
 
 from __future__ import annotations
 

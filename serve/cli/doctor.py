@@ -1,4 +1,4 @@
-"""The command `doctor`: what is here, what fits, what is missing."""
+"""The command `doctor`: what is installed, what fits, what is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `evaluate`: what is claimed, measured."""
+"""The command `evaluate`: measures what the project claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and for what a person can mend one line on stderr."""
+"""Ends a command: its exit code, and one line on stderr for an error that a person can correct."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def run_command(app: typer.Typer, arguments: list[str] | None = None) -> int:
-    """Run one command of `app`. `arguments`: by default the process's own. What a person can mend is told in one line on stderr.
+    """Runs one command of `app`. `arguments`: by default the process's own. Prints one line on stderr for an error that a person can
+    correct.
 
     Returns the exit code: 0 done, 1 failed, 2 bad input, 130 interrupted.
     """
@@ -25,7 +26,7 @@ def run_command(app: typer.Typer, arguments: list[str] | None = None) -> int:
     try:
         for line in unknown_variables(os.environ):
             print(f"limner: {line}", file=sys.stderr)
-        read_config()  # a file that is wrong is told whatever the command
+        read_config()  # an invalid file is reported by every command
         # Libraries may print; with --json nothing but the document may reach stdout.
         with redirect_stdout(sys.stderr) if "--json" in arguments else nullcontext():
             code = app(arguments, standalone_mode=False)
@@ -39,7 +40,7 @@ def run_command(app: typer.Typer, arguments: list[str] | None = None) -> int:
         return _complain(str(error), FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted; everything so far is kept", INTERRUPTED)
-    except BrokenPipeError:  # whoever read our output has left
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     except Exception as error:
@@ -51,7 +52,7 @@ def run_command(app: typer.Typer, arguments: list[str] | None = None) -> int:
 
 
 def run_process(app: typer.Typer) -> None:
-    """What `limner` and `python main.py` start. Ends the process with the command's exit code."""
+    """Runs a command and ends the process with its exit code: the entry point of `limner` and `python main.py`."""
     signal.signal(signal.SIGTERM, _interrupt)
     exit_code = run_command(app)
     if exit_code == INTERRUPTED:  # everything is stored; taking torch down in an orderly way can last seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from limner.graph.plan import DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS, LearningSettings
 from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
-from limner.serve.cli.options import LEARNING, SEARCHING, Json, takes_settings
+from limner.serve.cli.options import LEARNING, SEARCHING, Json, Verbose, takes_settings
 from limner.serve.terminal.printing import console, print_json
 
 
@@ -22,6 +23,7 @@ def optimize_command(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="read so many prompts of the file")] = None,
     instruction: Annotated[str, typer.Option("--instruction", help="where to start from; by default the rewriter's own")] = "",
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Learn an instruction on a file of prompts, and report what it is worth on prompts that it never saw."""
@@ -32,11 +34,12 @@ def optimize_command(
     if (file is None) == (resume is None):
         raise BadInput("give either a FILE of prompts or --resume RUN; a resumed run keeps its prompts")
     control = Control()
+    show = partial(watching.show_events, verbose=verbose)
     with watching.stop_on_signals(control):
         if resume:
-            document = optimize.resume(settings, resume, watching.show_events, control)
+            document = optimize.resume(settings, resume, show, control)
         else:
-            document = optimize.optimize(settings, learning, file, limit, watching.show_events, control, instruction)  # type: ignore[arg-type]
+            document = optimize.optimize(settings, learning, file, limit, show, control, instruction)  # type: ignore[arg-type]
     if as_json:
         return print_json(document)
     printing.print_optimized(document, console())

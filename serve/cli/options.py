@@ -23,14 +23,16 @@ SEARCHING = tuple(item.name for item in options_of(Settings))
 LEARNING = tuple(item.name for item in options_of(LearningSettings))
 STORED = ("out", "db")
 
+Verbose = Annotated[bool, typer.Option("--verbose", help="show every step of the graph by its name, with its seconds")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout, everything else on stderr")]
 
 
 def takes_settings(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of these names; it gets their values, checked, in its parameters of the declared settings.
+    """Returns a decorator that gives a command the options of these names, passed with their values checked in its parameters of the
+    declared settings.
 
     `defaults`: the command's own, by option name. A parameter `given` gets everything that is set, with its sources. A command with
-    --resume refuses what would change the run.
+    --resume refuses options that would change the run.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -58,7 +60,7 @@ def takes_settings(*names: str, **defaults: Any) -> Callable[[Callable[..., None
 
 
 def _parameter(item: Option, defaults: Mapping[str, Any]) -> inspect.Parameter:
-    """What typer makes an option of. Its default is None, so that a flag is known from a value that nobody typed."""
+    """The parameter that typer makes an option of. Its default is None, so that a typed value differs from one that was not typed."""
     value = defaults.get(item.name, item.default)
     shown = "" if value in (None, "", ()) or value is False else f"; default: {value}"
     names = [f"{item.flag}/--no-{item.flag[2:]}"] if item.kind is bool else [item.flag]

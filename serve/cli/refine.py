@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from limner.graph.settings import RefineSettings, Settings
 from limner.promptdb.errors import BadInput
-from limner.serve.cli.options import SEARCHING, Json, takes_settings
+from limner.serve.cli.options import SEARCHING, Json, Verbose, takes_settings
 from limner.serve.terminal.printing import console, print_json
 from limner.tools.solvers.dpo_diff.settings import DpoSettings
 
@@ -20,6 +21,7 @@ def refine_command(
     dpo: DpoSettings,
     prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Refine one prompt: rewrite it, search, and check the best candidate on seeds that no search has seen."""
@@ -31,11 +33,12 @@ def refine_command(
     if resume and prompt:
         raise BadInput("give either a prompt or --resume RUN; a resumed run keeps its prompt")
     control = Control()
+    show = partial(watching.show_events, verbose=verbose)
     with watching.stop_on_signals(control):
         if resume:
-            document = refine.resume(settings, resume, watching.show_events, control)
+            document = refine.resume(settings, resume, show, control)
         else:
-            document = refine.refine(settings, prompt, refining.method, watching.show_events, control, DpoOptions(dpo.space, dpo.search))
+            document = refine.refine(settings, prompt, refining.method, show, control, DpoOptions(dpo.space, dpo.search))
     if as_json:
         print_json(document)
     else:
@@ -48,6 +51,7 @@ def attack_command(
     dpo: DpoSettings,
     prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Find a prompt that means the same and that the model draws worse, and check it on seeds that no search has seen."""
@@ -58,11 +62,12 @@ def attack_command(
     if resume and prompt:
         raise BadInput("give either a prompt or --resume RUN; a resumed run keeps its prompt")
     control = Control()
+    show = partial(watching.show_events, verbose=verbose)
     with watching.stop_on_signals(control):
         if resume:
-            document = refine.resume(settings, resume, watching.show_events, control, refine.ATTACK)
+            document = refine.resume(settings, resume, show, control, refine.ATTACK)
         else:
-            document = refine.attack(settings, prompt, dpo.search, watching.show_events, control)
+            document = refine.attack(settings, prompt, dpo.search, show, control)
     if as_json:
         print_json(document)
     else:

@@ -1,4 +1,4 @@
-"""The `runs` commands: parse, hand over to stored.py and exported.py, print."""
+"""The `runs` commands: parse, call commands/run_list.py and commands/export.py, print."""
 
 from __future__ import annotations
 

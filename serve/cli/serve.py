@@ -13,10 +13,10 @@ from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
 from limner.serve.cli.options import SEARCHING, takes_settings
 
-SECONDS_TO_END = 5  # for answers that are under way
+SECONDS_TO_END = 5  # to finish answers in work
 
 SWITCH_SECONDS = 0.001
-"""After so long a thread that computes hands over to one that answers; Python's own 5 ms is for programs that nobody waits for."""
+"""Seconds after which a computing thread yields to one that answers requests; Python's default is 5 ms."""
 
 NEEDED = ("fastapi", "uvicorn", "mcp", "multipart")
 
@@ -29,7 +29,7 @@ def check_extra(needed: tuple[str, ...] = NEEDED) -> None:
 
 
 def serve_http(settings: Settings, host: str, port: int, token: str | None, also: tuple[str, ...], models: int = 1) -> None:
-    """Serve until a signal says to end; jobs at work then go on with the next start. Raises BadInput."""
+    """Serves until a signal ends it; jobs in work go on at the next start. Raises BadInput."""
     check_extra()
     import uvicorn
 
@@ -44,7 +44,7 @@ def serve_http(settings: Settings, host: str, port: int, token: str | None, also
         build_app(Offer(settings, also, Limits(models=models)), token, host),
         log_level="warning",
         access_log=False,
-        proxy_headers=False,  # headers of proxies are not believed: whoever sends them could choose whose limits count
+        proxy_headers=False,  # headers of proxies are not trusted: their sender could choose whose limits count
         server_header=False,
         timeout_graceful_shutdown=SECONDS_TO_END,
     )
@@ -55,7 +55,7 @@ def serve_http(settings: Settings, host: str, port: int, token: str | None, also
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Bound before anything is opened. Raises BadInput where that cannot be."""
+    """Binds the socket before anything is opened. Raises BadInput where that is not possible."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, UnicodeError) as error:
@@ -63,7 +63,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def serve_mcp(settings: Settings, also: tuple[str, ...]) -> None:
-    """Serve MCP on stdin and stdout until they close; everything else that is printed goes to stderr. Raises BadInput."""
+    """Serves MCP on stdin and stdout until they close; everything else that is printed goes to stderr. Raises BadInput."""
     check_extra(("mcp",))
     import anyio
 

@@ -1,1 +1,1 @@
-"""What the commands do: options in, a document out; and the commands of db, runs and miniature themselves."""
+"""The functions of the commands: options in, a document out."""

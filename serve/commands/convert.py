@@ -8,8 +8,11 @@ from typing import Any
 def converted(
     text: str, to: str, source: str | None = None, steps: int | None = None, negative: str = "", lenient: bool = False
 ) -> dict[str, Any]:
-    """{from, to, steps, output, negative, fidelity, reasons, df_prompt}. `output` is a text, or for node graphs and lists of prompts a
-    JSON value; `df_prompt` the canonical JSON of what was read. Raises BadInput for what cannot be read, or not in one way only."""
+    """Converts a prompt; returns {from, to, steps, output, negative, fidelity, reasons, df_prompt}.
+
+    `output` is a text, or for node graphs and lists of prompts a JSON value; `df_prompt` the canonical JSON of what was read. Raises
+    BadInput for what cannot be read, or not in one way only.
+    """
     from limner.tools.prompt_language.convert import convert as translate
     from limner.tools.prompt_language.document import to_document
 

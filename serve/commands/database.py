@@ -28,9 +28,9 @@ DECIMALS = 4
 
 
 def import_files(settings: Settings, files: Sequence[Path], source: str | None, tell: Tell) -> Document:
-    """Add the prompts of files; a row that cannot be used is counted, named and passed by.
+    """Adds the prompts of files; a row that cannot be used is counted, named and skipped.
 
-    Raises BadInput for a file that cannot be read; what was added before it is kept.
+    Raises BadInput for a file that cannot be read; what was added before it stays.
     """
     absent = next((path for path in files if not path.expanduser().is_file()), None)
     if absent is not None:
@@ -50,7 +50,7 @@ def import_files(settings: Settings, files: Sequence[Path], source: str | None, 
 
 
 def find(settings: Settings, query: str, limit: int, filters: Filters, by: str, differing: bool) -> list[Document]:
-    """Prompts, best first; scores are comparable within one answer only. `highlights`: offsets of the query's words."""
+    """Returns prompts, best first. Scores are comparable within one answer only. `highlights`: offsets of the query's words."""
     if by not in get_args(By):
         raise BadInput(f"--by knows {', '.join(get_args(By))}, not {by!r}")
     with open_database(settings.database) as db:
@@ -58,7 +58,7 @@ def find(settings: Settings, query: str, limit: int, filters: Filters, by: str, 
 
 
 def find_in(db: PromptDB, query: str, limit: int, filters: Filters, by: By, differing: bool) -> list[Document]:
-    """As `find`, in a database that is open."""
+    """Returns the same from a database that is open."""
     hits = search(db, query, limit, filters, by, differing)
     found = highlights(db, query, [hit.prompt.text for hit in hits])
     known = merits(db, [hit.prompt.id for hit in hits])
@@ -79,14 +79,14 @@ def find_in(db: PromptDB, query: str, limit: int, filters: Filters, by: By, diff
 
 
 def embed(settings: Settings, tell: Tell) -> Document:
-    """Embed the prompts that have no vector yet. Raises BadInput where MiniLM is not installed."""
+    """Embeds the prompts that have no vector yet. Raises BadInput where MiniLM is not installed."""
     with open_database(settings.database) as db:
         embedded = meaning_of(db).take_up(db, partial(tell, "meaning"))
         return {"embedded": embedded, "prompts": db.count_prompts()}
 
 
 def count(settings: Settings) -> Document:
-    """Rows of every table, prompts by source, and the modifiers in most prompts."""
+    """Returns the rows of every table, the prompts by source, and the modifiers in most prompts."""
     with open_database(settings.database) as db:
         count_modifiers(db)
         sources = dict(db.query("SELECT source, count(*) FROM prompt GROUP BY source ORDER BY 2 DESC, 1"))
@@ -95,7 +95,7 @@ def count(settings: Settings) -> Document:
 
 
 def add_to(settings: Settings, subject: str, limit: int, kind: str | None) -> list[Document]:
-    """What professionals add to a subject; without one, the modifiers in most prompts."""
+    """Returns what professionals add to a subject; without one, the modifiers in most prompts."""
     if kind is not None and kind not in KINDS:
         raise BadInput(f"--kind knows {', '.join(KINDS)}, not {kind!r}")
     with open_database(settings.database) as db:
@@ -109,6 +109,10 @@ def add_to(settings: Settings, subject: str, limit: int, kind: str | None) -> li
 
 
 def export(settings: Settings, file: Path, form: str | None, source: str | None, pictures: bool, tell: Tell) -> Document:
+    """Writes the prompts to a file; returns its path, its format and the number of rows.
+
+    `form`: a format; None for that of the file's ending. Raises BadInput for an unknown format.
+    """
     if form is not None and form not in FORMATS:
         raise BadInput(f"--format knows {', '.join(FORMATS)}, not {form!r}")
     chosen: Format = form or form_of(file)
@@ -118,7 +122,7 @@ def export(settings: Settings, file: Path, form: str | None, source: str | None,
 
 
 def dedupe(settings: Settings, dry_run: bool, tell: Tell) -> Document:
-    """Merge prompts that differ in marks alone; with `dry_run`, only count them."""
+    """Merges prompts that differ in marks alone; with `dry_run`, only counts them."""
     with open_database(settings.database) as db:
         merged = len(upkeep.duplicates(db, partial(tell, "prompts"))) if dry_run else upkeep.dedupe(db, partial(tell, "prompts"))
         count_modifiers(db, partial(tell, "modifiers"))
@@ -126,13 +130,14 @@ def dedupe(settings: Settings, dry_run: bool, tell: Tell) -> Document:
 
 
 def vacuum(settings: Settings) -> Document:
+    """Builds the index of words anew and gives unused space back; returns the size in bytes before and after."""
     with _existing(settings) as db:
         before, after = upkeep.vacuum(db)
         return {"database": str(db.path), "before": before, "after": after}
 
 
 def check(settings: Settings) -> Document:
-    """`ok`, and what is wrong where it is not."""
+    """Returns `ok`, and what is wrong where it is not."""
     with _existing(settings) as db:
         problems = upkeep.check(db)
         found = [{"what": problem.what, "count": problem.count, "first": list(problem.first)} for problem in problems]

@@ -1,4 +1,4 @@
-"""What is here and what is missing: device, memory, what fits, scorers, extras, chat model, and what to do about it.
+"""Reports what is installed and what is missing: device, memory, what fits, scorers, extras, chat model, and what to do about it.
 
 Opens what a run would open and reports the error instead of failing; changes nothing.
 """
@@ -29,8 +29,10 @@ READY = "ready"
 
 
 def doctor(settings: Settings, given: Mapping[str, Given] | None = None) -> dict[str, Any]:
-    """`problems`: what keeps the chosen checkpoint from being refined on, in order, each with what to do. `given`: what
-    was set, with its sources."""
+    """Returns the document of `doctor`. `given`: what was set, with its sources.
+
+    Its `problems` are what keeps the chosen checkpoint from being used by `refine`, in order, each with what to do.
+    """
     machine = _machine()
     checkpoint, problems = _checkpoint(settings)
     extras = {name: [module for module in modules if find_spec(module) is None] for name, modules in EXTRAS.items()}
@@ -48,7 +50,7 @@ def doctor(settings: Settings, given: Mapping[str, Given] | None = None) -> dict
 
 
 def _said(item: Given) -> dict[str, Any]:
-    """A setting, where it came from, and which weaker source it wins over."""
+    """A setting, its source, and the weaker sources that it wins over."""
     return {"value": item.value, "from": item.source, **({"over": list(item.over)} if item.over else {})}
 
 

@@ -1,4 +1,4 @@
-"""Running a suite from options to document, with a bar on stderr. Knows nothing of what is measured."""
+"""Runs a suite, from options to document, with a bar on stderr. Knows nothing of what is measured."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 from limner.graph.context import check_folder, check_objective, open_context, open_models
 from limner.graph.evaluate.base import Suite, open_suite, run_suite
 from limner.graph.models import Lease, ModelPool
-from limner.graph.runner import new_run_id
+from limner.graph.runner import new_run_id, recorded
 from limner.graph.settings import Settings
-from limner.promptdb.records import Run, RunStatus
+from limner.promptdb.records import Run
 from limner.promptdb.runs import Runs
 from limner.serve.terminal.watching import counting
 
@@ -17,7 +17,10 @@ COMMAND = "evaluate"
 
 
 def evaluate(settings: Settings, name: str, full: bool) -> dict[str, Any]:
-    """The document of `evaluate --json`. The suite sets its own budget; what an earlier start drew costs nothing."""
+    """Runs the suite; returns the document of `evaluate --json`.
+
+    The suite sets its own budget; pictures that an earlier start has drawn cost nothing. Raises BadInput for an unknown suite.
+    """
     suite = open_suite(name)
     check_folder(settings.folder)
     check_folder(settings.database.parent)
@@ -30,14 +33,7 @@ def _evaluate(settings: Settings, name: str, full: bool, suite: Suite, lease: Le
     check_objective(models.scorers)
     run = Run(new_run_id(COMMAND), COMMAND, f"{name}{' --full' if full else ''}", settings.to_json())
     with open_context(settings, models, run.id) as context:
-        runs = Runs(context.db)
-        runs.start(run)
-        try:
-            with counting(name, suite.pictures(context, full)) as emit:
-                document = run_suite(suite, context, full, emit)
-        except BaseException as error:
-            status: RunStatus = "failed" if isinstance(error, Exception) else "interrupted"
-            runs.finish(run.id, status, {"used": context.evaluator.budget.used()})
-            raise
-        runs.finish(run.id, "done", document)
+        with recorded(context, run), counting(name, suite.pictures(context, full)) as emit:
+            document = run_suite(suite, context, full, emit)
+        Runs(context.db).finish(run.id, "done", document)
     return document

@@ -1,7 +1,8 @@
-"""What a run found as something that other tools load: a preset in JSON, a system prompt, a workflow or styles for ComfyUI, A1111's styles.
+"""Exports what a run found in forms that other tools load: a preset in JSON, a system prompt, a workflow or styles for ComfyUI, A1111's
+styles.
 
-A run of `optimize` has an instruction; what of it needs no language model goes along as a style: the keywords that its rewritings share.
-A run of `refine`, `attack` or `chat` has one prompt, with its timing and weights.
+A run of `optimize` has an instruction; the part of it that needs no language model is exported as a style: the keywords that its rewritings
+share. A run of `refine`, `attack` or `chat` has one prompt, with its timing and weights.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ VERSION = 1
 
 
 def preset(settings: Settings, run_id: str) -> dict[str, Any]:
-    """{version, name, kind, ...}. kind `instruction`: instruction, positive and negative (keywords that its rewritings share), improved,
-    checkpoint, chat_model, heldout, heldout_initial; the instruction is the learned one where it was shown to be better, else the initial
-    one. kind `prompt`: prompt, negative, request, df_prompt (`convert` reads it), improved, checkpoint, scores.
+    """Returns what a run found: {version, name, kind, ...}.
+
+    kind `instruction`: instruction, positive and negative (keywords that its rewritings share), improved, checkpoint, chat_model, heldout,
+    heldout_initial; the instruction is the learned one where it was shown to be better, else the initial one. kind `prompt`: prompt,
+    negative, request, df_prompt (`convert` reads it), improved, checkpoint, scores.
 
     Raises BadInput for a run that is unknown, not done, or found nothing of the kind.
     """
@@ -53,7 +56,7 @@ def preset(settings: Settings, run_id: str) -> dict[str, Any]:
 
 
 def system_prompt(document: dict[str, Any]) -> str:
-    """The preset as the system prompt of any chat model. Raises BadInput for one that holds no instruction."""
+    """Returns the preset as the system prompt of any chat model. Raises BadInput for one without an instruction."""
     if document["kind"] != "instruction":
         raise BadInput(f"{document['name']} has a prompt, not an instruction: export it --to preset-json, comfyui or a1111")
     parts = [ROLE, document["instruction"], KEEP_CONTENT, "Answer with the prompt alone: keywords and short phrases separated by commas."]
@@ -63,11 +66,14 @@ def system_prompt(document: dict[str, Any]) -> str:
 
 
 def preset_json(document: dict[str, Any]) -> str:
+    """Returns the preset as indented JSON."""
     return json.dumps(document, ensure_ascii=False, indent=2)
 
 
 def comfyui(document: dict[str, Any]) -> str:
-    """A prompt: the node graph in ComfyUI's API form. An instruction: a style in the JSON form that its prompt styler nodes load."""
+    """Returns, for a prompt, the node graph in ComfyUI's API form; for an instruction, a style in the JSON that prompt styler
+    nodes load.
+    """
     if document["kind"] == "instruction":
         style = {"name": document["name"], "prompt": _pattern(document), "negative_prompt": document["negative"]}
         return json.dumps([style], ensure_ascii=False, indent=2)
@@ -76,7 +82,7 @@ def comfyui(document: dict[str, Any]) -> str:
 
 
 def a1111(document: dict[str, Any]) -> str:
-    """`styles.csv` with one row: name, prompt, negative_prompt; `{prompt}` stands for what is typed beside the style."""
+    """Returns `styles.csv` with one row: name, prompt, negative_prompt; `{prompt}` stands for what is typed beside the style."""
     if document["kind"] == "instruction":
         row = [document["name"], _pattern(document), document["negative"]]
     else:
@@ -94,18 +100,18 @@ FORMS: dict[str, Callable[[dict[str, Any]], str]] = {
     "system-prompt": system_prompt,
     "preset": preset_json,  # an older name of preset-json
 }
-"""What `runs export --to` knows."""
+"""The forms of `runs export --to`."""
 
 
 def exported(settings: Settings, run_id: str, form: str) -> str:
-    """The run in that form. Raises BadInput."""
+    """Returns what the run found in that form. Raises BadInput for an unknown form, and as `preset` does."""
     if form not in FORMS:
         raise BadInput(f"--to knows {', '.join(list(FORMS)[:4])}, not {form!r}")
     return FORMS[form](preset(settings, run_id))
 
 
 def write(text: str, path: Path) -> None:
-    """Raises BadInput where it cannot be written."""
+    """Writes the text to a file. Raises BadInput where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n", encoding="utf-8")
@@ -159,7 +165,7 @@ def _converted(document: dict[str, Any], dialect: str) -> Any:
 
 
 def _pattern(document: dict[str, Any]) -> str:
-    """`{prompt}` and what the instruction adds to every one."""
+    """`{prompt}` with the keywords that the instruction adds to every prompt."""
     return ", ".join(["{prompt}", *([document["positive"]] if document["positive"] else [])])
 
 

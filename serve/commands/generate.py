@@ -1,6 +1,6 @@
 """Drawing and judging without a search: `generate`, `generate --from`, `score`. Returns documents; prints nothing.
 
-Reads DF-Prompts as people give them, and tells which words act at which step.
+Reads DF-Prompts as people write them, and lists which words act at which step.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 
 from limner.graph.context import NO_EXTRAS, Extras, Models, check_folder, open_context, open_models, open_scorers
 from limner.graph.models import Lease, ModelPool
-from limner.graph.runner import Control, new_run_id
+from limner.graph.runner import Control, new_run_id, recorded
 from limner.graph.settings import Settings
 from limner.graph.state import Context
-from limner.promptdb.errors import BadInput, Cancelled
+from limner.promptdb.errors import BadInput
 from limner.promptdb.images import drawing_of, provenance, read_provenance, write_png
-from limner.promptdb.records import Conditioning, Drawing, RangeUnit, Run, RunStatus, SamplerSettings, WeightMode, canonical_text
+from limner.promptdb.records import Conditioning, Drawing, RangeUnit, Run, SamplerSettings, WeightMode, canonical_text
 from limner.promptdb.runs import Runs
 from limner.tools.budget import BudgetSpent
 from limner.tools.diffusion.remote.openai import RemoteImages
@@ -37,7 +37,7 @@ RANGE_UNITS = ("step", "sigma")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How prompts are read. `lenient`: brackets that begin no triple are text. `weights`, `ranges`: a weight mode and a unit of ranges."""
+    """How prompts are read. `lenient`: brackets that begin no triple are text. `weights`: a weight mode. `ranges`: a unit of ranges."""
 
     lenient: bool = False
     weights: str = "mean_restore"
@@ -50,8 +50,10 @@ class Reading:
 
 
 def asked(prompts: Sequence[str], negative: str, reading: Reading) -> list[Conditioning]:
-    """The distinct conditionings that the prompts ask for, in order. Raises BadInput for an empty one, and with the place for brackets
-    that begin no triple."""
+    """Returns the distinct conditionings of the prompts, in order.
+
+    Raises BadInput for an empty one, and with the place for brackets that begin no triple.
+    """
     found = []
     for prompt in prompts:
         try:
@@ -65,14 +67,17 @@ def asked(prompts: Sequence[str], negative: str, reading: Reading) -> list[Condi
 
 
 def spoken_by_triples(prompt: str) -> str:
-    """The words of a prompt that holds a triple; empty where it holds none."""
+    """Returns the words of a prompt that holds a triple; empty where it holds none."""
     found = parse(prompt, lenient=True)
     return found.spoken()[0] if any(piece.span for piece in found.pieces) else ""
 
 
 def schedule(conditionings: Sequence[Conditioning], timing: Timing) -> list[dict[str, Any]]:
-    """Which words act at which model calls, one row a prompt: {prompt, negative, calls, words: [{words, negative, weight, start, stop}]},
-    the calls half open."""
+    """Returns which words act at which model calls, one row a prompt: {prompt, negative, calls, words: [{words, negative, weight, start,
+    stop}]}.
+
+    `start` to `stop` are half-open.
+    """
     return [
         {
             "prompt": write(item),
@@ -100,9 +105,11 @@ def generate(
     control: Control | None = None,
     pool: ModelPool | None = None,
 ) -> dict[str, Any]:
-    """Draw every prompt on `count` seeds from `settings.seed` on; texts may be DF-Prompts. `pool`: where the checkpoint stays open for the
-    next request; by default one that ends with this. Raises BadInput before anything is written, Cancelled after
-    `control.request_drain()`."""
+    """Draws every prompt on `count` seeds from `settings.seed` on; returns the document of `generate --json`. Texts may be DF-Prompts.
+
+    `pool`: where the checkpoint stays open for the next request; by default one that ends with this one. Raises BadInput before anything is
+    written, Cancelled after `control.request_drain()`.
+    """
     if not prompts:
         raise BadInput("there is nothing to draw; give a prompt, or --from IMAGE.png")
     if count * len(prompts) > settings.budget:
@@ -122,23 +129,26 @@ def _generate(
     with _running(settings, models, " | ".join(item.text for item in conditionings), control) as (context, run):
         try:
             ids = context.evaluator.draw(conditionings, seeds)
-        except BudgetSpent as error:  # a cap is checked above; this is another process's
+        except BudgetSpent as error:  # caps are checked above; this one was spent by another process
             raise BadInput(f"{error}; raise --budget") from error
         document = _document(context, run, settings.folder / run, [str(key) for key in ids.ravel()])
     return {**document, "schedule": _schedule(models.sampler, models.sampling, conditionings)}
 
 
 def redraw(settings: Settings, path: Path) -> dict[str, Any]:
-    """Draw again what an image file says of itself: its prompt, seed and sampler settings. Raises BadInput where the file says too
-    little, or where the checkpoint's weights are others than those it was drawn with."""
+    """Draws again what an image file says of itself: its prompt, seed and sampler settings.
+
+    Raises BadInput where the file says too little, or where the checkpoint's weights are not those that it was drawn with.
+    """
     drawing = drawing_of(read_provenance(path))
     _check_places(settings)
     with ModelPool().lease() as lease:
-        return _redraw(replace(settings, dtype=settings.dtype or drawing.settings.dtype), path, drawing, lease)
+        return _redraw(settings, path, drawing, lease)
 
 
 def _redraw(settings: Settings, path: Path, drawing: Drawing, lease: Lease) -> dict[str, Any]:
-    models = open_models(settings, lease, with_scorers=False)
+    dtype = settings.dtype or drawing.settings.dtype
+    models = open_models(replace(settings, dtype=dtype), lease, with_scorers=False)
     if models.sampler.fingerprint != drawing.checkpoint:
         raise BadInput(
             f"{path} was drawn with the weights {drawing.checkpoint[:12]}, and {settings.checkpoint} has "
@@ -152,14 +162,17 @@ def _redraw(settings: Settings, path: Path, drawing: Drawing, lease: Lease) -> d
 
 
 def _schedule(model: Sampler | RemoteImages, sampling: SamplerSettings, asked_for: Sequence[Conditioning]) -> list[dict[str, Any]]:
-    """Which words act when; a black box does not say when it does what."""
+    """Which words act when; empty for a black box, which does not say."""
     return schedule(asked_for, model.timing(sampling)) if isinstance(model, Sampler) else []
 
 
 def score(
     settings: Settings, path: Path, prompt: str, pool: ModelPool | None = None, extras: Extras = NO_EXTRAS
 ) -> dict[str, Any]:
-    """What every scorer says of an image file for a prompt. Nothing is stored. `pool`: as in `generate`. `extras`: scorers as objects."""
+    """Returns the document of `score --json`: the values of every scorer for an image file and a prompt. Nothing is stored.
+
+    `pool`: as in `generate`. `extras`: scorers that are objects already.
+    """
     from PIL import Image, UnidentifiedImageError
 
     if not canonical_text(prompt):
@@ -183,18 +196,6 @@ def score(
     }
 
 
-@dataclass(frozen=True)
-class _Cancel:
-    """The CancelToken of a drawing that is no graph."""
-
-    control: Control
-
-    def check(self) -> None:
-        """Raises Cancelled where it was asked to stop."""
-        if self.control.drain_requested:
-            raise Cancelled(self.control.drain_reason or "stopped")
-
-
 def _check_places(settings: Settings) -> None:
     check_folder(settings.folder)
     check_folder(settings.database.parent)
@@ -202,16 +203,11 @@ def _check_places(settings: Settings) -> None:
 
 @contextmanager
 def _running(settings: Settings, models: Models, prompt: str, control: Control | None = None) -> Iterator[tuple[Context, str]]:
-    """A run noted in the database, done at the end and failed or interrupted otherwise."""
-    run = new_run_id(COMMAND)
-    with open_context(settings, models, run, budget_images=settings.budget, cancel=_Cancel(control or Control())) as context:
-        Runs(context.db).start(Run(run, COMMAND, prompt, settings.to_json()))
-        try:
-            yield context, run
-        except BaseException as error:
-            status: RunStatus = "failed" if isinstance(error, Exception) and not isinstance(error, Cancelled) else "interrupted"
-            Runs(context.db).finish(run, status, {"used": context.evaluator.budget.used()})
-            raise
+    """Yields the context and the id of a run of `generate`, which is recorded in the database."""
+    run = Run(new_run_id(COMMAND), COMMAND, prompt, settings.to_json())
+    opened = open_context(settings, models, run.id, budget_images=settings.budget, cancel=control)
+    with opened as context, recorded(context, run, control, resumable=False):
+        yield context, run.id
 
 
 def _document(context: Context, run: str, folder: Path, drawing_ids: Sequence[str]) -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""A learned instruction from a file of prompts to a document: what the command line does, and any other front end may do the same.
+"""Learns an instruction on a file of prompts, from options to document, for the command line and every other front end.
 
-Checks what can be checked before anything is written, runs the graph, writes the report, keeps the result. Shows nothing itself.
+Checks what can be checked before anything is written, runs the graph, writes the report, stores the result. Prints nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ import numpy as np
 
 from limner.agents.instructions.bandit import open_selector
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
-from limner.graph.context import NO_EXTRAS, Extras, Models, check_folder, check_objective, open_context, open_models
+from limner.graph.context import NO_EXTRAS, Extras, Models, check_folder, check_objective, open_models
 from limner.graph.events import Event
 from limner.graph.feedback import learn_from_optimize
 from limner.graph.models import Lease, ModelPool
-from limner.graph.optimize.graph import first_state
+from limner.graph.optimize.prepare import prepared
 from limner.graph.optimize.state import OptimizeState
-from limner.graph.plan import LearningSettings, plan_learning, split_prompts
+from limner.graph.plan import LearningSettings, plan_learning
 from limner.graph.resume import reopened
 from limner.graph.runner import Control, new_run_id, optimize_state, stream_optimize
 from limner.graph.settings import Settings
@@ -36,7 +37,7 @@ from limner.tools.scoring.asked import World
 
 COMMAND = "optimize"
 GIVEN = "prompts.jsonl"
-"""What a run is called whose prompts came in no file."""
+"""Name of a run whose prompts came in no file."""
 
 Show = Callable[[Iterable[Event]], None]
 
@@ -53,12 +54,13 @@ def optimize(
     pool: ModelPool | None = None,
     extras: Extras = NO_EXTRAS,
 ) -> dict[str, Any]:
-    """Learn on prompts; returns the document of `optimize --json`.
+    """Learns on prompts; returns the document of `optimize --json`.
 
-    `source`: the prompts, or a file of them; `limit` of them are read. `run_id`: chosen by whoever must know it beforehand. `pool`: where
-    the checkpoint stays open for the next run; by default one that ends with this. `extras`: scorers that are objects already.
+    `source`: the prompts, or a file of them; `limit` of them are read. `show`: called with the events. `run_id`: chosen by a caller that
+    must know it beforehand. `pool`: where the checkpoint stays open for the next run; by default one that ends with this run. `extras`:
+    scorers that are objects already.
 
-    Raises BadInput before anything is written, Stopped after `control.request_drain()`, ServerAway where the chat server is silent.
+    Raises BadInput before anything is written, Stopped after `control.request_drain()`, ServerAway where the chat server does not answer.
     """
     _check_names(settings, learning)
     read = read_prompts(source, limit) if isinstance(source, Path) else distinct(source, limit)
@@ -70,7 +72,7 @@ def optimize(
 
 
 def check(settings: Settings, learning: LearningSettings, prompts: int) -> None:
-    """Raises BadInput for what can be told to be wrong from the numbers alone, before a run is begun."""
+    """Raises BadInput for what is wrong by the numbers alone, before a run is begun. `prompts`: how many there are."""
     _check_names(settings, learning)
     heldout = max(1, min(learning.heldout_prompts, prompts // 2))
     plan_learning(settings.budget, learning, heldout, settings.search_seeds, settings.heldout_seeds)
@@ -84,8 +86,11 @@ def _check_names(settings: Settings, learning: LearningSettings) -> None:
 
 
 def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None, pool: ModelPool | None = None) -> dict[str, Any]:
-    """Go on with a run that was stopped or killed, with the settings and prompts that it was started with; of `settings` only the
-    places of files count. A run that is done is told again."""
+    """Resumes a run that was stopped or killed, with the settings and prompts that it was started with; returns its document.
+
+    Of `settings` only the places of files are used. Returns the result of a finished run without running it again. Raises as `optimize`
+    does.
+    """
     run, before, done = reopened(settings, run_id, COMMAND)
     if done is not None:
         return done
@@ -116,13 +121,10 @@ def _run(
         rows = [[prompt.text, list(prompt.pins)] for prompt in usable]
         run = replace(run, settings={**run.settings, "prompts": rows, "notes": notes})
     prompts = [BatchPrompt(text, tuple(pins)) for text, pins in run.settings["prompts"]]
-    split = split_prompts(prompts, settings.seed, learning.heldout_prompts)
-    plan = plan_learning(settings.budget, learning, len(split.heldout), settings.search_seeds, settings.heldout_seeds)
-    start = first_state(run.id, list(split.development), list(split.heldout), split.shared, str(run.settings["instruction"]))
-    start["warnings"] = [*run.settings["notes"], *_sampled(prompts, split.development, split.heldout)]
-    with open_context(settings, models, run.id, "rewrite", settings.budget, control) as opened:
-        context = replace(opened, learning=learning, plan=plan)
-        show(stream_optimize(context, run, start, control))
+    with prepared(settings, learning, models, run, prompts, str(run.settings["instruction"]), control) as (context, start):
+        start["warnings"] = [*run.settings["notes"], *start.get("warnings", [])]
+        with closing(stream_optimize(context, run, start, control)) as events:  # ended before the database is, whatever `show` raises
+            show(events)
         state = optimize_state(context, run.id)
         document = _document(context, state, write_optimize(context, state, settings.folder / run.id))
         learn_from_optimize(context, run.id)
@@ -131,7 +133,7 @@ def _run(
 
 
 def _short_enough(prompts: Sequence[BatchPrompt], models: Models) -> tuple[list[BatchPrompt], int]:
-    """Prompts that the text encoder reads whole, and how many it would not. Raises BadInput where none is left."""
+    """The prompts that fit into the text encoder, and how many do not. Raises BadInput where none is left."""
     fits = [prompt for prompt in prompts if (count := models.sampler.token_count(prompt.text)) and count[0] <= count[1]]
     if not fits:
         raise BadInput("every prompt of the file is longer than the text encoder reads; shorten them")
@@ -139,7 +141,9 @@ def _short_enough(prompts: Sequence[BatchPrompt], models: Models) -> tuple[list[
 
 
 def _coverage(prompts: Sequence[BatchPrompt], models: Models) -> tuple[float, int] | None:
-    """Mean share of the prompts' words that the checkpoint's vocabulary knows, and how many prompts have others; None without one."""
+    """Mean share of the prompts' words that the checkpoint's vocabulary knows, and how many prompts have others; None without a
+    vocabulary.
+    """
     name = models.card.document.get("vocabulary")
     if not name:
         return None
@@ -163,13 +167,6 @@ def _notes(read: PromptFile, too_long: int, coverage: tuple[float, int] | None) 
             "what it does not know"
         )
     return notes
-
-
-def _sampled(prompts: Sequence[BatchPrompt], development: Sequence[BatchPrompt], heldout: Sequence[BatchPrompt]) -> list[str]:
-    used = len({prompt.text for prompt in [*development, *heldout]})
-    if used == len(prompts):
-        return []
-    return [f"of {len(prompts)} prompts, {len(development)} drawn at random are learned on and {len(heldout)} held out"]
 
 
 def _document(context: Context, state: OptimizeState, report: Path) -> dict[str, Any]:

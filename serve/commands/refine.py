@@ -1,12 +1,13 @@
-"""One refined prompt from options to document: what the command line does, and any other front end may do the same.
+"""Refines one prompt, from options to document, for the command line and every other front end.
 
-Checks what can be checked before anything is written, runs the graph, writes the report, keeps the result. Shows nothing itself:
-events go to `show`.
+Checks what can be checked before anything is written, runs the graph, writes the report, stores the result. Prints nothing: events go to
+`show`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,10 @@ def refine(
     pool: ModelPool | None = None,
     extras: Extras = NO_EXTRAS,
 ) -> dict[str, Any]:
-    """Refine `prompt`; returns the document of `refine --json`. `options`: of the method dpo-diff. `pool`: where its checkpoint stays open
-    for the next run; by default one that ends with this. `extras`: scorers and solvers that are objects already.
+    """Refines `prompt`; returns the document of `refine --json`.
+
+    `options`: of the method dpo-diff. `pool`: where its checkpoint stays open for the next run; by default one that ends with this run.
+    `extras`: scorers and solvers that are objects already.
 
     Raises BadInput before anything is written, Stopped after `control.request_drain()`.
     """
@@ -58,13 +61,15 @@ def refine(
 def attack(
     settings: Settings, prompt: str, search: str, show: Show, control: Control | None = None, extras: Extras = NO_EXTRAS
 ) -> dict[str, Any]:
-    """Find a prompt of the same meaning that the model draws worse; the document of `attack --json`. Raises as `refine` does."""
+    """Finds a prompt of the same meaning that the model draws worse; returns the document of `attack --json`. Raises as `refine` does."""
     return _start(ATTACK, settings, prompt, METHOD, DpoOptions("synonym", search, attack=True), show, control, extras=extras)
 
 
 def resume(settings: Settings, run_id: str, show: Show, control: Control | None = None, command: str = COMMAND) -> dict[str, Any]:
-    """Go on with a run that was stopped or killed, with the settings that it was started with; of `settings` only the places of
-    files count. A run that is done is told again."""
+    """Resumes a run that was stopped or killed, with the settings that it was started with; returns its document.
+
+    Of `settings` only the places of files are used. Returns the result of a finished run without running it again. Raises as `refine` does.
+    """
     run, before, done = reopened(settings, run_id, command)
     if done is not None:
         return done
@@ -107,18 +112,20 @@ def _run(settings: Settings, run: Run, show: Show, control: Control, lease: Leas
     with open_context(settings, models, run.id, "auto", settings.budget, control) as opened:
         context = with_solver(opened, options)
         check_method(method, context.solvers, context.evaluator)
-        show(stream_refine(context, run, control))
+        with closing(stream_refine(context, run, control)) as events:  # ended before the database is, whatever `show` raises
+            show(events)
         state = refine_state(context, run.id)
         document = _document(context, state, write_refine(context, state, settings.folder / run.id))
-        if not options.attack:  # a prompt that leads the model astray is no example to anybody
+        if not options.attack:  # a prompt that makes the model draw worse is no example
             learn_from_refine(context, state)
         Runs(context.db).finish(run.id, "done", document)
     return document
 
 
 def _document(context: Context, state: RefineState, files: ReportFiles) -> dict[str, Any]:
-    """`refine --json`. `scores` compare the user's prompt with the best candidate, whether or not that was adopted: they are the
-    evidence for `improved`."""
+    """The document of `refine --json`. `scores` compare the user's prompt with the best candidate, whether or not that was adopted: they
+    are the evidence for `improved`.
+    """
     outcome = state["outcome"]
     result = conditioning_of(outcome["result"])
     return {

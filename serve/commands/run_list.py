@@ -1,4 +1,4 @@
-"""Runs as documents: listed and shown. Draws nothing, needs no torch."""
+"""Runs as documents: a list of them, and each one. Draws nothing, needs no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from limner.promptdb.store import PromptDB
 
 
 def runs(settings: Settings, limit: int) -> list[dict[str, Any]]:
-    """Newest first; none where there is no database yet."""
+    """Returns the newest `limit` runs, newest first; none where there is no database yet."""
     if not settings.database.exists():
         return []
     with PromptDB.open(settings.database) as db:
@@ -19,13 +19,13 @@ def runs(settings: Settings, limit: int) -> list[dict[str, Any]]:
 
 
 def runs_in(db: PromptDB, limit: int) -> list[dict[str, Any]]:
-    """As `runs`, in a database that is open."""
+    """Returns the same of a database that is open."""
     found = Runs(db).latest(limit)
     return [{"run": run.id, "command": run.command, "status": run.status, "started": run.started, "prompt": run.prompt} for run in found]
 
 
 def run(settings: Settings, run_id: str) -> dict[str, Any]:
-    """One run with its settings, candidates and result. Raises BadInput where there is none of that id."""
+    """Returns one run with its settings, candidates and result. Raises BadInput where there is none of that id."""
     if not settings.database.exists():
         raise BadInput(f"there is no database {settings.database} with runs; name it with --db, or its folder with --out")
     with PromptDB.open(settings.database) as db:
@@ -36,7 +36,7 @@ def run(settings: Settings, run_id: str) -> dict[str, Any]:
 
 
 def run_in(db: PromptDB, run_id: str) -> dict[str, Any] | None:
-    """As `run`, in a database that is open; None where there is no such run."""
+    """Returns the same of a database that is open; None where there is no such run."""
     found = Runs(db).get(run_id)
     if found is None:
         return None

@@ -1,1 +1,1 @@
-"""The HTTP server: who may come in, the API's routes, OpenAI's API, addresses of files."""
+"""The HTTP server: admission, the API's routes, OpenAI's API."""

@@ -1,4 +1,4 @@
-"""The HTTP server: one application out of the gate, the routes, and what lives as long as it does.
+"""The HTTP server: one application with the gate, the routes, and what lives as long as the server.
 
 Routes are in routes.py and openai_routes.py; here errors become answers, and nothing else is decided.
 """
@@ -45,8 +45,10 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 
 
 def build_app(offer: Offer, token: str | None = None, host: str = "127.0.0.1", with_page: bool = True) -> FastAPI:
-    """The application; its service is opened here and closed when the server ends. `with_page`: the web page too, where gradio is
-    installed. Raises BadInput where the folder or database cannot be used."""
+    """Returns the application; its service is opened here and closed when the server ends.
+
+    `with_page`: with the web page, where gradio is installed. Raises BadInput where the folder or database cannot be used.
+    """
     service = Service(offer)
 
     @asynccontextmanager
@@ -91,11 +93,12 @@ def build_app(offer: Offer, token: str | None = None, host: str = "127.0.0.1", w
 
 
 def to_page() -> RedirectResponse:
+    """Redirects to the web page."""
     return RedirectResponse("/web/")
 
 
 def _mcp_routes(mcp: MCPServer, offer: Offer) -> Sequence[BaseRoute]:
-    """/mcp. Names and origins are checked at the gate, which knows more of them than the SDK's own check."""
+    """The route /mcp. Names and origins are checked by the gate, which knows more of them than the SDK's own check."""
     unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     return mcp.streamable_http_app(max_request_body_size=offer.limits.upload * 3 // 2, transport_security=unchecked).routes
 

@@ -1,8 +1,8 @@
-"""A turn of a conversation in Markdown, for chat windows of other programs: what is said meanwhile, and the answer with its pictures.
+"""A turn of a conversation in Markdown, for chat windows of other programs: progress, and the answer with its pictures.
 
-Such programs send the whole conversation each time and keep no thread, so every answer ends with its thread and turn, and
-is found again by them; where a person edited what they said before, the thread goes back to the turn before that. Of what clients of
-OpenAI's API send, the fields that mean something here are read and others are ignored, as every compatible server does.
+Such programs send the whole conversation each time and store no thread, so every answer ends with its thread and turn, by which both are
+found again; where a person edited earlier words, the thread goes back to the turn before them. Of the fields that clients of OpenAI's API
+send, those that mean something here are read and the others ignored, as every compatible server does.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from limner.promptdb.errors import BadInput
 from limner.serve.service.addresses import Addresses
 from limner.serve.service.progress import in_words
 from limner.serve.service.requests import DRAWING, PROMPT_CHARS, SEARCHING, Name, Negative, Prompt, offers
-from limner.serve.service.service import Ended, Service, told
+from limner.serve.service.service import Ended, Service, with_progress
 from limner.tools.solvers.dpo_diff.settings import DpoSettings
 
 MODEL = "limner"
-"""The name of the server's own checkpoint, as a model; any other that it offers goes by its own name."""
+"""The name of the server's own checkpoint as a model; every other one that it offers has its own name."""
 
 
 class OpenAiAsk(BaseModel):
@@ -80,7 +80,7 @@ _MARK = re.compile(r"thread `([A-Za-z0-9][\w.-]{0,99})`, turn (\d{1,6})\s*$")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is being done, for whoever waits; no part of the answer."""
+    """A line on what is being done; no part of the answer."""
 
     text: str
 
@@ -93,19 +93,22 @@ class Said:
 
 
 def mark_of(ask: ChatAsk) -> tuple[str, int]:
-    """(thread, turn) that the assistant's last answer named; ("", 0) where there is none."""
+    """Returns the (thread, turn) that the assistant's last answer named; ("", 0) where there is none."""
     answers = [message.text for message in ask.messages[:-1] if message.role == "assistant"]
     found = _MARK.search(answers[-1]) if answers else None
     return (found[1], int(found[2])) if found else ("", 0)
 
 
 async def turn(service: Service, client: str, ask: ChatAsk, checkpoint: str | None, places: Addresses) -> AsyncIterator[Said | Progress]:
-    """Say the last message to the thread of the conversation, a new one at its beginning. Raises BadInput, Busy."""
+    """Sends the last message to the thread of the conversation, to a new one at its beginning; yields the answer and the progress.
+
+    Raises BadInput, Busy.
+    """
     if len(ask.last) > PROMPT_CHARS:
         raise BadInput(f"the message has {len(ask.last)} characters; {PROMPT_CHARS} are taken at most")
     thread, place = mark_of(ask)
     said = ""
-    async for event in told(lambda tell: service.say(client, thread, ask.last, None, tell, place, checkpoint)):
+    async for event in with_progress(lambda tell: service.say(client, thread, ask.last, None, tell, place, checkpoint)):
         if isinstance(event, Ended):
             reply = str(event.result["reply"])
             rest = reply.removeprefix(said) if reply.startswith(said) else f"\n\n{reply}"
@@ -115,7 +118,7 @@ async def turn(service: Service, client: str, ask: ChatAsk, checkpoint: str | No
             case "words":
                 said += event["text"]
                 yield Said(marked(event["text"]))
-            case "heard" if said:  # what was said so far is of a step before this one, such as an undo
+            case "heard" if said:  # the answer so far is of a step before this one, such as an undo
                 said = ""
                 yield Said("\n\n")
             case _:
@@ -124,14 +127,14 @@ async def turn(service: Service, client: str, ask: ChatAsk, checkpoint: str | No
 
 
 def marked(text: str) -> str:
-    """A piece of a reply in Markdown, its lines kept. What people, models or the database wrote is text in it, never markup."""
+    """Returns a piece of a reply in Markdown, with its lines. Words of people, models and the database are text in it, never markup."""
     return literal(text).replace("\n", "  \n")
 
 
 def shown(payload: Mapping[str, Any], places: Addresses) -> str:
-    """What a thread shows while it waits, below its reply, in Markdown."""
+    """Returns what a thread shows below its reply while it waits, in Markdown."""
     lines: list[str] = []
-    if payload["pair"]:  # blind: nothing that tells the two apart is shown
+    if payload["pair"]:  # a blind vote: nothing may tell the two apart
         sides = [f"**{side}** ![{side}]({places.image(payload['pair'][side])})" for side in ("left", "right")]
         lines += ["", " ".join(sides)]
     else:
@@ -149,7 +152,7 @@ def shown(payload: Mapping[str, Any], places: Addresses) -> str:
 
 
 def _table(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The held-out comparison: the only numbers that are results."""
+    """The comparison on held-out seeds: the only numbers that are results."""
     lines = ["| scorer | before | after | difference | 95 % interval | seeds |", "|---|---|---|---|---|---|"] if scores else []
     for scorer, row in scores.items():
         interval = "" if row["ci95"] is None else f"{row['ci95'][0]:+.4g} to {row['ci95'][1]:+.4g}"
@@ -160,11 +163,12 @@ def _table(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def literal(text: str) -> str:
-    """Text that no Markdown reader takes for markup: no links, no pictures from elsewhere, no HTML."""
+    """Returns text that no Markdown reader takes for markup: no links, no pictures from elsewhere, no HTML."""
     return re.sub(r"([\\`*_{}\[\]()<>#+!|~&-])", r"\\\1", text)
 
 
 def fenced(text: str) -> str:
+    """Returns the text as a code block, whose fence is longer than any run of backticks in it."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"

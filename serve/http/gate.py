@@ -1,7 +1,7 @@
-"""Who may come in: everything that is asked of the HTTP server passes here before any of it is read.
+"""Admits or refuses requests: everything that is sent to the HTTP server passes here before any of it is read.
 
 Without a token the server is for this machine: other names in Host are refused, so that no web page can reach it by rebinding a name. With
-one, every request must show it. Pages of other sites may not post. Knows nothing of what is asked.
+a token, every request must carry it. Pages of other sites may not post. Knows nothing of what a request asks for.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ SECURITY = {
 
 
 def is_loopback(host: str) -> bool:
+    """Returns whether a host is this machine's own: `localhost` or a loopback address."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -51,7 +52,7 @@ def check_exposure(host: str, token: str | None) -> None:
 
 
 class Gate:
-    """ASGI middleware. `token`: None admits everybody on this machine. `requests`: under way at once from one client."""
+    """ASGI middleware. `token`: None admits every program on this machine. `requests`: most requests of one client at a time."""
 
     def __init__(self, app: ASGIApp, token: str | None, host: str, requests: int) -> None:
         self._app, self._token, self._most = app, token, requests
@@ -113,7 +114,9 @@ class Gate:
         return is_read and any(hmac.compare_digest(item.encode("utf-8", "replace"), expected) for item in signatures)
 
     def _with_token_in_address(self, scope: Scope) -> str:
-        """Where to go instead, so that a token typed into the address of a page stands in no history and no log; empty to go on."""
+        """The address to redirect to, so that a token typed into the address of a page stays in no history and no log; empty for no
+        redirect.
+        """
         if self._token is None or scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
             return ""
         query = _query(scope)
@@ -126,11 +129,12 @@ class Gate:
 
 
 def client_of(scope: Scope) -> str:
+    """Returns the client's address, by which limits are counted; `unknown` where there is none."""
     return scope["client"][0] if scope.get("client") else "unknown"
 
 
 def error_document(message: str, code: str, kind: str = "invalid_request_error") -> dict[str, object]:
-    """The form of errors of OpenAI's API, which its clients show."""
+    """Returns an error in the form of OpenAI's API, which its clients show."""
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 

@@ -1,6 +1,6 @@
-"""OpenAI's API, so that programs which know it can use Limner as an image model or talk to it as to a chat model. Decides nothing.
+"""OpenAI's API, so that programs for it can use Limner as an image model or as a chat model. Decides nothing.
 
-A picture is refined before it is drawn. While a chat turn is at work, progress is streamed as `reasoning_content`, which chat windows show
+A picture is refined before it is drawn. While a chat turn is in work, progress is streamed as `reasoning_content`, which chat windows show
 apart from the answer.
 """
 
@@ -30,7 +30,7 @@ router = APIRouter(prefix="/v1", tags=["openai"], max_body_size=DEFAULTS.job_bod
 
 
 def checkpoint_of(service: Service, model: str) -> str | None:
-    """None for the server's own. Raises BadInput for a model that is not offered."""
+    """Returns the checkpoint of a model's name; None for the server's own. Raises BadInput for a model that is not offered."""
     if model == MODEL:
         return None
     if model not in service.offer.checkpoints:

@@ -1,4 +1,4 @@
-"""The routes of the HTTP API: each takes what was asked, hands it to the service and turns files into addresses. Decides nothing."""
+"""The routes of the HTTP API: each takes a request, passes it to the service and turns files into addresses. Decides nothing."""
 
 from __future__ import annotations
 
@@ -32,23 +32,25 @@ from limner.serve.service.documents import (
 from limner.serve.service.files import KINDS
 from limner.serve.service.jobs import JobRecord, Jobs
 from limner.serve.service.requests import DEFAULTS, ConvertAsk, DrawingAsk, GenerateAsk, Limits, OptimizeAsk, Prompt, RefineAsk, SearchAsk
-from limner.serve.service.service import Service, told
+from limner.serve.service.service import Service, with_progress
 
 router = APIRouter(prefix="/v1", max_body_size=DEFAULTS.body)
 
 Made = TypeVar("Made")
 
-LEFT = 499  # what nginx logs where the client closed the connection; nobody is there to read it
+LEFT = 499  # nginx's status for a connection that the client closed; it is never read
 SHOWN_ELSEWHERE = {"cross-origin-resource-policy": "cross-origin"}  # pictures, in other programs' chat windows
 REPORT_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; sandbox"
 
 
 def service_of(request: Request) -> Service:
+    """Returns the service of the application, for routes to depend on."""
     service: Service = request.app.state.service
     return service
 
 
 def addresses_of(request: Request) -> Addresses:
+    """Returns the addresses of this server, for routes to depend on."""
     return Addresses(request.app.state.token)
 
 
@@ -58,12 +60,12 @@ RunId = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,79}$")]
 
 
 def job_there(job: RunId, service: Serving) -> JobRecord:
-    """Looked up before a stream is begun: afterwards no status can be sent."""
+    """Returns the job of that id; raises 404 where there is none. Called before a stream begins, since no status can be sent afterwards."""
     return _job(service, job)
 
 
 async def unless_gone(request: Request, work: Awaitable[Made]) -> Made:
-    """The result of `work`, which is cancelled where the client hangs up."""
+    """Returns the result of `work`, which is cancelled where the client closes the connection."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_hung_up(request))
     try:
@@ -90,7 +92,7 @@ async def refine(ask: RefineAsk, request: Request, service: Serving, places: Pla
 @router.post("/refine/events", response_class=EventSourceResponse, tags=["draw"])
 async def refine_events(ask: RefineAsk, request: Request, service: Serving, places: Placing) -> AsyncIterator[RefineStream]:
     """As `refine`, told while it goes on: events of kind `progress`, at the end one of kind `done` with the document, or `error`."""
-    work = told(lambda tell: service.refine(client_of(request.scope), ask, tell))
+    work = with_progress(lambda tell: service.refine(client_of(request.scope), ask, tell))
     async for event in as_events(work, places, places.refined):
         yield event
 
@@ -110,7 +112,7 @@ def convert(ask: ConvertAsk, service: Serving) -> Any:
 @router.post("/search", response_model=list[HitDocument], tags=["prompts"])
 async def search(ask: SearchAsk, service: Serving) -> Any:
     """Find prompts in the database, best first."""
-    # as it is: checking it again by the model would cost as much as finding it
+    # returned as it is: checking it by the model would cost as much as finding it
     return JSONResponse(await run_sync(service.search, ask, limiter=service.searching))
 
 
@@ -174,7 +176,7 @@ def image(key: str, service: Serving) -> Response:
 
 
 def score_routes(limits: Limits) -> APIRouter:
-    """Judging, which brings a picture: a body that may be large."""
+    """Returns the route that judges a picture, whose body may be large."""
     routes = APIRouter(prefix="/v1", max_body_size=limits.body)
 
     @routes.post("/score", response_model=ScoredDocument, tags=["draw"], max_body_size=limits.upload)
@@ -191,7 +193,7 @@ def score_routes(limits: Limits) -> APIRouter:
 
 
 def job_routes(limits: Limits) -> APIRouter:
-    """The jobs, which bring prompts: bodies that may be large."""
+    """Returns the routes of jobs, whose bodies may be large since they bring prompts."""
     routes = APIRouter(prefix="/v1", max_body_size=limits.body)
 
     @routes.post("/jobs", response_model=JobDocument, status_code=202, tags=["jobs"], max_body_size=limits.job_body)
@@ -267,6 +269,7 @@ async def _followed(jobs: Jobs, job: str, after: int, places: Addresses) -> Asyn
 
 
 def shown(record: JobRecord) -> dict[str, Any]:
+    """Returns a job as clients get it, without its result."""
     facts = {"id": record.id, "state": record.state, "created": record.created, "prompts": record.prompts, "error": record.error}
     return {**facts, "events": f"/v1/jobs/{record.id}/events", "result": None}
 

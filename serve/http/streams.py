@@ -24,12 +24,14 @@ CODES: dict[type[Exception], str] = {
     Stopped: "stopped",
     Cancelled: "cancelled",
 }
-"""What is told to whoever asked; any other exception is a crash, whose words stay in the log."""
+"""Errors whose message clients get, with their codes; any other exception is a crash, whose words stay in the log."""
 
 
 async def as_events(events: AsyncIterator[Event | Ended[Any]], places: Addresses, shown: Callable[[Any], Any]) -> AsyncIterator[Any]:
-    """The events and the document at the end as `ServerSentEvent`s; `shown` puts addresses into the document. A route that passes them on
-    declares what their data is, so that the OpenAPI document has it."""
+    """Yields the events, then the document, as `ServerSentEvent`s. `shown`: puts addresses into the document.
+
+    A route that passes them on declares what their data is, so that the OpenAPI document has it.
+    """
     try:
         async for event in events:
             if isinstance(event, Ended):
@@ -41,6 +43,7 @@ async def as_events(events: AsyncIterator[Event | Ended[Any]], places: Addresses
 
 
 def told_error(error: Exception) -> dict[str, object]:
+    """Returns the error as clients get it; logs one that is no entry of CODES."""
     for kind, code in CODES.items():
         if isinstance(error, kind):
             return error_document(str(error), code)

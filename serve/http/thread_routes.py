@@ -1,4 +1,4 @@
-"""Conversations over HTTP: threads, their turns, told while they go on. Decides nothing."""
+"""Conversations over HTTP: threads and their turns, streamed while they go on. Decides nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from limner.serve.http.routes import Placing, Serving, unless_gone
 from limner.serve.http.streams import as_events
 from limner.serve.service.documents import ThreadDocument, ThreadRow, ThreadStream, TurnDocument
 from limner.serve.service.requests import DEFAULTS, BranchAsk, ReplyAsk, ThreadAsk
-from limner.serve.service.service import Service, told
+from limner.serve.service.service import Service, with_progress
 
 router = APIRouter(prefix="/v1/threads", tags=["chat"], max_body_size=DEFAULTS.body)
 
@@ -55,7 +55,7 @@ async def say(thread: ThreadId, ask: ReplyAsk, request: Request, service: Servin
 @router.post("/{thread}/turns/events", response_class=EventSourceResponse)
 async def say_events(thread: ThreadId, ask: ReplyAsk, request: Request, service: Serving, places: Placing) -> AsyncIterator[ThreadStream]:
     """As saying something, told while it goes on: `progress`, at the end `done` with what the conversation waits for, or `error`."""
-    work = told(lambda tell: service.say(client_of(request.scope), thread, ask.text, ask.action, tell))
+    work = with_progress(lambda tell: service.say(client_of(request.scope), thread, ask.text, ask.action, tell))
     async for event in as_events(work, places, places.asked):
         yield event
 

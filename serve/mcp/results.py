@@ -1,4 +1,4 @@
-"""What MCP clients are handed: structured documents, pictures as image content, files as resources they can read. Decides nothing."""
+"""Answers for MCP clients: structured documents, pictures as image content, files as resources that they can read. Decides nothing."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ PICTURES = 4  # shown of each answer; all of them are resources
 
 
 class Resources(Addresses):
-    """Files by the addresses under which this server lets its clients read them."""
+    """Addresses of files as resources of this server."""
 
     def __init__(self) -> None:
         super().__init__(None, SCHEME)
 
     def file(self, run: str, name: str) -> str:
+        """Returns the address of a file of a run."""
         return f"{self.base}/runs/{run}/files/{name}"
 
     def image(self, key: str) -> str:
+        """Returns the address of a stored picture, by the hash of its pixels."""
         return f"{self.base}/images/{key}"
 
 
 def answered(document: Mapping[str, Any], summary: str, pictures: Sequence[str | Path] = ()) -> CallToolResult:
-    """`summary` for a model to read, pictures for it to look at, and the whole document for a program."""
+    """Returns `summary` for a model to read, pictures for it to see, and the whole document for a program."""
     content: list[ContentBlock] = [TextContent(text=summary)]
     for path in pictures[:PICTURES]:
         data = base64.b64encode(Path(path).read_bytes()).decode()
@@ -45,7 +47,7 @@ def answered(document: Mapping[str, Any], summary: str, pictures: Sequence[str |
 
 @contextmanager
 def errors_told() -> Iterator[None]:
-    """What a person can mend is told to the model; anything else is a crash, whose words stay in the log."""
+    """Turns errors that a person can correct into answers to the model; the words of any other error stay in the log."""
     try:
         yield
     except (BadInput, Busy, ServerAway, Stopped, Cancelled) as error:
@@ -56,6 +58,7 @@ def errors_told() -> Iterator[None]:
 
 
 def refined_summary(document: Mapping[str, Any]) -> str:
+    """Returns the document of `refine` in a few lines."""
     result = document["result"]
     row = next(iter(document["scores"].items()), None)
     verdict = f"Improved: {result['text']}" if document["improved"] else f"No improvement found; the prompt stays: {result['text']}"
@@ -68,6 +71,7 @@ def refined_summary(document: Mapping[str, Any]) -> str:
 
 
 def optimized_summary(document: Mapping[str, Any]) -> str:
+    """Returns the document of `optimize` in a few lines."""
     instruction = document["instruction"]
     verdict = "Improved over the initial instruction" if document["improved"] else "No improvement found over the initial instruction"
     return f"{verdict}. Best: {instruction['best']}\n{document['used']['images']} pictures drawn, run {document['run']}"

@@ -1,7 +1,7 @@
 """Limner for assistants: its commands as MCP tools, its runs, pictures and prompts as resources. Over stdio, or below the HTTP server.
 
-Tools read no file and open no address that a client names: a picture to be judged comes as bytes or as a resource of this server. All work
-is done by the service, in its queues.
+Tools read no file and open no address that a client names: a picture to be judged comes as bytes or as a resource of this server. The
+service does all work, in its queues.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from limner.serve.service.requests import (
     RefineAsk,
     SearchAsk,
 )
-from limner.serve.service.service import Ended, Service, told
+from limner.serve.service.service import Ended, Service, with_progress
 
 CLIENT = "mcp"
 ABOUT = """Limner makes text-to-image prompts measurably better. `refine` does so with a person, step by step, showing pictures; its choices
@@ -68,7 +68,9 @@ Tool = Callable[..., Awaitable[CallToolResult]]
 
 
 def takes(model: type[Asked]) -> Callable[[Callable[[Asked, Context], Awaitable[CallToolResult]]], Tool]:
-    """Makes a tool of a function of a request: the request's fields are the tool's arguments, with their help and bounds."""
+    """Returns a decorator that makes a tool of a function of a request: the request's fields are the tool's arguments, with their help and
+    bounds.
+    """
 
     def decorate(function: Callable[[Asked, Context], Awaitable[CallToolResult]]) -> Tool:
         @wraps(function)
@@ -94,7 +96,7 @@ class Hits(BaseModel):
 
 
 def build_mcp(service: Service) -> MCPServer:
-    """The server, on top of an open service that is closed by others."""
+    """Returns the server, on top of an open service that the caller closes."""
     server: MCPServer = MCPServer("limner", title="Limner", instructions=ABOUT, version="0.1.0", log_level="WARNING")
     _add_chat(server, service)
     _add_drawing_tools(server, service)
@@ -122,7 +124,7 @@ def _add_chat(server: MCPServer, service: Service) -> None:
             if bool(thread) == bool(prompt):
                 raise BadInput("give a prompt to begin, or the thread with an answer to go on")
             progress = _Progress(ctx, service.settings.budget)
-            async for event in told(lambda tell: service.say(CLIENT, thread, prompt or answer, action, tell)):
+            async for event in with_progress(lambda tell: service.say(CLIENT, thread, prompt or answer, action, tell)):
                 if isinstance(event, Ended):
                     payload = event.result
                 else:
@@ -141,7 +143,7 @@ def _add_drawing_tools(server: MCPServer, service: Service) -> None:
         """Refine one prompt in one go: rewrite, search, check on unseen seeds. Shows pictures before and after."""
         document: dict[str, Any] = {}
         progress = _Progress(ctx, service.settings_for(ask).budget)
-        async for event in told(lambda tell: service.refine(CLIENT, ask, tell)):
+        async for event in with_progress(lambda tell: service.refine(CLIENT, ask, tell)):
             if isinstance(event, Ended):
                 document = event.result
             else:
@@ -173,7 +175,7 @@ def _add_optimize(server: MCPServer, service: Service) -> None:
         cancelled run keeps everything so far."""
         document: dict[str, Any] = {}
         progress = _Progress(ctx, service.settings_for(ask).budget)
-        async for event in told(lambda tell: service.optimize(CLIENT, ask, tell)):
+        async for event in with_progress(lambda tell: service.optimize(CLIENT, ask, tell)):
             if isinstance(event, Ended):
                 document = event.result
             else:
@@ -246,7 +248,7 @@ def _add_resources(server: MCPServer, service: Service) -> None:
 
 
 class _Progress:
-    """Pictures drawn of the budget, told to the client that asked for it; few enough that telling costs nothing."""
+    """Sends the number of pictures drawn of the budget to a client that asked for progress, rarely enough that it costs nothing."""
 
     EVERY = 4
 
@@ -268,13 +270,13 @@ class _Progress:
                 words = f"{event['node']}: {event['note']}"
             case _:
                 return
-        # Progress must grow: a hair for each event, so that none is passed by.
+        # Progress must grow, so each event adds a tiny amount and none is dropped.
         self._told += 1
         await self._ctx.report_progress(self._drawn + self._told * 1e-6, self._total, words.rstrip(": "))
 
 
 def picture_of(service: Service, image: str) -> bytes:
-    """The bytes of a picture that a client named or sent. Raises ToolError, BadInput."""
+    """Returns the bytes of a picture that a client named or sent. Raises ToolError, BadInput."""
     if match := re.fullmatch(rf"{SCHEME}/images/([0-9a-f]+)", image):
         return _stored(service, match[1])
     if match := re.fullmatch(rf"{SCHEME}/runs/([^/]+)/files/([^/]+)", image):

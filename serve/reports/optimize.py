@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from limner.graph.optimize.heldout import COMPARISONS
-from limner.graph.optimize.state import LearnOutcome, OptimizeState
+from limner.graph.optimize.state import OptimizeState
 from limner.graph.refine.graph import is_gain
-from limner.graph.state import Context
+from limner.graph.state import Context, LearnOutcome
 from limner.promptdb.records import Conditioning
 from limner.promptdb.trials import Trial, Trials
 from limner.serve.reports import page

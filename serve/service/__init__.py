@@ -1,1 +1,1 @@
-"""What a server does for whoever asks, over whatever wire: work in queues, jobs that survive a restart, what may be asked for."""
+"""What a server does for its clients, over whatever wire: work in queues, jobs that survive a restart, the limits of requests."""

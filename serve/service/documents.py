@@ -1,4 +1,4 @@
-"""The shapes of what is answered, for OpenAPI documents and MCP's schemas: those of `--json`, field by field. Pure declarations."""
+"""The types of answers, for the OpenAPI document and MCP's schemas: those of `--json`, field by field. Pure declarations."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Jobs: `optimize` runs that go on while nobody looks, and after the server was started again.
+"""Jobs: `optimize` runs that go on without a client, and after a restart of the server.
 
-A job is a run of the run store with the memo `job`, and its status the run's. One is at work at a time, in the queue it is given; pausing,
-stopping and resuming are those of any run. Every event is stored with a number, so that whoever comes later, or comes back, is told all
-of it.
+A job is a run of the run store with the memo `job`, and its status is the run's. One is in work at a time, in the queue that is passed;
+pausing, stopping and resuming are those of any run. Every event is stored with a number, so that a client that comes later, or comes back,
+gets all of them.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from limner.serve.service.queue import Busy, WorkQueue
 State = Literal["waiting", "running", "paused", "stopped", "done", "failed"]
 
 MEMO, PROMPTS = "job", "prompts"
-"""What a job's run remembers: that it is one, with the count of its prompts; and the prompts, as rows."""
+"""Memos of a job's run: that it is a job, with the count of its prompts; and the prompts, as rows."""
 FILE = "prompts.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job as it is shown. `id`: of the run that it is. `settings`: as JSON. `prompts`: how many. `error`: why it failed or is paused."""
+    """A job as clients see it. `id`: that of its run. `settings`: as JSON. `prompts`: how many. `error`: why it failed or is paused."""
 
     id: str
     state: State
@@ -48,11 +48,11 @@ class JobRecord:
     error: str = ""
 
 
-Told = Callable[[], object]
+Listener = Callable[[], object]
 
 
 class Jobs:
-    """The jobs of a database, worked on in `queue`. Those that were at work when the last server ended go on at once.
+    """The jobs of a database, worked on in `queue`. Those that were in work when the last server ended go on at once.
 
     Raises BadInput where another server runs them.
     """
@@ -61,10 +61,10 @@ class Jobs:
         self._settings, self._queue, self._db = settings, queue, db
         self._runs = Runs(db)
         self._controls: dict[str, Control] = {}
-        """Of jobs at work."""
+        """Controls of the jobs in work."""
         self._asked: dict[str, RunStatus] = {}
-        """What a job at work was asked to become."""
-        self._watchers: dict[str, list[Told]] = {}
+        """The state that a job in work was asked to take."""
+        self._watchers: dict[str, list[Listener]] = {}
         self._lock = threading.RLock()
         self._closing = False
         self._held = ExitStack()
@@ -85,7 +85,7 @@ class Jobs:
     def create(
         self, client: str, settings: Settings, learning: LearningSettings, prompts: Iterable[BatchPrompt], instruction: str
     ) -> JobRecord:
-        """A new job, waiting for its turn. Raises Busy."""
+        """Stores a new job, which waits for its turn; returns it. Raises Busy."""
         rows = [{"prompt": prompt.text, "pins": list(prompt.pins)} for prompt in prompts]
         id, now = new_run_id(optimize.COMMAND), datetime.now(UTC).isoformat(timespec="milliseconds")
         with self._lock:
@@ -98,16 +98,16 @@ class Jobs:
             return self._known(id)
 
     def all(self) -> list[JobRecord]:
-        """Newest first."""
+        """Returns all jobs, newest first."""
         return [self._record(run, memo) for run, memo in self._runs.remembering(MEMO)]
 
     def get(self, id: str) -> JobRecord | None:
-        """The job of that id; None where there is none."""
+        """Returns the job of that id; None where there is none."""
         run, memo = self._runs.get(id), self._runs.memo(id, MEMO)
         return self._record(run, memo) if run and memo else None
 
     def halt(self, id: str, state: State) -> JobRecord:
-        """Pause or stop (`state` says which) a job that waits or works; everything so far is kept. One that has ended stays as it is."""
+        """Pauses or stops (`state`) a job that waits or is in work; what it has stored stays. A job that has ended is not changed."""
         with self._lock:
             if self._known(id).state in ("waiting", "running", "paused", "stopped"):
                 self._settle(id, "interrupted" if state == "stopped" else "paused")
@@ -116,29 +116,29 @@ class Jobs:
             return self._known(id)
 
     def resume(self, id: str, client: str) -> JobRecord:
-        """Go on with a job that is paused, stopped or failed. Raises Busy."""
+        """Resumes a job that is paused, stopped or failed. Raises Busy."""
         with self._lock:
             if self._known(id).state in ("paused", "stopped", "failed"):
                 self._line_up(id, client)
             return self._known(id)
 
     def events(self, id: str, after: int = 0) -> Iterator[tuple[int, Event]]:
-        """(number, event) of the job's events behind number `after`, in order."""
+        """Yields (number, event) of the job's events behind number `after`, in order."""
         return cast(Iterator[tuple[int, Event]], self._runs.events(id, after))
 
-    def watch(self, id: str, told: Told) -> Callable[[], None]:
-        """`told` is called, from any thread, when there are new events; returns how to end that."""
+    def watch(self, id: str, listener: Listener) -> Callable[[], None]:
+        """Calls `listener`, from any thread, when there are new events; returns the function that ends this."""
         with self._lock:
-            self._watchers.setdefault(id, []).append(told)
+            self._watchers.setdefault(id, []).append(listener)
 
         def end() -> None:
             with self._lock, suppress(ValueError):
-                self._watchers[id].remove(told)
+                self._watchers[id].remove(listener)
 
         return end
 
     def close(self) -> None:
-        """Whatever works is stopped within a step and goes on when the next server starts."""
+        """Stops the job in work within a denoising step; it goes on when the next server starts."""
         with self._lock:
             self._closing = True
             for id, control in self._controls.items():
@@ -148,7 +148,10 @@ class Jobs:
         self._held.close()
 
     def _take_over(self) -> None:
-        """Jobs that an earlier version kept in files below the folder of runs. Their state is later than that of the run, and wins."""
+        """Moves the jobs that an earlier version stored in files below the folder of runs into the run store.
+
+        Their state is later than that of the run, and replaces it.
+        """
         for folder, record, prompts, events in earlier.jobs(self._settings.folder):
             id, instruction = str(record["id"]), str(record.get("instruction", ""))
             status: RunStatus = "interrupted" if record["state"] == "stopped" else record["state"]
@@ -184,13 +187,13 @@ class Jobs:
         return record
 
     def _record(self, run: Run, memo: Mapping[str, Any]) -> JobRecord:
-        at_work = run.id in self._controls  # the run's own status may be ahead: what comes of an error is decided when its work returns
+        at_work = run.id in self._controls  # the run's own status may be ahead: the status after an error is decided when its work returns
         status = self._asked.get(run.id, "running") if at_work else run.status
         state: State = "stopped" if status == "interrupted" else status
         return JobRecord(run.id, state, run.started, run.settings, memo["prompts"], run.error)
 
     def _line_up(self, id: str, client: str) -> None:
-        with self._lock:  # or its turn could come before it is known to be waiting, and pass by
+        with self._lock:  # otherwise its turn could come before it is known to be waiting
             self._queue.submit(client, lambda: self._work(id))
             self._settle(id, "waiting")
 
@@ -216,7 +219,7 @@ class Jobs:
         self._tell(id)
 
     def _run(self, id: str, control: Control) -> tuple[RunStatus | None, str]:
-        """The status that it ends with, None where it was stopped, and why where that needs words."""
+        """The status that the run ends with, None where it was stopped, and the reason where there is one."""
         run = self._runs.get(id)
         assert run is not None
         settings = replace(Settings.from_json(run.settings), out=self._settings.out, db=self._settings.db)
@@ -249,6 +252,6 @@ class Jobs:
 
     def _tell(self, id: str) -> None:
         with self._lock:
-            for told in self._watchers.get(id, ()):
+            for listener in self._watchers.get(id, ()):
                 with suppress(RuntimeError):  # of a listener whose loop has ended; the job does not end with it
-                    told()
+                    listener()

@@ -1,6 +1,6 @@
-"""An `optimize` run while it goes on, as a piece of a page: curves, the tree of instructions, cost against budget. Draws nothing.
+"""An `optimize` run in work as a piece of a page: curves, the tree of instructions, cost against budget. Draws nothing.
 
-Looks again only where something was added since, so that watching costs the run next to nothing.
+Is made again only where something was added since, so that watching costs the run next to nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SHOWN = 24  # pictures of the grid
 
 
 def live_view(db: PromptDB, record: JobRecord) -> str:
-    """The piece of HTML; what people and models wrote is escaped."""
+    """Returns the piece of HTML; the words of people and models are escaped."""
     higher = not set(record.settings["scorers"][:1]) & LOWER_IS_BETTER
     trials = Trials(db, record.id)
     arms = trials.arms()
@@ -41,7 +41,7 @@ def live_view(db: PromptDB, record: JobRecord) -> str:
 
 
 def latest_pictures(db: PromptDB, run: str) -> list[tuple[str, str]]:
-    """(hash, prompt) of pictures that the run tried last, the newest first."""
+    """Returns (hash, prompt) of the pictures that the run tried last, newest first."""
     rows = db.query(
         "SELECT DISTINCT d.image, t.prompt, t.iteration FROM trial t JOIN drawing d ON d.conditioning = t.conditioning AND d.seed = t.seed "
         "WHERE t.run = ? AND d.image IS NOT NULL ORDER BY t.iteration DESC LIMIT ?",

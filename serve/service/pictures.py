@@ -1,6 +1,6 @@
-"""What a page shows of what is stored: a picture beside the plain one of its seed, pictures of prompts, a DF-Prompt over the denoising.
+"""Stored pictures and prompts as a page shows them: a picture beside the plain one, pictures of prompts, a DF-Prompt over the denoising.
 
-Reads alone; draws nothing.
+Only reads; draws nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from limner.tools.prompt_language.write import write_text
 
 
 def drawn_for(db: PromptDB, run: str, limit: int = 24) -> list[tuple[str, str]]:
-    """(hash, prompt) of pictures of what a run tried, the newest prompts first."""
+    """Returns (hash, prompt) of pictures that a run tried, the newest prompts first, at most `limit`."""
     rows = db.query(
         "SELECT d.image, t.text FROM candidate c JOIN conditioning t ON t.id = c.conditioning JOIN drawing d ON d.conditioning = t.id "
         "WHERE c.run = ? AND d.image IS NOT NULL ORDER BY c.number DESC LIMIT ?",
@@ -31,8 +31,10 @@ def drawn_for(db: PromptDB, run: str, limit: int = 24) -> list[tuple[str, str]]:
 
 
 def beside_plain(db: PromptDB, payload: Mapping[str, Any], number: int) -> tuple[str, str] | None:
-    """(hash, hash): what the person's words alone drew on the seed of a picture of the conversation, and that picture. None where they
-    were not drawn on it. Raises BadInput where no picture has that number."""
+    """Returns two hashes: the picture of the person's words alone on the seed of the shown picture `number`, and that picture.
+
+    None where the former was not drawn. Raises BadInput where no picture has that number.
+    """
     row = next((row for row in payload["images"] if row["number"] == number), None)
     if row is None:
         raise BadInput(f"there is no picture {number}")
@@ -44,22 +46,24 @@ def beside_plain(db: PromptDB, payload: Mapping[str, Any], number: int) -> tuple
 
 
 def pictures_of(db: PromptDB, hits: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """A picture (hash) of each prompt that was drawn as it is, by prompt id."""
+    """Returns a picture (hash) by prompt id, for each prompt that was drawn unchanged."""
     prompts = {Conditioning(hit["text"], hit["negative"]).id: hit["id"] for hit in hits}
     sql = "SELECT conditioning, image FROM drawing WHERE image IS NOT NULL AND conditioning IN"
     return {prompts[conditioning]: image for conditioning, image in db.query_for(sql, prompts)}
 
 
 def over_time(text: str, negative: str, lenient: bool) -> dict[str, Any]:
-    """{plain, rows, ...}: a DF-Prompt as bars; `plain`: its words without triples, as a prompt. Raises BadInput, with the place where
-    brackets begin no triple."""
+    """Returns {plain, rows, ...}: a DF-Prompt as bars. `plain`: its words without triples, as a prompt.
+
+    Raises BadInput, with the place where brackets begin no triple.
+    """
     conditioning = asked([text], negative, Reading(lenient))[0]
     plain = {"prompt": write_text(conditioning.text, ()), "rows": [], "width": WIDTH, "unit": conditioning.range_unit}
     return {**(timeline(conditioning) or plain), "plain": plain["prompt"]}
 
 
 def over_time_view(text: str, negative: str, lenient: bool) -> str:
-    """The same as a piece of a page; where the prompt cannot be read, what is wrong with a caret under the place. Escaped."""
+    """Returns the same as escaped HTML; where the prompt cannot be read, what is wrong, with a caret under the place."""
     view: dict[str, Any] = {"timeline": None, "error": "", "shown": ""}
     try:
         view["timeline"] = over_time(text, negative, lenient)

@@ -1,6 +1,6 @@
-"""A bounded queue of requests before one thread that does them, one after the other, with a pool of open checkpoints of its own.
+"""A bounded queue of requests for one thread that does them one after the other, with a pool of open checkpoints of its own.
 
-Two queues never share weights, so that neither waits for the other's. A full queue refuses at once instead of letting everybody wait.
+Two queues never share weights, so that neither waits for the other's. A full queue refuses at once instead of letting all clients wait.
 Knows nothing of HTTP.
 """
 
@@ -24,13 +24,16 @@ RETRY_SECONDS = 5
 
 
 class Busy(Exception):
-    """The queue is full, or this client has as much in it as it may."""
+    """The queue is full, or this client has as many requests in it as it may."""
 
 
 class WorkQueue:
-    """`waiting`: how many requests may wait or be served; `per_client`: of these from one client. `models`: how many checkpoints stay
-    open. `niceness`: by how much the priority of its thread, and of those that torch starts for it, is below that of the threads that
-    answer: it has minutes of work, and others wait for milliseconds of theirs."""
+    """`waiting`: how many requests may wait or be in work. `per_client`: of these from one client. `models`: how many checkpoints stay
+    open.
+
+    `niceness`: by how much the priority of its thread, and of those that torch starts for it, is below that of the threads that answer
+    requests: its work takes minutes, theirs milliseconds.
+    """
 
     def __init__(self, name: str, waiting: int, per_client: int, models: int = 1, niceness: int = 5) -> None:
         self.name, self._niceness = name, niceness
@@ -45,7 +48,7 @@ class WorkQueue:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + self._niceness)
 
     def submit(self, client: str, work: Callable[[], Done]) -> Future[Done]:
-        """Queue `work`. Raises Busy."""
+        """Queues `work`; returns the future of its result. Raises Busy."""
         with self._lock:
             if self._held.total() >= self._most:
                 raise Busy(f"{self._most} requests are waiting already; try again in a while")
@@ -61,7 +64,7 @@ class WorkQueue:
         return future
 
     async def run(self, client: str, work: Callable[[Control], Done]) -> Done:
-        """Wait for `work`; where the waiting is cancelled, so is the work, within a step of the sampler. Raises Busy."""
+        """Waits for `work` and returns its result; where the waiting is cancelled, so is the work, within a denoising step. Raises Busy."""
         control = Control()
         future = self.submit(client, lambda: work(control))
         try:
@@ -72,12 +75,12 @@ class WorkQueue:
 
     @property
     def length(self) -> int:
-        """How many are waiting or served."""
+        """Returns how many requests wait or are in work."""
         with self._lock:
             return self._held.total()
 
     def close(self) -> None:
-        """Nobody else is served; whoever is at it is waited for."""
+        """Drops the requests that wait, and waits for the one in work."""
         self._thread.shutdown(wait=True, cancel_futures=True)
         self.models.unload()
 

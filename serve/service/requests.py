@@ -1,9 +1,7 @@
 """What a client may ask for, checked field by field before anything is opened: the options of the command line, within limits.
 
-Where a request says nothing, the server's own settings hold. Which checkpoints may be asked for is the server's choice: a name from
-outside never becomes a path or a download.
-
-What one request, one client and the whole server may ask for. Numbers only; whoever serves enforces them.
+Where a request leaves a field out, the server's own setting holds. The server chooses which checkpoints may be named: a name from outside
+never becomes a path or a download. The limits of one request, one client and the whole server are numbers here; others enforce them.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from limner.tools.options import Declared, Option, options_of
 from limner.tools.solvers.dpo_diff.settings import DpoSettings
 
 PROMPT_CHARS = 4000
-"""Longer than any text encoder reads by far, and than any prompt a person writes."""
+"""Characters of a prompt: far more than any text encoder reads."""
 
 QUERY_CHARS = 1000
 PIN_CHARS = 200
@@ -38,10 +36,13 @@ RUNS = 500
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`body`, `job_body`, `upload`: bytes of a request, of one that brings a file of prompts, and of one that brings a picture.
-    `pixels`: of a picture to be judged. `budget`: pictures that one request may draw. `waiting`: requests in line for the one that is
-    drawing. `per_client`: of these from one client. `requests`: of any kind under way from one client. `chat_messages`: of one chat.
-    `models`: checkpoints that each of the two queues keeps open."""
+    """Limits of what clients may ask for.
+
+    `body`, `job_body`, `upload`: bytes of a request, of one that brings a file of prompts, and of one that brings a picture. `pixels`: of a
+    picture to be judged. `budget`: pictures that one request may draw. `waiting`: requests in a queue. `per_client`: of these from one
+    client. `requests`: of any kind in work from one client. `chat_messages`: of one chat. `models`: checkpoints that each of the two queues
+    has open.
+    """
 
     body: int = 256 << 10
     job_body: int = 8 << 20
@@ -81,7 +82,7 @@ NOT_SERVED = {
     "out": "a name from outside never becomes a path",
     "db": "a name from outside never becomes a path",
 }
-"""Settings that no request may change, by field, and why. All others are fields of requests."""
+"""Settings that no request may change, by field, with the reason. All others are fields of requests."""
 
 SERVED_MOST: dict[str, float] = {
     "steps": 250,
@@ -99,19 +100,19 @@ SERVED_MOST: dict[str, float] = {
     "arms": 32,
     "children": 32,
 }
-"""Bounds of requests, by field, where a setting's own are higher or there are none; of lists, the length."""
+"""Upper bounds of requests, by field, where the setting has a higher one or none; of lists, the length."""
 
 DRAWING = ("checkpoint", "steps", "guidance_scale", "seed", "truncate")
 SEARCHING = tuple(item.field for item in options_of(Settings) if item.field not in (*DRAWING, *NOT_SERVED))
 
 _HELP = {"checkpoint": "one of the checkpoints that this server offers"}
-"""Of fields of which a request may name less than a command line."""
+"""Help of fields in which a request may name less than a command line."""
 
 _KINDS: dict[str, Any] = {"checkpoint": Name, "selector": Name, "scorers": Name}
 
 
 def field_of(item: Option) -> Any:
-    """The type of a request's field, and pydantic's field with help and bounds from its declaration."""
+    """Returns the type of a request's field, and pydantic's field with the help and bounds that the option declares."""
     most = SERVED_MOST.get(item.field)
     kind: Any = _KINDS.get(item.field, item.kind)
     if item.kind is list:
@@ -126,7 +127,7 @@ def field_of(item: Option) -> Any:
 
 
 def _checked(item: Option, most: float | None, value: Any) -> Any:
-    """A value within the bounds that every door has, in the same words."""
+    """The value, within the bounds that every front end has, refused in the same words."""
     try:
         return item.clean(value, most=most)
     except BadInput as error:
@@ -134,7 +135,7 @@ def _checked(item: Option, most: float | None, value: Any) -> Any:
 
 
 def offers(group: type[Declared], *fields: str) -> Callable[[type[Model]], type[Model]]:
-    """Gives a request the declared fields of `group`; only those named, where any are. A field that is silent is None."""
+    """Returns a decorator that adds the declared fields of `group` to a request, or those named alone. A field that is left out is None."""
 
     def with_fields(model: type[Model]) -> type[Model]:
         asked: Any = {item.field: field_of(item) for item in options_of(group) if item.field in (fields or (item.field,))}
@@ -148,7 +149,7 @@ class DrawingAsk(Ask):
     """How to draw; the server's settings where nothing is said."""
 
     def given(self, group: type[Declared]) -> dict[str, Any]:
-        """What was asked for of the fields of `group`."""
+        """Returns the fields of `group` that the request sets."""
         values = {item.field: getattr(self, item.field, None) for item in options_of(group)}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -227,13 +228,15 @@ class ReplyAsk(Ask):
 
 
 def copied(model: type[Model], source: BaseModel, **fields: Any) -> Model:
-    """Another request with the settings that `source` asks for, and `fields`. Raises pydantic's ValidationError."""
+    """Returns another request with the settings of `source`, and `fields`. Raises pydantic's ValidationError."""
     shared = {name: getattr(source, name) for name in model.model_fields if name in type(source).model_fields}
     return model(**{**shared, **fields})
 
 
 def settings_of(ask: DrawingAsk, base: Settings, offered: Sequence[str], most_images: int) -> Settings:
-    """The server's settings with what was asked for. Raises BadInput for a checkpoint that is not offered, and for too large a budget."""
+    """Returns the server's settings with those that the request sets. Raises BadInput for a checkpoint not offered and for too large a
+    budget.
+    """
     given = ask.given(Settings)
     if isinstance(ask, OptimizeAsk):
         given = {"budget": DEFAULT_BUDGET, "heldout_seeds": DEFAULT_HELDOUT_SEEDS, **given}

@@ -1,7 +1,7 @@
-"""What a server does for whoever asks, over whatever wire: the commands' own functions, each in the queue where its work belongs.
+"""What a server does for its clients, over whatever wire: the commands' own functions, each in the queue where its work belongs.
 
-Two queues: one for what somebody waits for, one for what takes its time, so that a picture need not wait for an `optimize` run. Each has
-checkpoints of its own in memory. Knows nothing of HTTP or MCP.
+There are two queues, one for work that a client waits for and one for long work, so that a picture need not wait for an `optimize` run.
+Each has checkpoints of its own in memory. Knows nothing of HTTP or MCP.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ Tell = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Offer:
-    """What this server gives: its settings, the checkpoints that a request may name, its limits."""
+    """What a server offers. `settings`: its own. `also`: further checkpoints that a request may name."""
 
     settings: Settings
     also: tuple[str, ...] = ()
@@ -70,12 +70,13 @@ class Offer:
 
     @property
     def checkpoints(self) -> tuple[str, ...]:
+        """Returns the checkpoints that a request may name, the server's own first."""
         return tuple(dict.fromkeys([self.settings.checkpoint, *self.also]))
 
 
 @dataclass(frozen=True)
 class Ended(Generic[Made]):
-    """Work has ended, with this result."""
+    """The end of a work, with its result."""
 
     result: Made
 
@@ -88,7 +89,7 @@ SEARCHING = 2
 
 
 class Service:
-    """Open while the server lasts. `with_jobs`: whether this process runs the jobs of its folder; one process may.
+    """The service, open while the server lasts. `with_jobs`: this process runs the jobs of its folder, which one process may.
 
     Raises BadInput where the folder or the database cannot be used.
     """
@@ -109,6 +110,7 @@ class Service:
             raise
 
     def close(self) -> None:
+        """Stops the jobs and the queues, and closes the database."""
         if self.jobs:
             self.jobs.close()
         self.learning.close()
@@ -118,20 +120,22 @@ class Service:
 
     @property
     def settings(self) -> Settings:
+        """Returns the server's own settings."""
         return self.offer.settings
 
     def settings_for(self, ask: DrawingAsk) -> Settings:
+        """Returns the server's settings with those that the request names. Raises BadInput."""
         return settings_of(ask, self.settings, self.offer.checkpoints, self.limits.budget)
 
     async def refine(self, client: str, ask: RefineAsk, tell: Tell = lambda event: None) -> Document:
-        """`refine --json`; `tell` hears events in the queue's thread. Raises BadInput, Busy, Stopped."""
+        """Returns the document of `refine`; `tell` is called with events in the queue's thread. Raises BadInput, Busy, Stopped."""
         settings, refined = self.settings_for(ask), RefineSettings(**ask.given(RefineSettings))
         options = DpoOptions(**ask.given(DpoSettings))
         work = partial(refining.refine, settings, ask.prompt, refined.method, _each(tell), options=options, pool=self.drawing.models)
         return await self.drawing.run(client, lambda control: work(control=control))
 
     async def generate(self, client: str, ask: GenerateAsk) -> Document:
-        """`generate --json`. Raises BadInput, Busy, Cancelled."""
+        """Returns the document of `generate`. Raises BadInput, Busy, Cancelled."""
         settings = self.settings_for(ask)
         wanted = len(ask.prompts) * ask.count
         settings = replace(settings, budget=max(settings.budget, min(wanted, self.limits.budget)))
@@ -139,7 +143,7 @@ class Service:
         return await self.drawing.run(client, lambda control: work(control=control))
 
     async def score(self, client: str, image: bytes, prompt: str, ask: DrawingAsk) -> Document:
-        """`score --json` of an uploaded picture. Raises BadInput where it is none, or too large."""
+        """Returns the document of `score` for an uploaded picture. Raises BadInput where it is no picture, or too large."""
         settings = self.settings_for(ask)
 
         def work(control: Control) -> Document:
@@ -149,7 +153,10 @@ class Service:
         return await self.drawing.run(client, work)
 
     async def optimize(self, client: str, ask: OptimizeAsk, tell: Tell) -> Document:
-        """`optimize --json`, waited for; whoever stops waiting interrupts the run, which may be resumed. For `jobs`, see there."""
+        """Returns the document of `optimize`. A caller that stops waiting interrupts the run, which may be resumed.
+
+        For runs that go on without a client see `start_job`.
+        """
         settings, learning = self.settings_for(ask), LearningSettings(**ask.given(LearningSettings))
 
         def work(control: Control) -> Document:
@@ -159,7 +166,7 @@ class Service:
         return await self.learning.run(client, work)
 
     async def start_thread(self, client: str, cap: int | None) -> Document:
-        """A new conversation; what it waits for. Raises BadInput."""
+        """Starts a conversation; returns what it waits for. `cap`: pictures that it may draw in all. Raises BadInput."""
         if cap is not None and cap > self.limits.budget:
             raise BadInput(f"a conversation may draw {self.limits.budget} images at most, not {cap}")
         return await self.drawing.run(client, lambda control: self.chats.view(self.chats.start(cap=cap)))
@@ -174,8 +181,11 @@ class Service:
         turn: int | None = None,
         checkpoint: str | None = None,
     ) -> Document:
-        """One turn; what the conversation waits for then. `thread` empty, or `turn` given and the thread unknown: a new one. `turn`: where
-        the person goes on from, if not from where the thread is. `checkpoint`: switched to first. Raises BadInput, Busy."""
+        """Runs one turn; returns what the conversation waits for then. Raises BadInput, Busy.
+
+        `thread`: empty for a new one. `turn`: the turn to go on from, if not the latest; a new thread is started where `thread` is unknown
+        then. `checkpoint`: switched to first.
+        """
         if not text.strip() and action is None:
             raise BadInput("say something, or choose an action")
         chosen = action.model_dump(exclude_defaults=True) | {"kind": action.kind} if action else None
@@ -192,44 +202,46 @@ class Service:
         return await self.drawing.run(client, work)
 
     async def act(self, client: str, thread: str, text: str, action: dict[str, Any] | None, tell: Tell) -> Document:
-        """As `say`, for a page that remembers a thread which may be gone: then a new one is begun."""
+        """Runs one turn as `say` does, for a page whose thread may no longer exist: then a new one is started."""
         return await self.say(client, thread, text, Action(**action) if action else None, tell, turn=0)
 
     def job_mark(self, id: str) -> str:
-        """Another one whenever there is something new to see of a job."""
+        """Returns a mark that changes whenever there is something new to show of a job."""
         record = self.jobs.get(id) if self.jobs else None
         return f"{id} {record.state} {self.db.query(_TRIED, [id])[0]}" if record else ""
 
     def job_view(self, id: str) -> tuple[str, list[tuple[str, str]]]:
-        """A job as a piece of a page, and its last pictures. Raises BadInput where there is none."""
+        """Returns a job as a piece of a page, and its last pictures. Raises BadInput where there is no such job."""
         record = self.jobs.get(id) if self.jobs else None
         if record is None:
             raise BadInput(f"there is no job {id}")
         return live_view(self.db, record), latest_pictures(self.db, id)
 
     def drawn_for(self, run: str) -> list[tuple[str, str]]:
-        """Pictures of what a run tried, whoever drew them first: hash and prompt, the newest first."""
+        """Returns (hash, prompt) of the pictures that a run tried, whichever run drew them first, newest first."""
         return latest_pictures(self.db, run) or pictures.drawn_for(self.db, run)
 
     def beside_plain(self, payload: Document, number: int) -> tuple[str, str] | None:
-        """Hashes: the person's words alone on the seed of a picture of what a conversation shows, and the picture. Raises BadInput for an
-        unknown picture."""
+        """Returns two hashes: the picture of the person's words alone on the seed of the shown picture `number`, and that picture.
+
+        None where the former was not drawn. Raises BadInput for an unknown picture.
+        """
         return pictures.beside_plain(self.db, payload, number)
 
     def pictures_of(self, hits: list[Document]) -> dict[str, str]:
-        """A picture (hash) of each prompt found that was drawn as it is."""
+        """Returns a picture (hash) by prompt id, for each prompt found that was drawn unchanged."""
         return pictures.pictures_of(self.db, hits)
 
     def timeline(self, text: str, negative: str, lenient: bool) -> Document:
-        """A DF-Prompt as bars over the denoising. Raises BadInput."""
+        """Returns a DF-Prompt as bars over the denoising. Raises BadInput."""
         return pictures.over_time(text, negative, lenient)
 
     def timeline_view(self, text: str, negative: str, lenient: bool) -> str:
-        """The same as a piece of a page, or what is wrong with the prompt, and where."""
+        """Returns the same as a piece of a page, or what is wrong with the prompt, and where."""
         return pictures.over_time_view(text, negative, lenient)
 
     def history(self, thread: str, everything: bool) -> list[Document]:
-        """The turns of a conversation, without what it was about after each."""
+        """Returns the turns of a conversation, without the topic after each."""
         rows = [asdict(turn) for turn in self.chats.history(thread, everything)]
         return [{name: value for name, value in row.items() if name != "document"} for row in rows]
 
@@ -242,17 +254,17 @@ class Service:
         return thread or self.chats.start()
 
     def loaded(self) -> list[Document]:
-        """The checkpoints in memory, of each queue the least recently used first."""
+        """Returns the checkpoints in memory, of each queue the least recently used first."""
         return [{"queue": queue.name, **asdict(row)} for queue in (self.drawing, self.learning) for row in queue.models.loaded()]
 
     def _open_offered(self, settings: Settings, lease: Lease) -> Models:
-        """What a conversation may switch to: a name from outside never becomes a path or a download."""
+        """Opens the models that a conversation may switch to: a name from outside never becomes a path or a download."""
         if settings.checkpoint not in self.offer.checkpoints:
             raise BadInput(f"this server offers {', '.join(self.offer.checkpoints)}, not {settings.checkpoint!r}")
         return open_models(settings, lease)
 
     def start_job(self, client: str, ask: OptimizeAsk) -> JobRecord:
-        """Raises BadInput, Busy."""
+        """Starts a job that learns an instruction. Raises BadInput, Busy."""
         if self.jobs is None:
             raise BadInput("this server runs no jobs")
         settings, learning = self.settings_for(ask), LearningSettings(**ask.given(LearningSettings))
@@ -260,43 +272,49 @@ class Service:
         return self.jobs.create(client, settings, learning, prompts_of(ask), ask.instruction)
 
     def search(self, ask: SearchAsk) -> list[Document]:
+        """Returns prompts of the database, best first."""
         safe = None if ask.nsfw else SAFE_BELOW
         filters = Filters(ask.source, ask.min_score, safe, ask.min_words, ask.max_words, tuple(ask.contains), tuple(ask.excludes))
         return database.find_in(self.db, ask.query, ask.limit, filters, ask.by, ask.diverse)
 
     def convert(self, ask: ConvertAsk) -> Document:
+        """Returns the document of `convert`. Raises BadInput."""
         return converted(ask.text, ask.to, ask.source, ask.steps, ask.negative, ask.lenient)
 
     def prompt(self, id: str) -> Document | None:
-        """A prompt of the database, by id."""
+        """Returns the prompt of that id; None where there is none."""
         found = self.db.prompt(id)
         if found is None:
             return None
         return {"id": found.id, "text": found.text, "subject": found.subject, "negative": found.negative, "source": found.source}
 
     def runs(self, limit: int) -> list[Document]:
+        """Returns the newest `limit` runs, newest first."""
         return run_list.runs_in(self.db, limit)
 
     def run(self, id: str) -> Document | None:
+        """Returns the run of that id with its settings, candidates and result; None where there is none."""
         return run_list.run_in(self.db, id)
 
     def preset(self, id: str) -> Document:
-        """Raises BadInput where the run learned nothing or is not done."""
+        """Returns what a run found as a preset. Raises BadInput for a run that is unknown, not done, or found nothing."""
         return export.preset(self.settings, id)
 
     def run_files(self, id: str) -> list[str]:
+        """Returns the names of the files of a run that may be sent."""
         return files.run_files(self.settings.folder, id)
 
     def run_file(self, id: str, name: str) -> Path | None:
+        """Returns the path of a file of a run; None where there is none that may be sent."""
         return files.run_file(self.settings.folder, id, name)
 
     def image(self, key: str) -> Path | None:
-        """The file of a picture of the store. Raises BadInput for what is no hash."""
+        """Returns the file of a stored picture. Raises BadInput for what is no hash."""
         return files.stored_image(self.images.folder, self.images.path(key))
 
     @contextmanager
     def _uploaded(self, image: bytes) -> Any:
-        """The picture as a file, for as long as it is looked at; nothing is decoded before its size is known to be harmless."""
+        """Yields the picture as a file for the length of the block; nothing is decoded before its size is known to be within the limits."""
         check_picture(image, self.limits.pixels)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "upload"
@@ -305,7 +323,7 @@ class Service:
 
 
 def check_picture(image: bytes, most_pixels: int) -> None:
-    """Raises BadInput for what is no picture, and for one of too many pixels. Reads its header alone."""
+    """Raises BadInput for what is no picture, and for one of more than `most_pixels` pixels. Reads the header alone."""
     import io
 
     from PIL import Image, UnidentifiedImageError
@@ -320,11 +338,12 @@ def check_picture(image: bytes, most_pixels: int) -> None:
 
 
 def prompts_of(ask: OptimizeAsk) -> list[BatchPrompt]:
+    """Returns the prompts of a request to learn on."""
     return [BatchPrompt(item) if isinstance(item, str) else BatchPrompt(item.prompt, tuple(item.pins)) for item in ask.prompts]
 
 
 def _last(events: Iterable[Event], tell: Tell) -> Document:
-    """The payload with which a turn ends; what comes before it is told."""
+    """The payload with which a turn ends; the events before it go to `tell`."""
     payload: Document = {}
     for event in events:
         if event["kind"] == "asked":
@@ -342,8 +361,8 @@ def _each(tell: Tell) -> Callable[[Iterable[Event]], None]:
     return show
 
 
-async def told(work: Callable[[Tell], Coroutine[Any, Any, Made]]) -> AsyncIterator[Event | Ended[Made]]:
-    """Each event of `work(tell)` as it happens, then its result. Leaving early cancels it."""
+async def with_progress(work: Callable[[Tell], Coroutine[Any, Any, Made]]) -> AsyncIterator[Event | Ended[Made]]:
+    """Yields each event of `work(tell)` as it happens, then its result. Closing the iterator early cancels the work."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[Event | None] = asyncio.Queue()
     task = asyncio.ensure_future(work(lambda event: _put(loop, queue, event)))
@@ -357,5 +376,5 @@ async def told(work: Callable[[Tell], Coroutine[Any, Any, Made]]) -> AsyncIterat
 
 
 def _put(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Event | None], event: Event) -> None:
-    with suppress(RuntimeError):  # the loop is closed: nobody listens any more, and the run is told so by other means
+    with suppress(RuntimeError):  # the loop is closed: the run is cancelled by other means
         loop.call_soon_threadsafe(queue.put_nowait, event)

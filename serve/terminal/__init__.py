@@ -1,1 +1,1 @@
-"""What a person at a terminal sees and types."""
+"""Output and input of a person at a terminal."""

@@ -1,8 +1,7 @@
-"""A conversation in the terminal, from options to its end: what is asked, what happens meanwhile, pictures in half-block colour with the
-paths of their files.
+"""A conversation in the terminal, from options to its end: prompts, events, pictures in half-block colour with the paths of their files.
 
-Reads events and the payload that a thread waits with; every wish goes to the chat graph, except `/quit` and what concerns the terminal
-itself. Decides nothing.
+Reads events and the payload that a thread waits with. Everything the person types goes to the chat graph, except `/quit` and what concerns
+the terminal itself. Decides nothing.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from limner.serve.terminal.half_blocks import WIDTH, beside, half_blocks
 from limner.serve.terminal.printing import plain
 
 PROMPT = "you> "
-STEPS = ("draw", "solve", "settle", "rewrite", "heldout")  # those that take their time
+STEPS = ("draw", "solve", "settle", "rewrite", "heldout")  # steps that take long
 BYE = ("/quit", "/exit", "/q", "quit", "exit", "bye")
 COMMANDS = """  /history  what was said so far     /images  show the pictures again     /thread  this conversation's id
   /branch [TURN]  a new conversation from there     /quit or Ctrl-D  leave; everything is kept"""
 
 
 class ChatTerminal:
-    """One person at one terminal. `out` gets everything; `read` asks for a line and raises EOFError at its end."""
+    """One person at one terminal. `out`: written to. `read`: asks for a line, and raises EOFError at the end."""
 
     def __init__(self, chats: Chats, thread: str, out: TextIO | None = None, read: Callable[[str], str] = input) -> None:
         self.chats, self.thread = chats, thread
@@ -42,7 +41,7 @@ class ChatTerminal:
         self._progressing = False
 
     def run(self) -> None:
-        """Until the person leaves. Raises KeyboardInterrupt for Ctrl-C while nothing is in work; during a turn it ends the turn."""
+        """Runs until the person leaves. Ctrl-C ends a turn; where none is in work, KeyboardInterrupt is raised."""
         view = self.chats.view(self.thread)
         self.say(f"conversation {self.thread}; /help says what you can say, /quit leaves")
         if view["unfinished"]:
@@ -66,7 +65,7 @@ class ChatTerminal:
         self.say(f"go on any time with: chat --thread {self.thread}")
 
     def say(self, text: str) -> None:
-        """Lines as they are: no control character of a prompt reaches the terminal."""
+        """Prints lines as they are; no control character of a prompt reaches the terminal."""
         print(plain(text).plain, file=self.out, flush=True)
 
     def _turn(self, line: str) -> None:
@@ -89,14 +88,14 @@ class ChatTerminal:
             self.say(f"! {error}")
 
     def _follow(self, begin: Callable[[Control], Iterator[Event]]) -> dict[str, Any] | None:
-        """Tell what happens in a turn until the thread waits again; Ctrl-C ends the turn, not the conversation."""
+        """Prints the events of a turn until the thread waits again; Ctrl-C ends the turn, not the conversation."""
         control, drawn, total = Control(), 0, 0
         payload: dict[str, Any] | None = None
         fresh, told = False, ""
         with _interrupting(control):
             for event in begin(control):
                 if told and not told.endswith("\n") and event["kind"] not in ("words", "reply", "asked"):
-                    told += self._words("\n")  # what is told meanwhile stands on lines of its own
+                    told += self._words("\n")  # events are printed on lines of their own
                 match event["kind"]:
                     case "heard":
                         self._progress("  ...")
@@ -109,7 +108,7 @@ class ChatTerminal:
                         self._progress(f"  {event['node']} ...")
                     case "warning":
                         self._progress("")
-                        self.say(f"  mind: {event['text']}")
+                        self.say(f"  note: {event['text']}")
                     case "words":
                         self._progress("")
                         told += self._words(event["text"].removeprefix("\n") if told.endswith("\n") else event["text"])
@@ -127,19 +126,19 @@ class ChatTerminal:
         return payload
 
     def _words(self, text: str) -> str:
-        """A piece of the reply, as it is said."""
+        """Prints a piece of the reply as it comes."""
         print(plain(text).plain, end="", file=self.out, flush=True)
         return text
 
     def _rest(self, told: str, reply: str) -> None:
-        """The end of the reply's line, or all of it where what was told is not what it became."""
+        """Prints the end of the reply, or all of it where it does not begin with what was printed."""
         if told.rstrip("\n") == reply:
             self._words("" if told.endswith("\n") else "\n")
         else:
             self.say(("\n" if told and not told.endswith("\n") else "") + reply)
 
     def _show(self, view: Mapping[str, Any]) -> None:
-        """The pictures that the thread waits with: of a blind vote the two alone."""
+        """Prints the pictures that the thread waits with; of a blind vote the two alone."""
         pair = view["pair"]
         rows = [{"number": side, "image": pair[side], "scores": {}} for side in ("left", "right")] if pair else view["images"]
         there = [row for row in rows if row["image"] in self.chats.services.images]
@@ -165,7 +164,7 @@ class ChatTerminal:
             self.say("   " + "\n   ".join(turn.reply.splitlines()[:3]))
 
     def _progress(self, text: str) -> None:
-        """One line that is written over; nothing where the output is no terminal."""
+        """Prints one line that the next one overwrites; nothing where the output is no terminal."""
         if self.out.isatty() and (text or self._progressing):
             print(f"\r\x1b[2K{text}", end="", file=self.out, flush=True)
         self._progressing = bool(text)
@@ -177,7 +176,7 @@ def _colours(out: TextIO) -> bool:
 
 @contextmanager
 def _interrupting(control: Control) -> Iterator[None]:
-    """Ctrl-C asks the turn to stop; a second one breaks it off."""
+    """Ctrl-C asks the turn to stop; a second one raises KeyboardInterrupt."""
 
     def stop(number: int, frame: object) -> None:
         if control.drain_requested:
@@ -185,7 +184,7 @@ def _interrupting(control: Control) -> Iterator[None]:
         control.request_drain("Ctrl-C")
 
     before = None
-    with suppress(ValueError):  # not in the main thread: whoever runs this there handles signals
+    with suppress(ValueError):  # outside the main thread, signals are the caller's
         before = signal.signal(signal.SIGINT, stop)
     try:
         yield
@@ -195,7 +194,9 @@ def _interrupting(control: Control) -> Iterator[None]:
 
 
 def chat(settings: Settings, thread: str = "") -> None:
-    """Talk until the person leaves. Raises BadInput where nothing can be kept, KeyboardInterrupt for Ctrl-C between turns."""
+    """Runs a conversation until the person leaves. Raises BadInput where nothing can be stored, KeyboardInterrupt for Ctrl-C
+    between turns.
+    """
     check_folder(settings.folder)
     check_folder(settings.database.parent)
     services = ChatServices(settings)

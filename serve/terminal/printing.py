@@ -1,4 +1,4 @@
-"""Prints what a command found: one JSON document on stdout, or lines and tables for a person. Starts nothing."""
+"""Prints the result of a command: one JSON document on stdout, or lines and tables for a person. Starts nothing."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 WHOLE = ("run", "command", "status", "path")
-"""Columns that are copied and typed again, so that no line break may fall into them."""
+"""Columns that people copy and type again, so that no line break may fall into them."""
 
 BAR_CELLS = 20
 
 
 def print_refined(document: Mapping[str, Any], console: Console | None = None, attack: bool = False) -> None:
-    """The result of a refined prompt, or of an attack."""
+    """Prints the document of `refine`, or of `attack`."""
     console = console or Console(highlight=False)
     result = document["result"]
     console.print()
@@ -42,7 +42,7 @@ def print_refined(document: Mapping[str, Any], console: Console | None = None, a
 
 
 def print_optimized(document: Mapping[str, Any], console: Console | None = None) -> None:
-    """What was learned, and what it is worth on held-out prompts."""
+    """Prints the document of `optimize`: the learned instruction, and its gains on held-out prompts."""
     console = console or Console(highlight=False)
     instruction = document["instruction"]
     console.print()
@@ -63,7 +63,7 @@ def print_optimized(document: Mapping[str, Any], console: Console | None = None)
             console.print(f"{title}, on held-out prompts", style="bold")
             console.print(_scores(document[name], "prompts"))
     for warning in document["warnings"]:
-        console.print(Text.assemble(("mind: ", "yellow"), plain(warning)), soft_wrap=True)
+        console.print(Text.assemble(("note: ", "yellow"), plain(warning)), soft_wrap=True)
     _print_cost(document, console)
 
 
@@ -85,7 +85,7 @@ def _print_cost(document: Mapping[str, Any], console: Console) -> None:
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], console: Console | None = None) -> None:
-    """A table of those columns."""
+    """Prints a table of those columns."""
     console = console or Console(highlight=False)
     heads = [Column(name, no_wrap=name in WHOLE, overflow="fold") for name in columns]
     table = Table(*heads, box=None, pad_edge=False, header_style="dim")
@@ -95,7 +95,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], consol
 
 
 def print_schedule(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
-    """Each prompt's words as bars over the model calls, with their weight; words of the negative prompt are marked "not"."""
+    """Prints each prompt's words as bars over the model calls, with their weight; words of the negative prompt are marked "not"."""
     console = console or Console(highlight=False)
     for row in rows:
         calls = row["calls"]
@@ -110,7 +110,7 @@ def print_schedule(rows: Sequence[Mapping[str, Any]], console: Console | None = 
 
 
 def print_hits(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
-    """A table of prompts found, the words of the query in bold."""
+    """Prints a table of the prompts that were found, the words of the query in bold."""
     console = console or Console(highlight=False)
     table = Table("score", "source", Column("prompt", overflow="fold"), box=None, pad_edge=False, header_style="dim")
     for row in rows:
@@ -122,7 +122,7 @@ def print_hits(rows: Sequence[Mapping[str, Any]], console: Console | None = None
 
 
 def print_tree(document: Mapping[str, Any], console: Console | None = None, depth: int = 0) -> None:
-    """Names and values, nested ones indented; for documents of no fixed shape."""
+    """Prints names and values, nested ones indented, for documents of no fixed shape."""
     console = console or Console(highlight=False)
     pad = "  " * depth
     for name, value in document.items():
@@ -135,11 +135,12 @@ def print_tree(document: Mapping[str, Any], console: Console | None = None, dept
 
 
 def chat_name(name: str) -> str:
+    """Returns the chat model's name for a person."""
     return "offline (a stand-in by rules, no language model)" if name == "offline" else name
 
 
 def plain(text: str) -> Text:
-    """Text as it is: no markup is read from it, and no control character reaches the terminal."""
+    """Returns the text as it is: no markup is read from it, and no control character reaches the terminal."""
     return Text("".join(char if char == "\n" or unicodedata.category(char)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for char in text))
 
 
@@ -152,11 +153,12 @@ def _cell(value: object) -> str:
 
 
 def print_json(document: Any) -> None:
-    """The document of --json, on the real stdout: the rest of the process prints to stderr meanwhile."""
+    """Prints the document of --json on the real stdout; the rest of the process prints to stderr meanwhile."""
     print(json.dumps(document, ensure_ascii=False, indent=2), file=sys.__stdout__)
 
 
 def console() -> Console:
+    """Returns a console on stdout that does not colour numbers and paths."""
     from rich.console import Console
 
     return Console(highlight=False)

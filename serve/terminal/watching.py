@@ -1,4 +1,4 @@
-"""Shows a run while it works: a progress bar, and a line for each step that is done. Ctrl-C becomes a request to stop.
+"""Shows a run while it works: a progress bar, and a line for each step that is done. Turns Ctrl-C into a request to stop.
 
 Imports, counts and exports have a bar of their own, on stderr, where that is a terminal. Reads events; starts nothing.
 """
@@ -28,6 +28,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from limner.serve.steps import INNER, step_words
 from limner.serve.terminal.printing import chat_name, plain
 
 if TYPE_CHECKING:  # the graphs are more than `db search` needs
@@ -37,20 +38,22 @@ if TYPE_CHECKING:  # the graphs are more than `db search` needs
 INTERRUPTED = 130
 
 PATIENCE = 8.0
-"""Seconds between a request to stop and leaving by force; everything stored by then is kept either way."""
+"""Seconds between a request to stop and the forced end of the process; what is stored by then stays stored either way."""
 
 
 class Stoppable(Protocol):
-    """What a request to stop goes to: a run's control."""
+    """What can be asked to stop: a run's control."""
 
     last_words: Callable[[], None]
 
-    def request_drain(self, reason: str = ...) -> None: ...
+    def request_drain(self, reason: str = ...) -> None:
+        """Asks to stop after the step in work."""
+        ...
 
 
 @contextmanager
 def stop_on_signals(control: Stoppable) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask the run to stop after the step in work; a second one, or patience, ends the process with 130."""
+    """Ctrl-C and SIGTERM ask the run to stop after the step in work; a second one, or PATIENCE seconds, end the process with code 130."""
 
     def leave() -> None:
         try:
@@ -76,45 +79,50 @@ def stop_on_signals(control: Stoppable) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def show_events(events: Iterable[Event], console: Console | None = None) -> None:
-    """Follow a run to its end on stderr: a bar with the time left for pictures, a line for each step that is done."""
+def show_events(events: Iterable[Event], console: Console | None = None, verbose: bool = False) -> None:
+    """Follows a run to its end on stderr: a bar with the time left for pictures, and a line for each step that is done.
+
+    `verbose`: show every node of the graph by its name, with its seconds.
+    """
     console = console or Console(stderr=True, highlight=False)
     with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("start", total=None)
         for event in events:
             match event["kind"]:
                 case "node" if event["phase"] == "start":
-                    progress.reset(task, description=event["node"], total=None)
+                    progress.reset(task, description=event["node"] if verbose else step_words(event["node"]), total=None)
                 case "draw":
                     progress.update(task, total=event["images"] or None)
                 case "drawn":
                     progress.advance(task)
                 case "warning":
-                    console.print(Text.assemble(("  mind      ", "yellow"), plain(event["text"])), soft_wrap=True)
+                    console.print(Text.assemble(("  note: ", "yellow"), plain(event["text"])), soft_wrap=True)
                 case _:
-                    if line := _line(event):
+                    if line := _line(event, verbose):
                         console.print(plain(line), soft_wrap=True)
 
 
-def _line(event: Event) -> str:
-    """What is printed of an event; empty for those that are not."""
+def _line(event: Event, verbose: bool) -> str:
+    """The line that is printed for an event; empty for events that are not printed."""
     match event["kind"]:
         case "started":
             line = f"{event['run']}: {event['method']} on {event['checkpoint']}, chat model {chat_name(event['chat_model'])}"
             return line + (", resumed" if event["resumed"] else "")
         case "node" if event["phase"] == "end" and event["note"]:
-            return f"  {event['node']:<9} {event['note']}  ({event['seconds']:.1f} s)"
+            if verbose:
+                return f"  {event['node']:<9} {event['note']}  ({event['seconds']:.1f} s)"
+            return "" if event["node"] in INNER else f"  {step_words(event['node'])}: {event['note']}"
         case "iteration":
-            return f"  leading    {event['text']}"
+            return f"  leading instruction: {event['text']}"
         case "best":
             negative = f" / negative: {event['negative']}" if event["negative"] else ""
-            return f"  best       {event['value']:.4g}  {event['text']}{negative}  (candidate {event['count']})"
+            return f"  best so far: {event['text']}{negative}  ({event['value']:.4g}, candidate {event['count']})"
     return ""
 
 
 @contextmanager
 def counting(what: str, total: int, console: Console | None = None) -> Iterator[Emit]:
-    """A bar over `total` pictures, with the time left; yields what hears the Evaluator's events."""
+    """Shows a bar over `total` pictures with the time left; yields an `emit` for the Evaluator."""
     console = console or Console(stderr=True, highlight=False)
     with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=total)
@@ -127,16 +135,17 @@ def counting(what: str, total: int, console: Console | None = None) -> Iterator[
 
 
 def _columns() -> list[ProgressColumn]:
-    name = TextColumn("{task.description:<9}", markup=False)
+    name = TextColumn("{task.description:<24}", markup=False)
     return [SpinnerColumn(), name, BarColumn(bar_width=28), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
 
 
 Tell = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much."""
+"""Called with what is being done, how much of it is done, and the total."""
 
 
 @contextmanager
 def progress_bar(console: Console | None = None) -> Iterator[Tell]:
+    """Shows a bar for each kind of work, where stderr is a terminal; yields the function that moves them."""
     console = console or Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=28), TaskProgressColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:

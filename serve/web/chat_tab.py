@@ -9,7 +9,7 @@ import gradio as gr
 
 from limner.promptdb.errors import BadInput
 from limner.serve.service.queue import Busy
-from limner.serve.service.service import Ended, Service, told
+from limner.serve.service.service import Ended, Service, with_progress
 from limner.serve.web.views import AT_ONCE, client_of, failed, gallery, in_words, literal, pair_images, prompt_of
 
 KEPT = "limner-thread"  # under which the browser remembers the conversation
@@ -50,7 +50,7 @@ def chat_tab(service: Service, page: gr.Blocks) -> None:
         history = [*(history or []), {"role": "user", "content": literal(words)}]
         yield {talk: history, said: "", status: "..."}
         try:
-            async for event in told(lambda tell: service.act(client_of(request), kept, text, action, tell)):
+            async for event in with_progress(lambda tell: service.act(client_of(request), kept, text, action, tell)):
                 if isinstance(event, Ended):
                     payload = event.result
                     history = [*history, {"role": "assistant", "content": literal(payload["reply"])}]

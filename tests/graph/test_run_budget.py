@@ -108,7 +108,7 @@ def test_threads_spend_exactly_and_what_is_stored_never_goes_back(db: PromptDB, 
         done.set()
         reader.join()
     assert raised == []
-    assert budget.spent == {"images": THREADS * SPENDS, "unet_rows": 0, "llm_calls": THREADS * SPENDS}
+    assert budget.spent == {"images": THREADS * SPENDS, "unet_rows": 0, "llm_calls": THREADS * SPENDS, "usd": 0}
     assert len(set(seen)) > 10 and seen == sorted(seen)  # type: ignore[type-var]
     budget.note()
     assert stored(db).amounts == budget.spent
@@ -138,10 +138,10 @@ def test_what_a_later_process_of_the_run_finds_is_all_that_was_spent(db: PromptD
     first.usage.count(calls=2, prompt_tokens=700, completion_tokens=90, cost_usd=0.5)
     first.repeat(1)
     again = budget_of(db, cap=10)
-    assert again.spent == {"images": 2, "unet_rows": 80.5, "llm_calls": 0} and again.repeated == 1
+    assert again.spent == {"images": 2, "unet_rows": 80.5, "llm_calls": 0, "usd": 0} and again.repeated == 1
     assert again.usage == Usage(calls=2, prompt_tokens=700, completion_tokens=90, cost_usd=0.5)
     assert again.elapsed >= stored(db).seconds
-    assert budget_of(db, "another", 10).spent == {"images": 0, "unet_rows": 0, "llm_calls": 0}
+    assert budget_of(db, "another", 10).spent == {"images": 0, "unet_rows": 0, "llm_calls": 0, "usd": 0}
 
 
 def test_what_could_not_be_stored_is_not_spent(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from langgraph.graph import END, START, StateGraph
 
 from limner.graph.nodes import node
 from limner.graph.refine.graph import build_refine
-from limner.graph.runner import Control, Stopped, kept_graph, new_run_id, refine_state, resumable, stream_refine
+from limner.graph.runner import Control, Stopped, new_run_id, refine_state, resumable, stored_graph, stream_refine
 from limner.graph.state import Context, RefineState
 from limner.promptdb.errors import BadInput
 from limner.promptdb.runs import Runs
@@ -96,7 +96,9 @@ def test_a_killed_run_ends_as_an_undisturbed_one_and_repeats_one_batch_at_most(
 @pytest.mark.parametrize("written", [True, False], ids=["after a node's writes", "before them"])
 def test_a_run_cut_off_at_any_checkpoint_ends_as_an_undisturbed_one(tmp_path: Path, written: bool) -> None:
     whole = tmp_path / "whole"
-    end = refined(stage(whole))[0]["outcome"]
+    undisturbed = stage(whole)
+    end = refined(undisturbed)[0]["outcome"]
+    undisturbed.db.close()
     for place, last in enumerate(_checkpoints(whole)[:-1]):
         cut = tmp_path / str(place)
         shutil.copytree(whole, cut)
@@ -156,7 +158,7 @@ def test_a_run_stopped_by_a_version_whose_graph_had_every_node_ends_as_an_undist
     end = refined(stage(tmp_path / "whole", solvers=solvers), method)[0]["outcome"]
     context = stage(tmp_path / "old", solvers=solvers)
     start = {"run": "run-1", "prompt": PROMPT, "method": method}
-    with kept_graph(partial(old_graph, method), context.db) as graph:
+    with stored_graph(partial(old_graph, method), context.db) as graph:
         graph.invoke(start, {"configurable": {"thread_id": "run-1"}}, context=context, interrupt_before=[OLD_NODES[place]])
     state, events = refined(stage(tmp_path / "old", solvers=solvers), method)
     assert events[0]["resumed"] and state["outcome"] == end

@@ -73,11 +73,11 @@ def seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Seen:
     """What the last run was asked for, by field; the run itself is refused where it would begin."""
     found: Seen = {}
 
-    def refined(settings: Settings, prompt: str, method: str, show: Any, control: Any = None, options: Any = None) -> Any:
+    def refined(settings: Settings, prompt: str, method: str, show: Any, control: Any = None, options: Any = None, **others: Any) -> Any:
         found.update(settings.to_json(), method=method, space=options.space, search=options.search)
         raise BadInput("seen")
 
-    def learned(settings: Settings, learning: LearningSettings, *more: Any) -> Any:
+    def learned(settings: Settings, learning: LearningSettings, *more: Any, **others: Any) -> Any:
         found.update(settings.to_json(), **learning.to_json())
         raise BadInput("seen")
 

@@ -1,4 +1,4 @@
-"""What an image model is to the rest of the system: something that turns Drawings into pictures at a known cost."""
+"""The interface of image models: they turn Drawings into pictures at a known cost."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A picture and how it came about. `image` is RGB, or None where the model gave NaN twice. `bucket` is the padded batch size of the
-    last steps; where earlier steps were shared with other drawings, theirs may have been smaller."""
+    """A picture and how it was made.
+
+    `image`: RGB, or None where the model drew NaN twice. `bucket`: the padded batch size of the last steps; earlier steps that were shared
+    with other drawings may have had a smaller one.
+    """
 
     drawing: Drawing
     image: Image.Image | None
@@ -27,22 +30,25 @@ class Drawn:
 
 
 class CancelToken(Protocol):
-    """How whoever asked for pictures ends the drawing of them, from any thread."""
+    """Lets the caller end a drawing, from any thread."""
 
     def check(self) -> None:
-        """Called before each denoising step, and by a remote model before each request. Raises what shall end the drawing."""
+        """Called before each denoising step, and by a remote model before each request. Raises to end the drawing."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Where a method looks on, or takes part. Rows are those of the batch last announced, without padding.
+    """Functions that observe or change the denoising. Rows are those of the batch last announced, without padding.
 
-    `on_step(step, timestep, latents)`: before model call `step`, x_t of shape (rows, channels, height, width) in fp32. They are the
-    sampler's own and made in inference mode: `clone` what is to be kept, outside inference mode where a gradient will be taken.
-    `embeddings(step, embeddings)`: what the UNet shall attend to instead, of the same shape: (2 rows, tokens, dim), all negatives
-    before all positives; without guidance (rows, tokens, dim).
-    `on_batch(drawings)`: a batch begins; its rows are these drawings, in this order. It begins again, smaller, where memory ran out.
+    `on_step(step, timestep, latents)`: called before model call `step` with x_t of shape (rows, channels, height, width) in fp32. They are
+    the sampler's own and made in inference mode: `clone` them to store them, outside inference mode where a gradient will be taken.
+
+    `embeddings(step, embeddings)`: returns what the UNet attends to instead, of the same shape: (2 rows, tokens, dim), all negatives before
+    all positives; without guidance (rows, tokens, dim).
+
+    `on_batch(drawings)`: a batch begins; its rows are these drawings, in this order. It begins again with fewer rows where memory ran out.
+
     With one of the last two, every drawing has a row of its own from the first call on; else drawings that agree so far share one.
     """
 
@@ -52,34 +58,34 @@ class Hooks:
 
 
 class ImageModel(Protocol):
-    """Draws. Called by the Evaluator alone; the local sampler and the cluster of workers both fulfil it.
+    """A model that draws, called by the Evaluator alone.
 
-    Duties: a drawing's picture does not depend on its place in the batch; initial noise comes from the drawing's seed on the
-    CPU in fp32; results come back in the order asked for; texts over the encoder's limit are refused, never cut, unless the
-    model was opened with truncation allowed.
+    Duties: a drawing's picture does not depend on its place in the batch; initial noise comes from the drawing's seed on the CPU in fp32;
+    results come back in the order asked for; texts over the encoder's limit are refused, never cut, unless the model was opened with
+    truncation allowed.
     """
 
     @property
     def name(self) -> str:
-        """What the person typed after `--checkpoint`."""
+        """Returns the name as typed after `--checkpoint`."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the weights: `Drawing.checkpoint`."""
+        """Returns the hash of the weights: `Drawing.checkpoint`."""
         ...
 
     @property
     def default_settings(self) -> SamplerSettings:
-        """What the checkpoint's card recommends."""
+        """Returns the settings that the checkpoint's card recommends."""
         ...
 
     def token_count(self, text: str) -> tuple[int, int]:
-        """Tokens of `text` without start and end marks, and the limit. Over the limit means that words would be lost."""
+        """Returns the tokens of `text` without start and end marks, and the limit. Over the limit words would be lost."""
         ...
 
     def unet_rows(self, drawings: Sequence[Drawing]) -> int:
-        """What drawing them would cost, before it is done; shared work is counted once."""
+        """Returns the UNet rows that drawing them would cost; shared work is counted once."""
         ...
 
     def draw(
@@ -90,7 +96,7 @@ class ImageModel(Protocol):
         cancel: CancelToken | None = None,
         hooks: Hooks | None = None,
     ) -> list[Drawn]:
-        """Draw, in order; `on_drawn` hears of each picture as soon as its batch is done.
+        """Draws, in order. `on_drawn`: called with each picture as soon as its batch is done.
 
         Raises PromptTooLong, ValueError for settings that this checkpoint cannot serve, BadInput for hooks in a black box, and what
         `cancel.check` raises.
@@ -99,7 +105,7 @@ class ImageModel(Protocol):
 
 
 class PromptTooLong(BadInput):
-    """A text has more tokens than the encoder reads. Nothing is ever cut in silence."""
+    """A text has more tokens than the encoder reads; it is never cut without being asked to."""
 
     def __init__(self, conditioning: Conditioning, tokens: int, limit: int) -> None:
         shown = conditioning.text if len(conditioning.text) <= 60 else conditioning.text[:57] + "..."

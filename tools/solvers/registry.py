@@ -1,8 +1,8 @@
-"""The methods by which a prompt can be refined: one line for each. Whoever adds one adds it here, or in a package of its own as an entry
-point of the group `limner.solvers`, whose name is the method's and whose value the "module:factory" of its solver.
+"""The methods by which a prompt can be refined, one line for each.
 
-Names, help texts, the nodes of the graphs, what HTTP and MCP accept and what `auto` shares the budget among derive from this table. Imports
-no solver.
+A new method is added here, or in a package of its own as an entry point of the group `limner.solvers`, whose name is the method's and whose
+value the "module:factory" of its solver. Names, help texts, the nodes of the graphs, what HTTP and MCP accept and what `auto` shares the
+budget among derive from this table. Imports no solver.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ GROUP = "limner.solvers"
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`help`: one line. `solver`: the "module:factory" of its solver; empty where this version has none. `searches`: whether it is a
-    solver at all, with a node of its own behind the rewriter's."""
+    """A method. `help`: one line. `solver`: the "module:factory" of its solver; empty where this version has none.
+
+    `searches`: whether it is a solver, with a node of its own after the rewriter's.
+    """
 
     name: str
     help: str
@@ -51,12 +53,12 @@ REGISTRY = (
 
 _NAMES = [method.name for method in REGISTRY]
 HELP = f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}; or one that an installed package adds"
-"""For the command line, which must answer before packages are looked through."""
+"""Help of the option `--method`, which must not wait for packages to be searched."""
 
 
 @cache
 def registry() -> dict[str, Method]:
-    """All methods by name: those of REGISTRY in its order, then those that installed packages add."""
+    """Returns all methods by name: those of REGISTRY in its order, then those that installed packages add."""
     from importlib.metadata import entry_points
 
     found = {method.name: method for method in REGISTRY}
@@ -70,15 +72,15 @@ def registry() -> dict[str, Method]:
 
 
 def methods() -> tuple[str, ...]:
-    """The names that may be asked for."""
+    """Returns the names of methods that may be asked for."""
     return tuple(registry())
 
 
 def searching() -> tuple[str, ...]:
-    """The names of the methods that are solvers, in the order in which they run."""
+    """Returns the names of the methods that are solvers, in the order in which they run."""
     return tuple(name for name, method in registry().items() if method.searches)
 
 
 def solvers() -> dict[str, Callable[[], Solver]]:
-    """Factories of the solvers that there are, by method; nothing is imported before one is called."""
+    """Returns the factories of the available solvers, by method; nothing is imported before one is called."""
     return {name: method.open for name, method in registry().items() if method.solver}

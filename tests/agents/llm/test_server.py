@@ -27,7 +27,7 @@ def test_a_good_answer_is_validated_counted_and_priced(server, open_server_chat)
     assert chat.ask(QUESTION, Pet) == Pet(name="Tom", legs=4)
     assert budget.used()["llm_calls"] == 1
     assert (chat.usage.calls, chat.usage.prompt_tokens, chat.usage.completion_tokens) == (1, 1000, 200)
-    assert chat.usage.cost_usd == pytest.approx((1000 * 0.5 + 200 * 2.0) / 1e6)
+    assert chat.usage.cost_usd == budget.used()["usd"] == pytest.approx((1000 * 0.5 + 200 * 2.0) / 1e6)
     assert chat.name == "stub-1"
 
 
@@ -91,6 +91,17 @@ def test_no_request_is_sent_that_the_budget_does_not_allow(server, open_server_c
     with pytest.raises(BudgetSpent):
         open_server_chat(budget).ask(QUESTION, Pet)
     assert len(server.requests) == 2 and budget.used()["llm_calls"] == 2
+
+
+def test_no_request_is_sent_once_the_money_is_spent_and_what_the_last_answer_cost_is_counted(server, open_server_chat):
+    server.always = answer(TOM, tokens=(1000, 200))
+    budget = Budget(usd=0.001)
+    chat = open_server_chat(budget, price_in=0.5, price_out=2.0)
+    for seed in (1, 2):
+        chat.ask(QUESTION, Pet, seed=seed)
+    with pytest.raises(BudgetSpent, match="usd"):
+        chat.ask(QUESTION, Pet, seed=3)
+    assert len(server.requests) == 2 and budget.used()["usd"] == pytest.approx(0.0018)
 
 
 def test_the_client_does_not_sleep_past_the_budgeted_seconds(server, open_server_chat):

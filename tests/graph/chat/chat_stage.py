@@ -29,7 +29,7 @@ def services(
     """The same folder again finds what earlier services left. Knows the checkpoints `fake` and `other`."""
     paint = model or FakeImageModel(value or likes("sharp"))
 
-    def opener(chosen: Settings, lease: Lease, stop: Callable[[], None]) -> Models:
+    def opener(chosen: Settings, lease: Lease) -> Models:
         if chosen.checkpoint not in ("fake", "other"):
             raise BadInput(f"there is no checkpoint {chosen.checkpoint!r}")
         scorers = [FakeScorer("liking"), FakeScorer("likeness"), FakeScorer("truth", held_out=True)]

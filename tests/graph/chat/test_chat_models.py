@@ -36,7 +36,7 @@ class Drawing:
         time.sleep(0.01)
         self._now -= 1
 
-    def __call__(self, settings: Settings, lease: Lease, stop: object) -> Models:
+    def __call__(self, settings: Settings, lease: Lease) -> Models:
         model = self.models.get(settings.checkpoint)
         if model is None:
             raise BadInput(f"there is no checkpoint {settings.checkpoint!r}")

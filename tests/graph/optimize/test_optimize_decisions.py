@@ -19,8 +19,7 @@ from limner.agents.instructions.bandit import best as best_arm
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
 from limner.graph.optimize import arms
 from limner.graph.optimize.graph import heldout, select
-from limner.graph.optimize.state import ArmRow
-from limner.graph.state import Context
+from limner.graph.state import ArmRow, Context
 from limner.promptdb.records import Conditioning, Drawing, Instruction
 from limner.promptdb.trials import Arm, Trial, Trials
 from tests.chat_server import ChatServer, Reply, answer

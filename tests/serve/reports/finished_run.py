@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from limner.graph.optimize.heldout import COMPARISONS
-from limner.graph.optimize.state import ArmRow, OptimizeState, SuffixRow
+from limner.graph.optimize.state import OptimizeState
 from limner.graph.plan import LearningPlan, LearningSettings
-from limner.graph.state import Context, ScoreRow
+from limner.graph.state import ArmRow, Context, ScoreRow, SuffixRow
 from limner.promptdb.records import Conditioning, Drawing, Instruction
 from limner.promptdb.trials import Arm, Standing, Trial, Trials
 from limner.serve.reports.optimize import render_optimize

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from limner.graph.optimize.state import SuffixRow
+from limner.graph.state import SuffixRow
 from limner.promptdb.records import Conditioning
 from limner.serve.reports.optimize import render_optimize
 from tests.doubles import FakeScorer, value_of

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from limner.agents.llm.offline import OfflineChat
-from limner.graph.optimize.state import SuffixRow
+from limner.graph.state import SuffixRow
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import SamplerSettings
 from limner.serve.reports.optimize import render_optimize, write_optimize

@@ -1,7 +1,7 @@
-"""An image model behind an OpenAI-style images endpoint: a black box that draws from text, as `--checkpoint openai:NAME` names it.
+"""An image model behind an OpenAI-style images endpoint: a black box that draws from text, named by `--checkpoint openai:NAME`.
 
-Every answer is untrusted: bounded in size and time, and a picture only where it decodes as one. Transport errors and overload are repeated
-with backoff; a prompt that the server refuses is a drawing that came to nothing, and the search goes on. Knows nothing of searches.
+Answers are not trusted: they are bounded in size and time, and must decode as a picture. Transport errors and overload are repeated with
+backoff; a prompt that the server refuses is a drawing without a picture, and the search continues. Knows nothing of searches.
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ from limner.tools.http_client import Failed, TooMuch, bounded_client, discreet, 
 PREFIX = "openai:"
 OPENAI_URL = "https://api.openai.com/v1"
 NOMINAL = SamplerSettings(scheduler="the server's", steps=20, width=512, height=512)
-"""What a picture of a black box counts as: one image equivalent of 20 guided steps."""
+"""Settings by which a picture of a black box is counted: one image equivalent of 20 guided steps."""
 
 LONGEST_PROMPT = 1000  # of the endpoint, in tokens of about four characters
 LARGEST = 40 * 2**20  # bytes of an answer
 TIMEOUT = 120.0
 OPTIONAL = ("response_format", "seed", "negative_prompt")
-"""Fields that some servers do not know; one that is refused by name is left out from then on."""
+"""Fields that some servers do not know; one that is refused by name is not sent again."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteSettings:
-    """`timeout`: seconds for a whole answer; `retries`: repeats of a request after a passing error. The key appears in no message."""
+    """Where and how to ask. `timeout`: seconds for a whole answer. `retries`: repeats of a request after a passing error. The key appears
+    in no message.
+    """
 
     model: str
     url: str = OPENAI_URL
@@ -51,8 +53,10 @@ class RemoteSettings:
 
     @classmethod
     def from_env(cls, name: str, env: Mapping[str, str]) -> RemoteSettings:
-        """`name`: after the prefix. Reads LIMNER_IMAGES_BASE_URL (else OPENAI_BASE_URL), OPENAI_API_KEY, LIMNER_IMAGES_SIZE and
-        LIMNER_IMAGES_TIMEOUT. Raises BadInput naming what makes no sense."""
+        """Reads LIMNER_IMAGES_BASE_URL (else OPENAI_BASE_URL), OPENAI_API_KEY, LIMNER_IMAGES_SIZE and LIMNER_IMAGES_TIMEOUT.
+
+        `name`: the model's, without the prefix. Raises BadInput that names an invalid value.
+        """
         if not name.strip():
             raise BadInput(f"{PREFIX} needs the name of an image model, as in {PREFIX}gpt-image-1")
         url = (env.get("LIMNER_IMAGES_BASE_URL", "").strip() or env.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL).rstrip("/")
@@ -72,9 +76,9 @@ class RemoteSettings:
 
 
 class RemoteImages:
-    """An ImageModel over HTTP. Seeds are sent where the server takes them; where it does not, equal seeds mean nothing.
+    """An ImageModel over HTTP. Seeds are sent where the server takes them; elsewhere equal seeds mean nothing.
 
-    `sleep` is the clock's; tests hand in their own.
+    `sleep`: waits that many seconds; tests replace it.
     """
 
     def __init__(self, settings: RemoteSettings, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -88,14 +92,15 @@ class RemoteImages:
         self._http: Any = None
 
     def token_count(self, text: str) -> tuple[int, int]:
-        """About four characters a token, as no tokenizer is known."""
+        """Returns an estimate of about four characters a token, as no tokenizer is known, and the limit."""
         return -(-len(text) // 4), LONGEST_PROMPT
 
     def unet_rows(self, drawings: Sequence[Drawing]) -> int:
+        """Returns the nominal UNet rows of the distinct drawings."""
         return sum(drawing.settings.unet_rows for drawing in {drawing.id: drawing for drawing in drawings}.values())
 
     def check(self, drawings: Sequence[Drawing]) -> None:
-        """Whether all can be asked for. Raises BadInput for the first with ranges, weights or an adapter: an endpoint takes plain words."""
+        """Raises BadInput for the first drawing with ranges, weights or an adapter: an endpoint takes plain words."""
         for drawing in drawings:
             asked = drawing.conditioning
             if asked.spans or asked.negative_spans or asked.adapter:
@@ -109,8 +114,9 @@ class RemoteImages:
         cancel: CancelToken | None = None,
         hooks: Hooks | None = None,
     ) -> list[Drawn]:
-        """One request a picture. Raises ImagesAway, what `cancel` raises, and BadInput for hooks and for what only a person can mend (key,
-        name, address)."""
+        """Draws with one request a picture. Raises ImagesAway, what `cancel` raises, and BadInput for hooks and for a wrong key, name or
+        address.
+        """
         if hooks is not None:
             raise BadInput(f"{self.name} draws behind a server, where nothing can take part in the denoising")
         self.check(drawings)
@@ -123,7 +129,7 @@ class RemoteImages:
         return [done[drawing.id] for drawing in drawings]
 
     def _picture(self, drawing: Drawing, cancel: CancelToken | None) -> Image.Image | None:
-        """None where the server refuses the prompt."""
+        """The picture; None where the server refuses the prompt."""
 
         def attempt(number: int) -> Image.Image | None:
             if cancel:
@@ -137,7 +143,7 @@ class RemoteImages:
             raise ImagesAway(f"{where} gave no picture after {error.requests} requests ({reason}); what was drawn before is kept") from None
 
     def _asked(self, drawing: Drawing) -> Image.Image | None:
-        """The picture of one answer, asked again without a field that the server does not know; None where it refuses the prompt."""
+        """The picture of one answer, asked for again without a field that the server does not know; None where it refuses the prompt."""
         import openai
 
         while True:
@@ -163,9 +169,8 @@ class RemoteImages:
         if self._opened is None:
             settings = self.settings
             # No redirects: a key must not follow a server to another one.
-            http = bounded_client(settings.timeout, settings.timeout, LARGEST, follow_redirects=False)
-            self._opened = openai.OpenAI(base_url=settings.url, api_key=settings.key or "none", http_client=http, max_retries=0)
-            self._http = http
+            self._http = bounded_client(settings.timeout, settings.timeout, LARGEST, follow_redirects=False)
+            self._opened = openai.OpenAI(base_url=settings.url, api_key=settings.key or "none", http_client=self._http, max_retries=0)
         return self._opened
 
     def _body(self, drawing: Drawing) -> dict[str, Any]:
@@ -179,7 +184,7 @@ class RemoteImages:
         return {**body, "extra_body": {name: value for name, value in optional.items() if name not in self._unknown}}
 
     def _mendable(self, code: int) -> BadInput | None:
-        """What a person can mend. The server's own words are left out: they may quote the key."""
+        """The error for a status that a person can act on. The server's own words are left out: they may quote the key."""
         where = f"the images endpoint at {self.settings.url}"
         known = {
             401: f"{where} {'refused the key' if self.settings.key else 'wants a key'} (status 401): set OPENAI_API_KEY to a valid one",
@@ -200,7 +205,7 @@ class RemoteImages:
         return picture.convert("RGB")
 
     def _fetched(self, url: object) -> bytes:
-        """A picture that the answer only names. Only over HTTP, and without the key."""
+        """Downloads a picture that the answer gives as an address, over HTTP only and without the key."""
         if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
             raise ValueError("the answer holds no picture")
         return bytes(self._http.get(url).raise_for_status().content)

@@ -1,7 +1,7 @@
-"""Draws: from Drawings to pictures, batch after batch, on one device.
+"""Draws Drawings as pictures, batch after batch, on one device.
 
-Groups what can share a batch, pads batches to fixed sizes, redraws what came out as NaN, and hands each picture over as soon as
-its batch is decoded, so that no population needs more memory than one batch. Knows nothing of scores, budgets or databases.
+Groups drawings that can share a batch, pads batches to fixed sizes, redraws what came out as NaN, and yields each picture as soon as its
+batch is decoded, so that no population needs more memory than one batch. Knows nothing of scores, budgets or databases.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
     import torch
 
 CPU_LATENTS = 4096
-"""Latent positions in one batch on a CPU, whose caches a larger one leaves: 16 pictures of 64 pixels, one of 512."""
+"""Latent positions in one batch on a CPU, so that it fits into the caches: 16 pictures of 64 pixels, one of 512."""
 
 MAX_BUCKET = {"cpu": 16}
 MAX_BUCKET_ELSEWHERE = 64
 
 ROW_BYTES = 32768
-"""Memory of one guided row per latent position and byte of dtype: an estimate for SD 1.x; where it fails, batches are halved."""
+"""Memory of one guided row per latent position and byte of dtype, estimated for SD 1.x; where it is too low, batches are halved."""
 
 DECODE_PIXELS = 4 * 512 * 512
-"""Pixels decoded at once: the VAE, not the UNet, sets the peak of memory."""
+"""Pixels decoded at once: the peak of memory is the VAE's, not the UNet's."""
 
 FULL_ENOUGH = {"cpu": 7 / 8}
 FULL_ENOUGH_ELSEWHERE = 3 / 4
-"""From which share on a batch is padded to the next size, instead of split. An accelerator waits for launches more than for padding."""
+"""Share from which on a batch is padded to the next size instead of split. On an accelerator launches cost more than padding."""
 
 
 class Sampler:
-    """The local ImageModel. `truncate` allows texts over the encoder's limit to be cut; `max_bucket` caps the batch size."""
+    """The local ImageModel. `truncate`: texts over the encoder's limit are cut. `max_bucket`: largest batch size."""
 
     def __init__(self, checkpoint: Checkpoint, truncate: bool = False, max_bucket: int | None = None) -> None:
         if max_bucket is not None and max_bucket < 1:
@@ -61,23 +61,28 @@ class Sampler:
 
     @property
     def name(self) -> str:
+        """Returns the checkpoint's name."""
         return self.checkpoint.name
 
     @property
     def fingerprint(self) -> str:
+        """Returns the hash of the checkpoint's weights."""
         return self.checkpoint.fingerprint
 
     @property
     def default_settings(self) -> SamplerSettings:
+        """Returns the settings that the checkpoint's card recommends."""
         return self.checkpoint.default_settings
 
     def token_count(self, text: str) -> tuple[int, int]:
-        """Tokens of `text` without start and end marks, and the limit."""
+        """Returns the tokens of `text` without start and end marks, and the limit."""
         return self.texts.token_count(text)
 
     def unet_rows(self, drawings: Sequence[Drawing]) -> int:
-        """UNet rows of drawing them all at once: a row that several share counts once. Solvers of second order make more calls than steps.
-        Raises as `check` does for what a drawing says."""
+        """Returns the UNet rows of drawing them all at once: a row that several share counts once.
+
+        Solvers of second order make more calls than steps. Raises as `check` does.
+        """
         rows = 0
         for group in _groups(drawings):
             guided, timing = group[0].settings.guidance_scale > 1, self.timing(group[0].settings)
@@ -93,10 +98,10 @@ class Sampler:
         cancel: CancelToken | None = None,
         hooks: Hooks | None = None,
     ) -> list[Drawn]:
-        """Draw, in order. Equal drawings are drawn once; `on_drawn` hears of each distinct one as soon as its batch is decoded.
+        """Draws, in order. Equal drawings are drawn once. `on_drawn`: called with each distinct one as soon as its batch is decoded.
 
-        Raises PromptTooLong and BadInput before anything is drawn. What `cancel` raises, like any later exception and Ctrl-C, loses the
-        batch in work alone.
+        Raises PromptTooLong and BadInput before anything is drawn. An error later on, such as that of `cancel` or Ctrl-C, loses the batch
+        in work alone.
         """
         done: dict[str, Drawn] = {}
         for drawn in self.stream(drawings, cancellable(hooks, cancel) if cancel else hooks):
@@ -106,7 +111,7 @@ class Sampler:
         return [done[drawing.id] for drawing in drawings]
 
     def stream(self, drawings: Sequence[Drawing], hooks: Hooks | None = None) -> Iterator[Drawn]:
-        """As `draw`, but yields each distinct drawing when it is ready and keeps none."""
+        """Draws as `draw` does, but yields each distinct drawing as soon as it is ready and stores none."""
         self.check(drawings)
         for group in _groups(drawings):
             settings = group[0].settings
@@ -119,7 +124,7 @@ class Sampler:
                 yield from self._finished(batch, hooks)
 
     def check(self, drawings: Sequence[Drawing]) -> None:
-        """Whether all can be drawn here. Raises BadInput or PromptTooLong for the first that cannot."""
+        """Raises BadInput or PromptTooLong for the first drawing that this checkpoint cannot draw."""
         for settings in dict.fromkeys(drawing.settings for drawing in drawings):
             self._check_settings(settings)
         for drawing in drawings:
@@ -131,7 +136,9 @@ class Sampler:
             self.scripts.script(drawing.conditioning, self.timing(drawing.settings), drawing.settings.guidance_scale > 1)
 
     def bucket(self, count: int, settings: SamplerSettings) -> int:
-        """Batch size for the next of `count` drawings: a power of two, the same for the same count, settings and kind of device."""
+        """Returns the batch size for the next of `count` drawings: a power of two, the same for the same count, settings and kind of
+        device.
+        """
         largest = min(self._cap, self._roomy(settings))
         largest = 2 ** int(math.log2(largest))
         if count >= largest:
@@ -141,8 +148,11 @@ class Sampler:
         return padded if count >= enough * padded else padded // 2
 
     def render(self, batch: Sequence[Drawing], bucket: int, hooks: Hooks | None = None) -> torch.Tensor:
-        """Pictures of one batch as floats: (drawings, 3, height, width), fp32, not clamped. The batch shares all settings but the
-        guidance scale, and is padded to `bucket` rows by its last drawing; every drawing has a row of its own."""
+        """Returns the pictures of one batch as floats: (drawings, 3, height, width), fp32, not clamped.
+
+        The batch shares all settings but the guidance scale, and is padded to `bucket` rows by its last drawing; every drawing has a row of
+        its own.
+        """
         population = Population(self.checkpoint, self.scripts, self.timing(batch[0].settings), batch, shared=False)
         sizes = Sizes(lambda count: bucket, lambda size: False)
         [whole] = population.batches(sizes, partial(self._decode, settings=batch[0].settings), hooks)
@@ -150,12 +160,12 @@ class Sampler:
         return whole.pictures
 
     def _population(self, group: Sequence[Drawing], hooks: Hooks | None) -> Population:
-        """A method that takes part sees drawings, each with a row of its own."""
+        """With hooks that take part, every drawing has a row of its own."""
         taking_part = hooks is not None and (hooks.on_batch is not None or hooks.embeddings is not None)
         return Population(self.checkpoint, self.scripts, self.timing(group[0].settings), group, shared=not taking_part)
 
     def timing(self, settings: SamplerSettings) -> Timing:
-        """Where each model call of these settings stands in the denoising. Raises BadInput where they cannot be served."""
+        """Returns where each model call of these settings stands in the denoising. Raises BadInput where they cannot be served."""
         key = settings.scheduler, settings.steps
         if key not in self._timings:
             self._timings[key] = timing(self.checkpoint, *key)
@@ -166,7 +176,9 @@ class Sampler:
         return bucket > 1
 
     def _decode(self, latents: torch.Tensor, count: int, settings: SamplerSettings) -> torch.Tensor:
-        """Pictures of the first `count` latents. Padding is decoded where it falls into a chunk, whose shape is thus always the same."""
+        """The pictures of the first `count` latents. Padding that falls into a chunk is decoded too, so that the chunk's shape is always
+        the same.
+        """
         import torch
 
         chunk = min(len(latents), 2 ** int(math.log2(max(1, DECODE_PIXELS // (settings.width * settings.height)))))
@@ -209,7 +221,7 @@ class Sampler:
 
 
 def cancellable(hooks: Hooks | None, cancel: CancelToken) -> Hooks:
-    """The hooks, with `cancel` asked before each model call."""
+    """Returns the hooks, with `cancel` checked before each model call."""
     own = hooks or Hooks()
 
     def on_step(step: int, timestep: torch.Tensor, latents: torch.Tensor) -> None:
