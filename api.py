@@ -147,13 +147,12 @@ def open_evaluator(*, scorers: Sequence[str | Scorer] = (), **options: Any) -> I
 
     scorers: names or Scorers; by default the checkpoint's. options: fields of Settings. Raises BadInput.
     """
-    from limner.graph.context import check_folder, open_context, open_models
+    from limner.graph.context import check_places, open_context, open_models
     from limner.graph.models import ModelPool
 
     extras, names = _extras(scorers)
     settings = _settings(options, names)
-    check_folder(settings.folder)
-    check_folder(settings.database.parent)
+    check_places(settings)
     with ModelPool().lease() as lease:
         models = open_models(settings, lease, extras=extras)
         with open_context(settings, models, budget_images=settings.budget) as context:

@@ -8,7 +8,7 @@ will do.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -110,14 +110,13 @@ def open_models(
 
     `with_scorers`: whether scorers are opened at all. `objective`: the first scorer where the settings name none, if it can be opened.
     `attack`: the objective is to get worse. `extras`: scorers and solvers that are objects already. Raises BadInput where one of them
-    cannot be opened or the settings cannot be served.
+    cannot be opened, the first scorer may not be the objective of a search, or the settings cannot be served.
     """
     if settings.checkpoint.startswith(PREFIX):
         return _open_remote(settings, lease, with_scorers, objective, attack, extras)
     checkpoint = lease.checkpoint(settings.checkpoint, settings.device, settings.dtype)
     sampler = Sampler(checkpoint, settings.truncate)
-    scorers = open_scorers(settings, lease, checkpoint, objective, extras) if with_scorers else ()
-    scorers = _turned(scorers) if attack else scorers
+    scorers = _open_scorers(settings, lease, checkpoint, objective, attack, extras) if with_scorers else ()
     changes: dict[str, Any] = {"steps": settings.steps, "guidance_scale": settings.guidance_scale}
     sampling = replace(sampler.default_settings, **{name: value for name, value in changes.items() if value is not None})
     checkpoint.scheduler(sampling.scheduler, sampling.steps)  # raises for settings that it cannot serve, before anything is written
@@ -129,13 +128,18 @@ def _open_remote(settings: Settings, lease: Lease, with_scorers: bool, objective
     if settings.steps is not None or settings.guidance_scale is not None:
         raise BadInput(f"{settings.checkpoint} samples as its server has it; leave out --steps and --guidance-scale")
     model = RemoteImages(RemoteSettings.from_env(settings.checkpoint.removeprefix(PREFIX), os.environ))
-    scorers = open_scorers(settings, lease, None, objective, extras) if with_scorers else ()
-    return Models(None, model, _turned(scorers) if attack else scorers, model.default_settings, extras)
+    scorers = _open_scorers(settings, lease, None, objective, attack, extras) if with_scorers else ()
+    return Models(None, model, scorers, model.default_settings, extras)
 
 
-def _turned(scorers: tuple[Scorer, ...]) -> tuple[Scorer, ...]:
-    """The scorers with the objective reversed, for an attack."""
-    return (Adversarial(scorers[0]), *scorers[1:]) if scorers else scorers
+def _open_scorers(
+    settings: Settings, lease: Lease, checkpoint: Checkpoint | None, objective: str, attack: bool, extras: Extras
+) -> tuple[Scorer, ...]:
+    """Opens the scorers of a search. Raises BadInput where the first one may not be its objective; for an attack that one is reversed."""
+    scorers = open_scorers(settings, lease, checkpoint, objective, extras)
+    if scorers[0].held_out:
+        raise BadInput(f"{scorers[0].name} is kept out of every search, so it cannot be the objective; name another --scorer first")
+    return (Adversarial(scorers[0]), *scorers[1:]) if attack else scorers
 
 
 def open_scorers(
@@ -157,12 +161,6 @@ def open_scorers(
     return tuple(own_objects[name] if name in own_objects else lease.scorer(name, checkpoint, device) for name in names)
 
 
-def check_objective(scorers: Sequence[Scorer]) -> None:
-    """Raises BadInput where the first scorer may not be the objective of a search."""
-    if scorers[0].held_out:
-        raise BadInput(f"{scorers[0].name} is kept out of every search, so it cannot be the objective; name another --scorer first")
-
-
 def check_prompt(prompt: str, sampler: ImageModel, truncate: bool) -> str:
     """Returns the prompt in canonical form. Raises BadInput where it is empty, or over the text encoder's limit and `truncate` is False."""
     text = canonical_text(prompt)
@@ -174,8 +172,13 @@ def check_prompt(prompt: str, sampler: ImageModel, truncate: bool) -> str:
     return text
 
 
-def check_folder(folder: Path) -> None:
-    """Raises BadInput where nothing could be written into `folder`. Does not make the folder."""
+def check_places(settings: Settings) -> None:
+    """Raises BadInput where the folder of results or that of the database could not be written into. Makes neither."""
+    for folder in (settings.folder, settings.database.parent):
+        _check_folder(folder)
+
+
+def _check_folder(folder: Path) -> None:
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent

@@ -13,7 +13,7 @@ from langgraph.runtime import Runtime
 
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
 from limner.graph.chat.graph import build_chat
-from limner.graph.context import check_objective, open_models
+from limner.graph.context import open_models
 from limner.graph.models import ModelPool
 from limner.graph.nodes import tell
 from limner.graph.optimize.prepare import prepared
@@ -71,7 +71,6 @@ def learn(state: LearnAsk, runtime: Runtime[None]) -> LearnAsk:
     outcome: Any = {}
     with ModelPool().lease() as lease:  # of this run alone: others may work at the same time
         models = open_models(settings, lease)
-        check_objective(models.scorers)
         instruction = state.get("instruction") or DEFAULT_INSTRUCTION
         with prepared(settings, learning, models, run, prompts, instruction) as (context, start):
             for event in stream_optimize(context, run, start):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from limner.graph.context import check_folder, check_objective, open_context, open_models
+from limner.graph.context import check_places, open_context, open_models
 from limner.graph.evaluate.base import Suite, open_suite, run_suite
 from limner.graph.models import Lease, ModelPool
 from limner.graph.runner import new_run_id, recorded
@@ -22,15 +22,13 @@ def evaluate(settings: Settings, name: str, full: bool) -> dict[str, Any]:
     The suite sets its own budget; pictures that an earlier start has drawn cost nothing. Raises BadInput for an unknown suite.
     """
     suite = open_suite(name)
-    check_folder(settings.folder)
-    check_folder(settings.database.parent)
+    check_places(settings)
     with ModelPool().lease() as lease:
         return _evaluate(settings, name, full, suite, lease)
 
 
 def _evaluate(settings: Settings, name: str, full: bool, suite: Suite, lease: Lease) -> dict[str, Any]:
     models = open_models(settings, lease)
-    check_objective(models.scorers)
     run = Run(new_run_id(COMMAND), COMMAND, f"{name}{' --full' if full else ''}", settings.to_json())
     with open_context(settings, models, run.id) as context:
         with recorded(context, run), counting(name, suite.pictures(context, full)) as emit:

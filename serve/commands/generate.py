@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from limner.graph.context import NO_EXTRAS, Extras, Models, check_folder, open_context, open_models, open_scorers
+from limner.graph.context import NO_EXTRAS, Extras, Models, check_places, open_context, open_models, open_scorers
 from limner.graph.models import Lease, ModelPool
 from limner.graph.runner import Control, new_run_id, recorded
 from limner.graph.settings import Settings
@@ -114,7 +114,7 @@ def generate(
         raise BadInput("there is nothing to draw; give a prompt, or --from IMAGE.png")
     if count * len(prompts) > settings.budget:
         raise BadInput(f"{count * len(prompts)} pictures are more than the budget of {settings.budget}; raise --budget")
-    _check_places(settings)
+    check_places(settings)
     with (pool or ModelPool()).lease() as lease:
         return _generate(settings, prompts, negative, count, reading, control or Control(), lease)
 
@@ -141,7 +141,7 @@ def redraw(settings: Settings, path: Path) -> dict[str, Any]:
     Raises BadInput where the file says too little, or where the checkpoint's weights are not those that it was drawn with.
     """
     drawing = drawing_of(read_provenance(path))
-    _check_places(settings)
+    check_places(settings)
     with ModelPool().lease() as lease:
         return _redraw(settings, path, drawing, lease)
 
@@ -194,11 +194,6 @@ def score(
         "checkpoint": checkpoint.name,
         "scores": {name: round(value, 6) if np.isfinite(value) else None for name, value in scores.items()},
     }
-
-
-def _check_places(settings: Settings) -> None:
-    check_folder(settings.folder)
-    check_folder(settings.database.parent)
 
 
 @contextmanager

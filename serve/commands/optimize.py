@@ -15,7 +15,7 @@ import numpy as np
 
 from limner.agents.instructions.bandit import open_selector
 from limner.agents.rewriter import DEFAULT_INSTRUCTION
-from limner.graph.context import NO_EXTRAS, Extras, Models, check_folder, check_objective, open_models
+from limner.graph.context import NO_EXTRAS, Extras, Models, check_places, open_models
 from limner.graph.events import Event
 from limner.graph.feedback import learn_from_optimize
 from limner.graph.models import Lease, ModelPool
@@ -109,10 +109,8 @@ def _run(
     lease: Lease,
     extras: Extras = NO_EXTRAS,
 ) -> dict[str, Any]:
-    check_folder(settings.folder)
-    check_folder(settings.database.parent)
+    check_places(settings)
     models = open_models(settings, lease, extras=extras)
-    check_objective(models.scorers)
     kept = run.settings.get("prompts")
     if kept is None:
         read = read or read_prompts(str(run.settings["file"]), run.settings["limit"])

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from limner.graph.context import NO_EXTRAS, Extras, check_folder, check_objective, check_prompt, open_context, open_models
+from limner.graph.context import NO_EXTRAS, Extras, check_places, check_prompt, open_context, open_models
 from limner.graph.events import Event
 from limner.graph.feedback import learn_from_refine
 from limner.graph.models import Lease, ModelPool
@@ -102,11 +102,9 @@ def _start(
 def _run(settings: Settings, run: Run, show: Show, control: Control, lease: Lease, extras: Extras = NO_EXTRAS) -> dict[str, Any]:
     method = str(run.settings.get("method", "auto"))
     options = DpoOptions.from_json(run.settings.get("dpo_diff", {}))
-    check_folder(settings.folder)
-    check_folder(settings.database.parent)
+    check_places(settings)
     objective = OBJECTIVE if method == METHOD else ""
     models = open_models(settings, lease, objective=objective, attack=options.attack, extras=extras)
-    check_objective(models.scorers)
     check_prompt(run.prompt, models.sampler, settings.truncate)
     settings.contract.check_prompt(run.prompt)
     with open_context(settings, models, run.id, "auto", settings.budget, control) as opened:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from limner.graph.chat.context import ChatServices
 from limner.graph.chat.threads import Chats
-from limner.graph.context import check_folder
+from limner.graph.context import check_places
 from limner.graph.events import Event
 from limner.graph.runner import Control
 from limner.graph.settings import Settings
@@ -197,8 +197,7 @@ def chat(settings: Settings, thread: str = "") -> None:
     """Runs a conversation until the person leaves. Raises BadInput where nothing can be stored, KeyboardInterrupt for Ctrl-C
     between turns.
     """
-    check_folder(settings.folder)
-    check_folder(settings.database.parent)
+    check_places(settings)
     services = ChatServices(settings)
     try:
         chats = Chats(services)
