@@ -5,6 +5,7 @@ A slow test has longer than others until it is ended; a skip that nobody foresaw
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -21,6 +22,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cleaning_up_looks_at_what_the_tests_made() -> None:
+    """Whoever unloads a checkpoint lets Python look for garbage: a second each time where it looks through all modules of all tests too."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
