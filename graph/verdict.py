@@ -97,7 +97,7 @@ def verdict(
     direction, so that the verdict says what became of the pictures. `undrawable`: why the checkpoint cannot draw what is asked, if so.
     `nothing`: why nothing could be compared, if so. `missing`: evidence that no scorer of the run gives.
     """
-    scores = dict.fromkeys(scores, _NO_ROW) if nothing else scores
+    scores = dict.fromkeys(scores, _NO_ROW) if nothing or undrawable else scores
     kinds = {name: kind_of(row, higher_is_better[name]) for name, row in scores.items()}
     row = scores.get(objective, _NO_ROW)
     up, down = row.get("up", 0), row.get("down", 0)
@@ -160,7 +160,7 @@ def _remarks(found: Verdict) -> list[str]:
     if found["kind"] == CANNOT_DRAW:
         return []
     silent = [name for name, kind in found["scorers"].items() if kind == CANNOT_JUDGE and name != found["objective"]]
-    said = [f"{' and '.join(silent)} cannot judge it"] if silent and found["kind"] != CANNOT_JUDGE else []
+    said = [f"it cannot be judged by {' and '.join(silent)}"] if silent and found["kind"] != CANNOT_JUDGE else []
     return [*said, *(f"not checked: {text}" for text in found["missing"])]
 
 

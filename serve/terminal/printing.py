@@ -33,7 +33,7 @@ def print_refined(document: Mapping[str, Any], console: Console | None = None, a
     else:
         console.print("No prompt was found that leads it astray." if attack else "Your prompt stays as it is.")
         if tried := document.get("best_tried"):
-            console.print("The best of the others was:")
+            console.print("The best that was tried:")
             _print_prompt(tried, console)
     console.print()
     console.print(_scores(document["scores"], "seeds"))
