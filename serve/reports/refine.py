@@ -140,7 +140,7 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
         "method": state["method"],
         "checkpoint": context.evaluator.model.name,
         "improved": outcome["improved"],
-        "verdict": outcome["verdict"]["words"],
+        "verdict": f"{_attacked(outcome['improved'])} {outcome['verdict']['words']}" if attack else outcome["verdict"]["words"],
         "summary": _summary(objective, row, higher[objective], outcome["improved"], best is not None),
         "warnings": outcome["warnings"],
         "notes": _notes(context, state),
@@ -160,6 +160,10 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
         "candidates": _candidates_view(state),
         "facts": [*page.spent_facts(context), *page.drawing_facts(context)],
     }
+
+
+def _attacked(improved: bool) -> str:
+    return "Led astray." if improved else "No prompt found that leads it astray."
 
 
 def _found(context: Context, state: RefineState) -> Evaluation:
