@@ -97,6 +97,7 @@ def test_the_verdict_has_its_numbers_and_what_each_scorer_says() -> None:
         ([math.nan], [0.1], None, 0, 0, 0, False),
         # prompts count, not pictures: the first rises by 0.1 and falls by 0.3
         ([0.5, 0.5, 0.5, 0.5], [0.6, 0.2, 0.6, 0.6], [0, 0, 1, 1], 2, 1, 1, True),
+        ([0.5, 0.5, 0.5, 0.5], [0.6, 0.6, 0.6, 0.1], [0, 0, 1, 2], 3, 2, 1, True),
     ],
 )
 def test_a_row_counts_where_a_scorer_rose_and_fell(
@@ -109,7 +110,8 @@ def test_a_row_counts_where_a_scorer_rose_and_fell(
 
 def test_a_result_of_an_earlier_version_says_what_it_said() -> None:
     assert verdict_in({"improved": True})["words"] == "Improved." and verdict_in({"improved": True})["kind"] == "better"
-    assert verdict_in({"improved": False})["kind"] == "no difference found"
+    old = verdict_in({"improved": False})
+    assert (old["kind"], old["better_on"], old["n"]) == ("no difference found", 0, 0)
     found: Verdict = verdict({}, {}, "liking", unit=SEEDS)
     assert verdict_in({"improved": True, "verdict": found}) is found
 

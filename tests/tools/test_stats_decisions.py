@@ -86,6 +86,7 @@ def test_no_number_of_prompts_shows_what_is_not_there(differences: list[float], 
         ([], None, None),
         ([math.nan, 1.0], None, None),
         ([0.0, 0.0, 0.0], None, 0.0),
+        ([1.0, 3.0], None, 12.7062 + 1.3764),
         # t(0.975) + t(0.8) of the degrees of freedom, times the standard error: 4.3027 + 1.0607, and 2.3646 + 0.8960
         ([1.0, 2.0, 3.0], None, 5.3633 / math.sqrt(3)),
         ([1.0, -1.0] * 4, None, 3.2606 * math.sqrt(8 / 7) / math.sqrt(8)),

@@ -49,6 +49,8 @@ WORLD = World(
         ("masterpiece", True, [], [], []),
         ("red", True, [], [], []),
         ("", True, [], [], []),
+        ("a cat x", True, ["cat"], [], []),  # a letter is no thing
+        ("an ox", False, [], [], ["ox"]),
         ("3 cats", True, ["cats"], [], []),
     ],
 )
