@@ -20,9 +20,11 @@ from limner.graph.state import CandidateRow, Context, DroppedRow
 from limner.promptdb.records import Conditioning
 from limner.tools.diffusion.card import Card
 from limner.tools.evaluation import RANKING_DECIMALS, Evaluation
+from limner.tools.lexicon.depiction import depiction
 from limner.tools.scoring.adversarial import Adversarial
 from limner.tools.scoring.asked import World
 from limner.tools.scoring.base import Scorer
+from limner.tools.scoring.registry import PUBLISHED
 
 USUAL = ("clip", "alignment")
 """Names and kinds of scorers that compare a picture with any text, for a checkpoint whose card names none."""
@@ -110,6 +112,38 @@ def lost_traits(
     return lost, dropped
 
 
+def undrawable(card: Card, prompt: str) -> str:
+    """Returns in one line why the checkpoint cannot draw the prompt; empty where it can, or has no vocabulary.
+
+    Raises BadInput for a vocabulary that cannot be read.
+    """
+    if not card.vocabulary_file:
+        return ""
+    found = depiction(World.read(card.path(card.vocabulary_file)), prompt)
+    return "" if found.drawable else f"its vocabulary does not know {listed(found.unknown)}"
+
+
+def missing_evidence(context: Context) -> list[str]:
+    """Returns what no scorer of the run can say, and which scorer to add for it.
+
+    A claim needs the objective, a scorer that compares the picture with the prompt, and one of another family.
+    """
+    def family(scorer: Scorer) -> str:
+        kind = context.card.scorers.get(scorer.name, {}).get("kind") or PUBLISHED.get(scorer.name, scorer.name)
+        return "alignment" if kind in ("clip", "spherical_clip") else kind
+
+    objective, guard = context.evaluator.objective, witness(context)
+    taken = {family(objective), *([family(guard)] if guard else [])}
+    others = {family(scorer) for scorer in context.evaluator.scorers} - taken
+    found = []
+    if guard is None and family(objective) != "alignment":
+        found.append("whether the pictures still show what was asked for, since no scorer of alignment took part (add --scorer clip)")
+    if not others - {"alignment"}:
+        free = next((name for name, kind in PUBLISHED.items() if kind not in ("clip", "spherical_clip") and kind not in taken), "clip")
+        found.append(f"whether a scorer of another family agrees, since there is none (add --scorer {free})")
+    return found
+
+
 SHOWN = 8  # unknown words that the warning names
 
 
@@ -123,5 +157,10 @@ def outside_world(card: Card, prompt: str) -> list[str]:
     share, unknown = World.read(card.path(card.vocabulary_file)).coverage(prompt)
     if not unknown:
         return []
-    named = ", ".join(unknown[:SHOWN]) + (", ..." if len(unknown) > SHOWN else "")
-    return [f"the checkpoint's vocabulary knows {share:.0%} of the prompt's words and not: {named}; it cannot draw what it does not know"]
+    known = f"the checkpoint's vocabulary knows {share:.0%} of the prompt's words and not: {listed(unknown)}"
+    return [f"{known}; it cannot draw what it does not know"]
+
+
+def listed(words: Sequence[str]) -> str:
+    """Returns the first words in one line."""
+    return ", ".join(words[:SHOWN]) + (", ..." if len(words) > SHOWN else "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -98,7 +98,8 @@ class PathRow(TypedDict):
 
 class ScoreRow(TypedDict, total=False):
     """One scorer on the held-out seeds: means of the user's prompt and of the best candidate, their paired difference with its
-    95 % interval, on `n` seeds (or prompts, where there are several; then with the two-sided `p` of a sign-flip test)."""
+    95 % interval, on `n` seeds (or prompts, where there are several; then with the two-sided `p` of a sign-flip test). `up`, `down`: on
+    how many of them the value rose and fell. `smallest`: the smallest mean difference that could have been seen with 80 % power."""
 
     before: float | None
     after: float | None
@@ -106,6 +107,33 @@ class ScoreRow(TypedDict, total=False):
     ci95: list[float] | None
     n: int
     p: float
+    up: int
+    down: int
+    smallest: float | None
+
+
+Kind = Literal["better", "worse", "traded", "no difference found", "cannot judge", "cannot draw"]
+
+
+class Verdict(TypedDict):
+    """What fresh seeds or prompts say of a change, by `graph/verdict.py`.
+
+    `kind`: "better" and "worse" where the whole interval of the `objective` lies on that side; "traded" where the objective is better and a
+    scorer of `lost` surely worse; "cannot draw" where the checkpoint does not know what the prompt is about. `words`: the same in
+    sentences. `better_on`, `n`: on how many seeds or prompts of all the objective is better. `smallest`: the smallest difference of the
+    objective that could have been seen with 80 % power. `scorers`: what each scorer says by itself. `missing`: evidence that no scorer of
+    the run gives.
+    """
+
+    kind: Kind
+    words: str
+    objective: str
+    better_on: int
+    n: int
+    smallest: float | None
+    lost: list[str]
+    scorers: dict[str, Kind]
+    missing: list[str]
 
 
 class StripRow(TypedDict):
@@ -120,8 +148,10 @@ class StripRow(TypedDict):
 
 class Outcome(TypedDict):
     """What a run found. `best`: the candidate that went into the held-out check (None: there was none). `result`: the conditioning
-    to use, the user's own unless `improved`. `before`, `after`: drawing ids on the held-out seeds."""
+    to use, the user's own unless `improved`, which is so where the verdict is the one that was wanted. `before`, `after`: drawing ids on
+    the held-out seeds."""
 
+    verdict: Verdict
     improved: bool
     objective: str
     higher_is_better: dict[str, bool]
@@ -153,10 +183,11 @@ class SuffixRow(TypedDict):
 
 
 class LearnOutcome(TypedDict):
-    """`best`: the arm that won the search. `improved`: on the held-out prompts it gained over the initial instruction, the whole interval
-    above zero. `heldout`: learned against plain; `heldout_initial`: learned against the initial instruction; `initial`: that against
+    """`best`: the arm that won the search. `verdict`: on it against the initial instruction, on the held-out prompts; `improved`: whether
+    that is "better". `heldout`: learned against plain; `heldout_initial`: learned against the initial instruction; `initial`: that against
     plain; `suffix`: the fixed suffix against plain; `learned_suffix`: learned against the fixed suffix; each by scorer."""
 
+    verdict: Verdict
     improved: bool
     objective: str
     higher_is_better: dict[str, bool]
@@ -181,9 +212,11 @@ class Shown(TypedDict):
 
 
 class Accepted(TypedDict):
-    """What was accepted. `scores`: request against result on held-out seeds, empty where they were not drawn; `improved` rests on them."""
+    """What was accepted. `scores`: request against result on held-out seeds, empty where they were not drawn; `verdict` and `improved`
+    rest on them."""
 
     result: CandidateRow
+    verdict: Verdict
     improved: bool
     scores: dict[str, ScoreRow]
     note: str

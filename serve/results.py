@@ -9,6 +9,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limner.graph.state import Verdict
+from limner.graph.verdict import verdict_in
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -47,17 +50,20 @@ class Change:
 class Refined:
     """A refined prompt with its evidence. `str()` gives the verdict in lines; a notebook shows the pictures too.
 
-    `text`, `negative`: the prompt to use; the user's own where `improved` is False. `df_prompt`: the same with its timing, in DF-Prompt's
-    syntax; None where every word acts all the time. `scores`: by scorer name, the objective first, on held-out seeds. `before`,
-    `after`: the pictures of that comparison as PNG files. `report`: an HTML file with all evidence. `used`: images, unet_rows,
-    llm_calls, repeated, seconds. `document`: what `limner refine --json` prints.
+    `verdict`: what may be claimed, in one word (`kind`) and in sentences (`words`). `best_tried`: the best candidate, with its own scores,
+    where it was not adopted. `text`, `negative`: the prompt to use; the user's own where `improved` is False. `df_prompt`: the same with
+    its timing, in DF-Prompt's syntax; None where every word acts all the time. `scores`: by scorer name, the objective first, on held-out
+    seeds. `before`, `after`: the pictures of that comparison as PNG files. `report`: an HTML file with all evidence. `used`: images,
+    unet_rows, llm_calls, repeated, seconds. `document`: what `limner refine --json` prints.
     """
 
     prompt: str
     text: str
     negative: str
     df_prompt: str | None
+    verdict: Verdict
     improved: bool
+    best_tried: Mapping[str, Any] | None
     scores: Mapping[str, Change]
     before: Sequence[Path]
     after: Sequence[Path]
@@ -75,7 +81,9 @@ class Refined:
             text=result["text"],
             negative=result["negative"],
             df_prompt=result["df_prompt"],
+            verdict=verdict_in(document),
             improved=document["improved"],
+            best_tried=document.get("best_tried"),
             scores={name: Change.from_row(row) for name, row in document["scores"].items()},
             before=tuple(map(Path, images["before"])),
             after=tuple(map(Path, images["after"])),
@@ -86,13 +94,11 @@ class Refined:
         )
 
     def __str__(self) -> str:
-        verdict = "improved" if self.improved else "no improvement found, the prompt stays as it was"
         rows = [f"  {name}: {change}" for name, change in self.scores.items()]
-        return "\n".join([f"{self.prompt!r}: {verdict}", *([f"  {self.text!r}"] if self.improved else []), *rows])
+        return "\n".join([f"{self.prompt!r}: {self.verdict['words']}", *([f"  {self.text!r}"] if self.improved else []), *rows])
 
     def _repr_html_(self) -> str:
-        verdict = "improved" if self.improved else "no improvement found"
-        head = f"<p><b>{escape(self.prompt)}</b> &rarr; <b>{escape(self.text)}</b> ({verdict})</p>"
+        head = f"<p>{escape(self.verdict['words'])}</p><p><b>{escape(self.prompt)}</b> &rarr; <b>{escape(self.text)}</b></p>"
         pictures = "".join(f"<tr><th>{name}</th>{_cells(paths)}</tr>" for name, paths in (("before", self.before), ("after", self.after)))
         return f"{head}<table>{pictures}</table>{_score_table(self.scores)}"
 
@@ -101,13 +107,14 @@ class Refined:
 class Learned:
     """An instruction that was learned on prompts, with its evidence on held-out prompts.
 
-    `instruction`: the best one found; `initial`: the one that learning began with. `improved`: whether the best is surely better than the
-    initial one. `heldout`: against plain prompts, by scorer name; `heldout_initial`: against the initial instruction. `document`: what
-    `limner optimize --json` prints.
+    `instruction`: the best one found; `initial`: the one that learning began with. `verdict`: on the best against the initial one;
+    `improved`: whether it is "better". `heldout`: against plain prompts, by scorer name; `heldout_initial`: against the initial
+    instruction. `document`: what `limner optimize --json` prints.
     """
 
     instruction: str
     initial: str
+    verdict: Verdict
     improved: bool
     heldout: Mapping[str, Change]
     heldout_initial: Mapping[str, Change]
@@ -123,6 +130,7 @@ class Learned:
         return cls(
             instruction=document["instruction"]["best"],
             initial=document["instruction"]["initial"],
+            verdict=verdict_in(document),
             improved=document["improved"],
             heldout={name: Change.from_row(row) for name, row in document["heldout"].items()},
             heldout_initial={name: Change.from_row(row) for name, row in document["heldout_initial"].items()},
@@ -134,13 +142,11 @@ class Learned:
         )
 
     def __str__(self) -> str:
-        verdict = "better than the initial instruction" if self.improved else "no improvement over the initial instruction found"
         rows = [f"  {name} against plain prompts: {change}" for name, change in self.heldout.items()]
-        return "\n".join([f"{verdict}: {self.instruction!r}", *rows])
+        return "\n".join([f"{self.verdict['words']} {self.instruction!r}", *rows])
 
     def _repr_html_(self) -> str:
-        verdict = "better than the initial instruction" if self.improved else "no improvement over the initial instruction found"
-        return f"<p><b>{escape(self.instruction)}</b> ({verdict})</p>{_score_table(self.heldout)}"
+        return f"<p>{escape(self.verdict['words'])}</p><p><b>{escape(self.instruction)}</b></p>{_score_table(self.heldout)}"
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ class Target:
 
 GATE, JOBS = "tests/serve/http/test_gate_decisions.py", "tests/serve/service/test_jobs_decisions.py"
 EVALUATOR, STATS = "tests/tools/test_evaluator_decisions.py", "tests/tools/test_stats_decisions.py"
+VERDICT = "tests/graph/test_verdict.py"
 REFINE, OPTIMIZE = "tests/graph/refine/test_refine_decisions.py", "tests/graph/optimize/test_optimize_decisions.py"
 RANKING, WORDS = "tests/promptdb/search/test_ranking_decisions.py", "tests/tools/solvers/dpo_diff/test_search_decisions.py"
 GRADIENTS = "tests/tools/solvers/dpo_diff/test_gradient_decisions.py"
@@ -64,7 +65,11 @@ TARGETS: tuple[Target, ...] = (
     Target("promptdb/runs.py", (EVALUATOR,), ("InFlight",)),
     Target("promptdb/search/fusion.py", (RANKING,)),
     Target("promptdb/search/keyword.py", (RANKING,), ("_scored",)),
-    Target("tools/stats.py", (STATS,), ("paired_bootstrap", "prompts_needed", "_clusters", "_resampled_means", "_sign_flip", "Interval")),
+    Target(
+        "tools/stats.py",
+        (STATS,),
+        ("paired_bootstrap", "prompts_needed", "smallest_visible", "_clusters", "_resampled_means", "_sign_flip", "Interval"),
+    ),
     Target("tools/budget.py", ("tests/tools/test_budget.py",)),
     Target("tools/evaluation.py", ("tests/tools/test_evaluator.py",)),
     Target("tools/evaluator.py", (EVALUATOR, "tests/tools/test_evaluator.py", "tests/graph/evaluate/test_reuse_cache.py")),
@@ -78,7 +83,9 @@ TARGETS: tuple[Target, ...] = (
     ),
     Target("graph/intent.py", (REFINE, "tests/graph/test_contract.py"), ("aligners", "witness", "shows_less", "admitted", "lost_traits")),
     Target("graph/plan.py", ("tests/graph/test_plan.py",), ("plan_images", "split_prompts", "plan_learning")),
-    Target("graph/refine/graph.py", (REFINE,), ("select", "compare", "is_gain")),
+    Target("graph/refine/graph.py", (REFINE,), ("select",)),
+    Target("graph/verdict.py", (VERDICT, REFINE), ("score_row", "is_gain", "kind_of", "verdict", "_headline", "_remarks", "verdict_in")),
+    Target("tools/lexicon/depiction.py", ("tests/tools/lexicon/test_depiction.py",), ("Depiction", "depiction")),
     Target("graph/refine/auto.py", (REFINE, "tests/graph/refine/test_auto.py"), ("ucb", "ranked", "starts", "_allot", "_exhausted")),
     Target("graph/optimize/arms.py", (OPTIMIZE,), ("accepted", "records", "_records", "is_ahead", "_ahead", "gain", "spread")),
     Target("graph/optimize/graph.py", (OPTIMIZE,), ("select",)),

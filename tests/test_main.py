@@ -94,9 +94,16 @@ def test_refine_as_json_is_one_document_with_exactly_the_promised_keys(
     assert result.code == 0
     document = result.document
     assert list(document) == [
-        *("run", "prompt", "method", "checkpoint", "chat_model", "result", "improved", "scores", "used", "images", "report"),
+        *("verdict", "run", "prompt", "method", "checkpoint", "chat_model", "result", "best_tried", "improved", "scores", "used"),
+        *("images", "report"),
     ]
-    assert list(document["result"]) == ["text", "negative", "df_prompt", "conditioning_id"]
+    assert list(document["result"]) == ["text", "negative", "df_prompt", "conditioning_id", "scores"]
+    side = "after" if document["improved"] else "before"
+    assert document["result"]["scores"] == {name: row[side] for name, row in document["scores"].items()}
+    if tried := document["best_tried"]:
+        assert not document["improved"] and tried["scores"] == {name: row["after"] for name, row in document["scores"].items()}
+    assert document["improved"] is (document["verdict"]["kind"] == "better")
+    assert document["verdict"]["n"] == (3 if tried or document["improved"] else 0)
     assert list(document["used"]) == ["images", "unet_rows", "llm_calls", "repeated", "seconds"]
     assert list(document["scores"]) == ["liking", "likeness", "truth"]
     for row in document["scores"].values():

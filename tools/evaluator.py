@@ -25,7 +25,7 @@ from limner.tools.budget import TOLERANCE, Budget, BudgetSpent
 from limner.tools.diffusion.base import CancelToken, Drawn, Hooks, ImageModel
 from limner.tools.evaluation import Evaluation
 from limner.tools.events import Emit
-from limner.tools.scoring.base import Scorer
+from limner.tools.scoring.base import Scorer, can_judge
 
 __all__ = ["Emit", "Evaluation", "Evaluator"]
 
@@ -401,15 +401,20 @@ class Evaluator:
     def _score(
         self, pairs: list[Pair], texts: dict[str, str], scorers: Sequence[Scorer], emit: Emit | None
     ) -> dict[str, dict[Pair, float]]:
-        found = {scorer.name: self._stored_scores(pairs, scorer) for scorer in scorers}
-        unscored = [pair for pair in pairs if any(pair not in found[scorer.name] for scorer in scorers)]
+        judged = {scorer.name: {key for key, text in texts.items() if can_judge(scorer, text)} for scorer in scorers}
+        found = {scorer.name: self._stored_scores([pair for pair in pairs if pair[1] in judged[scorer.name]], scorer) for scorer in scorers}
+
+        def open_for(scorer: Scorer, pair: Pair) -> bool:
+            return pair[1] in judged[scorer.name] and pair not in found[scorer.name]
+
+        unscored = [pair for pair in pairs if any(open_for(scorer, pair) for scorer in scorers)]
         pictures = self._pictures({key for key, _ in unscored})
         todo = [pair for pair in unscored if pictures.get(pair[0])]
         for start in range(0, len(todo), SCORING_CHUNK):
             chunk = todo[start : start + SCORING_CHUNK]
             opened = {key: self.images.get(pictures[key] or "") for key in dict.fromkeys(key for key, _ in chunk)}
             for scorer in scorers:
-                asked = [pair for pair in chunk if pair not in found[scorer.name]]
+                asked = [pair for pair in chunk if open_for(scorer, pair)]
                 if not asked:
                     continue
                 numbers = scorer.score([opened[key] for key, _ in asked], [texts[reference] for _, reference in asked])

@@ -25,6 +25,7 @@ from limner.graph.chat.topic import contract_of
 from limner.graph.context import JournaledBudget, Models, open_budget, open_models
 from limner.graph.models import Lease, ModelPool
 from limner.graph.nodes import tell
+from limner.graph.plan import COMPARED
 from limner.graph.settings import Settings
 from limner.graph.sources import settings_from
 from limner.graph.state import Context, Shown
@@ -125,10 +126,11 @@ class ChatContext:
         return self._chat
 
     @contextmanager
-    def opened(self, topic: Topic) -> Iterator[Context]:
+    def opened(self, topic: Topic, for_check: bool = False) -> Iterator[Context]:
         """Yields the context of a run that draws with the topic's checkpoint, within the person's cap and contract.
 
-        The checkpoint is leased until the block ends. Raises BadInput where it cannot be opened.
+        Its budget leaves the pictures of the held-out check of what will be accepted; `for_check`: it may spend them. The checkpoint is
+        leased until the block ends. Raises BadInput where it cannot be opened.
         """
         services, rules = self.services, contract_of(topic)
         settings = replace(
@@ -139,7 +141,8 @@ class ChatContext:
             bans=rules.bans,
             traits=rules.traits,
         )
-        budget, chat = self.budget(topic["cap"]), self.chat_model(topic["cap"])
+        whole, chat = self.budget(topic["cap"]), self.chat_model(topic["cap"])
+        budget = whole if for_check else whole.slice(keep={"images": COMPARED * settings.heldout_seeds})
         with services.models(settings) as models:
             db, images = services.db, services.images
             evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, self.thread, self.cancel)

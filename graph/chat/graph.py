@@ -28,8 +28,10 @@ from limner.graph.chat import work as chat_work
 from limner.graph.chat.context import LONGEST, ChatContext, ReplyStream, context_of, open_topic, pause, recall, spoken, tell_lines
 from limner.graph.chat.state import ChatState, Reply, Topic
 from limner.graph.chat.tools import CALLS, ROUNDS, SYSTEM, TOOLS, tool_node
-from limner.graph.chat.topic import Step, apply, situation_of
+from limner.graph.chat.topic import Step, apply, asked_for, situation_of
+from limner.graph.intent import undrawable
 from limner.graph.nodes import Update, emitter, node, stop_if_asked, tell
+from limner.graph.verdict import cannot_draw
 from limner.promptdb.errors import BadInput
 from limner.promptdb.turns import Turn, TurnPicture, Turns
 from limner.tools.budget import UNITS, BudgetSpent
@@ -208,6 +210,7 @@ def draw(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
             if work["kind"] == "open":
                 return {"note": "nothing to draw yet"}
             name = context.evaluator.objective.name
+            strange = undrawable(context.card, asked_for(topic))
             if work["kind"] == "more" and topic["base"] is not None:
                 shown, dropped, lines = rounds.more_of(context, topic, topic["base"], seeds, emitter(runtime))
             else:
@@ -225,6 +228,7 @@ def draw(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
         best = shown[0]["scores"].get(name)
         number = f" ({name} {best:.3f}, on the seeds that it was chosen by)" if best is not None else ""
         lines = [f"{len(shown)} pictures; number 1 scores best{number}. Pick one, say what to change, or accept.", *lines]
+    lines = [*([cannot_draw(strange)] if strange else []), *lines]
     after: Topic = {**topic, "shown": shown or topic["shown"], "seed": topic["seed"] + count if fresh else topic["seed"], "asked": ""}
     tell(runtime, {"kind": "shown", "images": shown})
     return {"topic": after, "dropped": dropped, "lines": state["lines"] + lines, "note": f"{len(shown)} pictures"}
@@ -246,16 +250,16 @@ def solve(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
 
 @node("settle")
 def settle(state: ChatState, runtime: Runtime[ChatContext]) -> Update:
-    """Accepts a picture's prompt, with a check on held-out seeds where the budget covers it."""
+    """Accepts a picture's prompt, with a check on held-out seeds, whose pictures were kept for it."""
     chat = context_of(runtime)
     try:
-        with chat.opened(state["topic"]) as context:
+        with chat.opened(state["topic"], for_check=True) as context:
             accepted, lines = chat_work.settle(context, state["topic"], emitter(runtime))
     except (BadInput, BudgetSpent) as error:
         return _refused(state, error)
     tell(runtime, {"kind": "accepted", "result": accepted})
     topic: Topic = {**state["topic"], "accepted": accepted}
-    return {"topic": topic, "lines": state["lines"] + lines, "note": "improved" if accepted["improved"] else "no sure gain"}
+    return {"topic": topic, "lines": state["lines"] + lines, "note": accepted["verdict"]["kind"]}
 
 
 @node("compare")

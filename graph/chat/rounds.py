@@ -20,6 +20,7 @@ from limner.graph.context import check_prompt
 from limner.graph.exemplars import exemplar, exemplars_for
 from limner.graph.intent import admitted, lost_traits
 from limner.graph.nodes import Emit, candidate_row, conditioning_of, missing_images
+from limner.graph.plan import COMPARED
 from limner.graph.state import CandidateRow, Context, DroppedRow, Shown
 from limner.promptdb.records import Candidate, Conditioning
 from limner.tools.budget import BudgetSpent
@@ -124,7 +125,7 @@ def more_of(context: Context, topic: Topic, row: CandidateRow, seeds: Sequence[i
 
 
 def _affordable(context: Context, rows: Sequence[CandidateRow], seeds: Sequence[int]) -> tuple[list[CandidateRow], list[str]]:
-    """The first candidates that the budget covers."""
+    """The first candidates that the budget covers; the check of what will be accepted is no longer in it."""
     left, chosen = context.evaluator.budget.left("images"), list[CandidateRow]()
     for row in rows:
         cost = missing_images(context.evaluator, [conditioning_of(row)], seeds)
@@ -135,9 +136,9 @@ def _affordable(context: Context, rows: Sequence[CandidateRow], seeds: Sequence[
     lines = []
     if len(chosen) < len(rows):
         what = f"{len(rows) - len(chosen)} of {len(rows)} drafts were" if chosen else "Nothing was"
-        lines.append(
-            f"{what} not drawn: the cap on pictures is reached. Say `cap N` to raise it.".replace("Nothing was not", "Nothing was")
-        )
+        kept = COMPARED * context.settings.heldout_seeds
+        reached = f"the cap on pictures is reached, but for the {kept} of the check on fresh seeds. Say `cap N` to raise it."
+        lines.append(f"{what} not drawn: {reached}".replace("Nothing was not", "Nothing was"))
     return chosen, lines
 
 

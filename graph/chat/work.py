@@ -16,12 +16,13 @@ from limner.agents.chat.actions import Side
 from limner.graph.chat.rounds import DECIMALS, shown_names
 from limner.graph.chat.state import Pair, Topic
 from limner.graph.chat.topic import asked_for, contract_of, in_short, picture
+from limner.graph.intent import missing_evidence, undrawable
 from limner.graph.nodes import Emit, candidate_row, conditioning_of, missing_images
 from limner.graph.refine.auto import graph_of
-from limner.graph.refine.graph import compare, is_gain
 from limner.graph.runner import complete
 from limner.graph.solvers import check_method
 from limner.graph.state import Accepted, CandidateRow, Context, RefineState, ScoreRow, Shown
+from limner.graph.verdict import BETTER, CANNOT_DRAW, compare, verdict
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, Vote, content_id, text_id
 from limner.promptdb.search import search
@@ -52,7 +53,7 @@ def solve(context: Context, topic: Topic, method: str, images: int | None, run: 
         start["candidates"] = [topic["base"]]
     state = complete(graph_of(method), replace(context, evaluator=inner, settings=settings), start, tell)
     outcome = state["outcome"]
-    lines += _path(state) + _measured(outcome["scores"], outcome["objective"], outcome["improved"])
+    lines = [outcome["verdict"]["words"], *lines, *_path(state), *_measured(outcome["scores"], outcome["objective"])]
     lines += [f"Note: {text}" for text in outcome["warnings"]]
     best = outcome["best"]
     base = outcome["result"] if outcome["improved"] else topic["base"]
@@ -81,27 +82,44 @@ def settle(context: Context, topic: Topic, emit: Emit) -> tuple[Accepted, list[s
     """Compares what was accepted with the request by every scorer, on seeds by which nothing was chosen: the only numbers that are
     reported.
 
-    Leaves the check out, and says so, where the budget does not cover all of it. Returns what was accepted and lines for the person. Raises
-    BadInput where there is nothing to accept.
+    Its pictures were kept (`reserve`), unless the person has lowered the cap since: then the verdict says that nothing was measured.
+    Returns what was accepted and lines for the person. Raises BadInput where there is nothing to accept.
     """
     row = topic["base"]
     if row is None:
         raise BadInput("there is nothing to accept yet; say what to draw")
     plain, chosen = Conditioning(asked_for(topic)), conditioning_of(row)
     if chosen == plain:
-        return {"result": row, "improved": False, "scores": {}, "note": "your own prompt"}, ["Accepted: your own prompt, as it is."]
+        accepted = _accepted(context, topic, {}, "it is your own prompt, with nothing to compare")
+        first = [accepted["verdict"]["words"]] if accepted["verdict"]["kind"] == CANNOT_DRAW else []
+        return {**accepted, "note": "your own prompt"}, [*first, "Accepted: your own prompt, as it is."]
     seeds, evaluator = context.settings.heldout, context.evaluator
     told = [f"Accepted: {chosen.text}", *([f"Negative: {chosen.negative}"] if chosen.negative else [])]
     cost = missing_images(evaluator, [plain, chosen], seeds)
     if cost > evaluator.budget.left("images"):
         note = f"not measured: the check on fresh seeds needs {cost} pictures, more than the cap leaves"
-        return {"result": row, "improved": False, "scores": {}, "note": note}, [*told, note.capitalize() + "."]
+        accepted = _accepted(context, topic, {}, note)
+        return {**accepted, "note": note}, [accepted["verdict"]["words"], *told]
     emit({"kind": "draw", "images": cost})
     found = evaluator.evaluate([plain, chosen], asked_for(topic), seeds, emit=emit)
     scores = {name: compare(found, name, context.settings.seed) for name in found.values}
-    objective = evaluator.objective
-    improved = is_gain(scores[objective.name], objective.higher_is_better)
-    return {"result": row, "improved": improved, "scores": scores, "note": ""}, [*told, *_measured(scores, objective.name, improved)]
+    accepted = _accepted(context, topic, scores)
+    return accepted, [accepted["verdict"]["words"], *told, *_measured(scores, evaluator.objective.name)]
+
+
+def _accepted(context: Context, topic: Topic, scores: Mapping[str, ScoreRow], nothing: str = "") -> Accepted:
+    """What the person takes, with the verdict on it. `nothing`: why it could not be compared with the request, if so."""
+    assert topic["base"] is not None
+    evaluator = context.evaluator
+    found = verdict(
+        scores,
+        {scorer.name: scorer.higher_is_better for scorer in evaluator.scorers},
+        evaluator.objective.name,
+        undrawable=undrawable(context.card, asked_for(topic)),
+        nothing=nothing,
+        missing=missing_evidence(context),
+    )
+    return {"result": topic["base"], "verdict": found, "improved": found["kind"] == BETTER, "scores": dict(scores), "note": ""}
 
 
 def pair_for(context: Context, topic: Topic, image: int | None, other: int | None, turn: int, run: str, emit: Emit) -> tuple[Pair, int]:
@@ -222,7 +240,7 @@ def vote_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _measured(scores: Mapping[str, ScoreRow], objective: str, improved: bool) -> list[str]:
+def _measured(scores: Mapping[str, ScoreRow], objective: str) -> list[str]:
     lines = []
     for name, row in scores.items():
         delta, interval = row["delta"], row["ci95"]
@@ -231,8 +249,7 @@ def _measured(scores: Mapping[str, ScoreRow], objective: str, improved: bool) ->
         reach = f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else ""
         mark = " (the objective)" if name == objective else ""
         lines.append(f"  {name}{mark}: {row['before']:.3f} -> {row['after']:.3f}, {delta:+.3f}{reach} on {row['n']} fresh seeds")
-    verdict = "Better than your own prompt, on seeds that no search has seen:" if improved else "No sure gain over your own prompt:"
-    return [verdict, *lines] if lines else []
+    return lines
 
 
 def _path(state: Mapping[str, Any]) -> list[str]:

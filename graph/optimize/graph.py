@@ -276,7 +276,7 @@ def heldout(state: OptimizeState, runtime: Runtime[Context]) -> Update:
         "winner": winner,
         "outcome": outcome,
         "warnings": warnings,
-        "note": "improved" if outcome["improved"] else "no improvement found",
+        "note": outcome["verdict"]["kind"],
     }
 
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from langgraph.runtime import Runtime
 
+from limner.graph.intent import missing_evidence, undrawable
 from limner.graph.nodes import emitter, missing_images, tell
 from limner.graph.optimize import arms
 from limner.graph.optimize.state import OptimizeState
 from limner.graph.optimize.suffix import with_suffix
-from limner.graph.refine.graph import is_gain
-from limner.graph.state import ArmRow, Context, LearnOutcome, ScoreRow
+from limner.graph.state import ArmRow, Context, LearnOutcome, ScoreRow, Verdict
+from limner.graph.verdict import BETTER, PROMPTS, score_row, verdict
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning
 from limner.tools.budget import BudgetSpent
 from limner.tools.evaluation import Evaluation
-from limner.tools.stats import paired_bootstrap
 
 COMPARISONS = {
     "initial": ("plain", "initial"),
@@ -67,10 +68,12 @@ def check_heldout(state: OptimizeState, runtime: Runtime[Context], initial: ArmR
         warnings.append(f"{writing.cut + state['cut']} rewritings were cut at the text encoder's limit")
     if evaluator.dropped:
         warnings.append(f"{evaluator.dropped} pictures were dropped: the model drew NaN, or a scorer had no answer")
-    objective = evaluator.objective
+    nothing = "" if chosen["id"] != initial["id"] else "no instruction did better in the search than the initial one"
+    judged = _judged(context, scores["learned_initial"], found.higher_is_better, prompts, nothing)
     outcome: LearnOutcome = {
-        "improved": chosen["id"] != initial["id"] and is_gain(scores["learned_initial"][objective.name], objective.higher_is_better),
-        "objective": objective.name,
+        "verdict": judged,
+        "improved": judged["kind"] == BETTER,
+        "objective": evaluator.objective.name,
         "higher_is_better": dict(found.higher_is_better),
         "initial": initial,
         "best": chosen,
@@ -83,24 +86,29 @@ def check_heldout(state: OptimizeState, runtime: Runtime[Context], initial: ArmR
     return outcome, warnings
 
 
+def _judged(
+    context: Context, scores: Mapping[str, ScoreRow], higher: Mapping[str, bool], prompts: Sequence[BatchPrompt], nothing: str
+) -> Verdict:
+    """The verdict on the learned instruction against the initial one. `nothing`: why there is nothing to compare, if so."""
+    strange = sum(bool(undrawable(context.card, prompt.text)) for prompt in prompts)
+    reason = f"its vocabulary does not know what {strange} of {len(prompts)} held-out prompts are about"
+    return verdict(
+        scores,
+        higher,
+        context.evaluator.objective.name,
+        unit=PROMPTS,
+        undrawable=reason if 2 * strange > len(prompts) else "",
+        nothing=nothing,
+        missing=missing_evidence(context),
+    )
+
+
 def _compared(found: Evaluation, scorer: str, groups: list[str], pair: tuple[str, str], count: int, seed: int) -> ScoreRow:
     """Means of two groups and their paired difference, resampling whole prompts; `n` counts prompts."""
     table = found.values[scorer].reshape(len(groups), count, -1)
     before, after = (table[groups.index(name)] for name in pair)
-    both = ~(np.isnan(before) | np.isnan(after))
-    if not both.any():
-        return {"before": None, "after": None, "delta": None, "ci95": None, "n": 0}
-    clusters = np.broadcast_to(np.arange(count)[:, None], both.shape)[both]
-    interval = paired_bootstrap((after - before)[both], clusters, seed)
-    row: ScoreRow = {
-        "before": float(before[both].mean()),
-        "after": float(after[both].mean()),
-        "delta": interval.mean,
-        "ci95": [interval.lo, interval.hi] if interval.n > 1 else None,
-        "n": interval.n,
-    }
-    row["p"] = interval.p
-    return row
+    clusters = np.broadcast_to(np.arange(count)[:, None], before.shape)
+    return score_row(before, after, clusters, seed)
 
 
 def _shown(found: Evaluation, groups: dict[str, list[Conditioning]], prompts: list[BatchPrompt]) -> list[dict[str, Any]]:

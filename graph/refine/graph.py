@@ -9,25 +9,25 @@ only that comparison is reported. Nodes are thin: agents decide, tools act. Know
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
 from limner.agents import rewriter
 from limner.graph.exemplars import exemplar, exemplars_for, origins
-from limner.graph.intent import admitted, lost_traits, outside_world, shows_less, witness
+from limner.graph.intent import admitted, lost_traits, missing_evidence, outside_world, shows_less, undrawable, witness
 from limner.graph.nodes import Update, candidate_row, conditioning_of, emitter, missing_images, node, stop_if_asked, tell
 from limner.graph.plan import plan_images
 from limner.graph.refine.timing_strip import draw_strip, strip_images
 from limner.graph.solvers import AS_TYPED, is_solver, sole_solver
-from limner.graph.state import CandidateRow, Context, DroppedRow, Outcome, RefineState, ScoreRow
+from limner.graph.state import CandidateRow, Context, DroppedRow, Outcome, RefineState, ScoreRow, Verdict
+from limner.graph.verdict import BETTER, WORSE, compare, verdict
 from limner.promptdb.records import Candidate, Conditioning
 from limner.tools.budget import BudgetSpent
-from limner.tools.evaluation import Evaluation
-from limner.tools.stats import paired_bootstrap
+from limner.tools.scoring.adversarial import Adversarial
 
 EXEMPLARS = 5  # AP-Adapter, sec. 3.1: the top 5 pairs of the demonstration library
 SHOWN_DECIMALS = 6
@@ -199,11 +199,12 @@ def heldout(state: RefineState, runtime: Runtime[Context]) -> Update:
     scores = {name: compare(found, name, rng_seed) for name in found.values}
     if evaluator.dropped:
         warnings.append(f"{evaluator.dropped} pictures were dropped: the model drew NaN, or a scorer had no answer")
-    objective = evaluator.objective
-    improved = best is not None and is_gain(scores[objective.name], objective.higher_is_better)
+    judged = _judged(runtime.context, state, scores, found.higher_is_better, best is not None)
+    improved = judged["kind"] == (WORSE if isinstance(evaluator.objective, Adversarial) else BETTER)
     outcome: Outcome = {
+        "verdict": judged,
         "improved": improved,
-        "objective": objective.name,
+        "objective": judged["objective"],
         "higher_is_better": dict(found.higher_is_better),
         "best": best,
         "result": best if best and improved else plain,
@@ -212,7 +213,24 @@ def heldout(state: RefineState, runtime: Runtime[Context]) -> Update:
         "after": [str(key) for key in found.drawings[-1]],
         "warnings": [],
     }
-    return {"outcome": outcome, "warnings": warnings, "note": "improved" if improved else "no improvement found"}
+    return {"outcome": outcome, "warnings": warnings, "note": judged["kind"]}
+
+
+def _judged(context: Context, state: RefineState, scores: dict[str, ScoreRow], higher: Mapping[str, bool], compared: bool) -> Verdict:
+    """The verdict on the candidate that was compared. That on an attack says what became of the pictures, worse being wanted."""
+    objective = context.evaluator.objective
+    attack = isinstance(objective, Adversarial)
+    nothing = "" if compared else "no candidate was left to compare with your prompt"
+    if not compared and state.get("unfaithful"):
+        nothing = "every candidate showed less of what you asked for than your prompt does"
+    return verdict(
+        scores,
+        {**higher, objective.name: objective.higher_is_better != attack},
+        objective.name,
+        undrawable=undrawable(context.card, state["prompt"]),
+        nothing=nothing,
+        missing=missing_evidence(context),
+    )
 
 
 @node("finish")
@@ -222,29 +240,3 @@ def finish(state: RefineState, runtime: Runtime[Context]) -> Update:
     if outcome["best"] and (rows := draw_strip(runtime, conditioning_of(outcome["best"]))):
         outcome["strip"] = rows
     return {"outcome": outcome}
-
-
-def compare(found: Evaluation, name: str, seed: int) -> ScoreRow:
-    """Compares the first with the last conditioning of an evaluation by scorer `name`, on the seeds where both have a value.
-
-    `seed`: of the bootstrap. Returns means, their paired difference and its 95 % interval; None instead of a number that cannot be
-    computed.
-    """
-    both = ~(np.isnan(found.values[name][0]) | np.isnan(found.values[name][-1]))
-    count = int(both.sum())
-    if count == 0:
-        return {"before": None, "after": None, "delta": None, "ci95": None, "n": 0}
-    before, after = (float(found.values[name][row][both].mean()) for row in (0, -1))
-    row: ScoreRow = {"before": before, "after": after, "delta": after - before, "ci95": None, "n": count}
-    if count > 1:
-        interval = paired_bootstrap((found.values[name][-1] - found.values[name][0])[both], None, seed)
-        row["ci95"] = [interval.lo, interval.hi]
-    return row
-
-
-def is_gain(row: ScoreRow, higher_is_better: bool) -> bool:
-    """Returns whether the whole interval lies on the better side of zero; False without an interval."""
-    if row["ci95"] is None:
-        return False
-    lo, hi = row["ci95"]
-    return lo > 0 if higher_is_better else hi < 0

@@ -19,6 +19,7 @@ from limner.agents.keywords import keywords
 from limner.agents.rewriter import KEEP_CONTENT, ROLE
 from limner.graph.optimize.arms import manner
 from limner.graph.settings import Settings
+from limner.graph.verdict import verdict_in
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, Run
 from limner.promptdb.runs import Runs
@@ -34,9 +35,9 @@ VERSION = 1
 def preset(settings: Settings, run_id: str) -> dict[str, Any]:
     """Returns what a run found: {version, name, kind, ...}.
 
-    kind `instruction`: instruction, positive and negative (keywords that its rewritings share), improved, checkpoint, chat_model, heldout,
-    heldout_initial; the instruction is the learned one where it was shown to be better, else the initial one. kind `prompt`: prompt,
-    negative, request, df_prompt (`convert` reads it), improved, checkpoint, scores.
+    kind `instruction`: instruction, positive and negative (keywords that its rewritings share), verdict in words, improved, checkpoint,
+    chat_model, heldout, heldout_initial; the instruction is the learned one where it was shown to be better, else the initial one. kind
+    `prompt`: prompt, negative, request, df_prompt (`convert` reads it), verdict in words, improved, checkpoint, scores.
 
     Raises BadInput for a run that is unknown, not done, or found nothing of the kind.
     """
@@ -129,6 +130,7 @@ def _instruction(db: PromptDB, run: Run, document: dict[str, Any]) -> dict[str, 
         "instruction": chosen,
         "positive": _shared(own, lambda trial: keywords(manner(trial.conditioning.text, trial.prompt))),
         "negative": _shared(own, lambda trial: keywords(trial.conditioning.negative)),
+        "verdict": verdict_in(document)["words"],
         "improved": document["improved"],
         "checkpoint": document["checkpoint"],
         "chat_model": document["chat_model"],
@@ -152,6 +154,7 @@ def _prompt(db: PromptDB, run: Run, document: dict[str, Any]) -> dict[str, Any]:
         "negative": conditioning.negative,
         "request": document.get("prompt", run.prompt),
         "df_prompt": to_document(conditioning),
+        "verdict": verdict_in(document)["words"],
         "improved": document["improved"],
         "checkpoint": document.get("checkpoint", ""),
         "scores": document["scores"],

@@ -32,7 +32,7 @@ from limner.promptdb.records import Run
 from limner.promptdb.runs import Runs
 from limner.promptdb.trials import Trials
 from limner.serve.reports.optimize import write_optimize
-from limner.serve.reports.page import rounded
+from limner.serve.reports.page import rounded, shown_verdict
 from limner.tools.scoring.asked import World
 
 COMMAND = "optimize"
@@ -177,6 +177,7 @@ def _document(context: Context, state: OptimizeState, report: Path) -> dict[str,
         iterations.setdefault(row.iteration, []).append({**standing, "ucb": row.value, "fate": row.fate})
     scores = {name: {scorer: rounded(row) for scorer, row in rows.items()} for name, rows in outcome["scores"].items()}
     return {
+        "verdict": shown_verdict(outcome["verdict"]),
         "run": state["run"],
         "checkpoint": context.evaluator.model.name,
         "chat_model": context.chat.name,

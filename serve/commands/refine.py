@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from limner.graph.context import NO_EXTRAS, Extras, check_places, check_prompt, open_context, open_models
 from limner.graph.events import Event
@@ -21,12 +21,12 @@ from limner.graph.resume import reopened
 from limner.graph.runner import Control, new_run_id, refine_state, stream_refine
 from limner.graph.settings import Settings
 from limner.graph.solvers import METHOD, OBJECTIVE, DpoOptions, check_method, with_solver
-from limner.graph.state import Context, RefineState
+from limner.graph.state import CandidateRow, Context, Outcome, RefineState
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run, canonical_text
 from limner.promptdb.runs import Runs
 from limner.serve.commands.generate import spoken_by_triples
-from limner.serve.reports.page import rounded
+from limner.serve.reports.page import rounded, shown_verdict
 from limner.serve.reports.refine import ReportFiles, write_refine
 from limner.tools.prompt_language.write import write, write_negative
 from limner.tools.solvers.registry import solvers
@@ -121,28 +121,39 @@ def _run(settings: Settings, run: Run, show: Show, control: Control, lease: Leas
 
 
 def _document(context: Context, state: RefineState, files: ReportFiles) -> dict[str, Any]:
-    """The document of `refine --json`. `scores` compare the user's prompt with the best candidate, whether or not that was adopted: they
-    are the evidence for `improved`.
+    """The document of `refine --json`.
+
+    `scores` compare the user's prompt with the best candidate, adopted or not: the evidence for `verdict`. `result` and `best_tried`, the
+    candidate that was not adopted, have each its own scores on the held-out seeds.
     """
     outcome = state["outcome"]
-    result = conditioning_of(outcome["result"])
+    best, improved = outcome["best"], outcome["improved"]
     return {
+        "verdict": shown_verdict(outcome["verdict"]),
         "run": state["run"],
         "prompt": state["prompt"],
         "method": state["method"],
         "checkpoint": context.evaluator.model.name,
         "chat_model": context.chat.name,
-        "result": {
-            "text": result.text,
-            "negative": write_negative(result),
-            "df_prompt": write(result) if result.spans else None,
-            "conditioning_id": result.id,
-        },
-        "improved": outcome["improved"],
+        "result": _prompt(outcome, outcome["result"], "after" if improved else "before"),
+        "best_tried": _prompt(outcome, best, "after") if best and not improved else None,
+        "improved": improved,
         "scores": {name: rounded(row) for name, row in outcome["scores"].items()},
         "used": context.evaluator.budget.used(),
         "images": {"before": _names(files.before), "after": _names(files.after)},
         "report": str(files.report),
+    }
+
+
+def _prompt(outcome: Outcome, row: CandidateRow, side: Literal["before", "after"]) -> dict[str, Any]:
+    """A prompt with its own scores: the means on that side of the comparison."""
+    conditioning = conditioning_of(row)
+    return {
+        "text": conditioning.text,
+        "negative": write_negative(conditioning),
+        "df_prompt": write(conditioning) if conditioning.spans else None,
+        "conditioning_id": conditioning.id,
+        "scores": {name: rounded(scores)[side] for name, scores in outcome["scores"].items()},
     }
 
 

@@ -51,10 +51,12 @@ async def generate_images(ask: ImagesAsk, request: Request, service: Serving) ->
     checkpoint, client = checkpoint_of(service, ask.model), client_of(request.scope)
 
     async def work() -> dict[str, Any]:
-        text, negative, improved, run = write_text(ask.prompt, ()), write_text(ask.negative, ()), None, None
+        text, negative = write_text(ask.prompt, ()), write_text(ask.negative, ())
+        found: dict[str, Any] = {"verdict": None, "improved": None, "refined_by": None}
         if ask.refine:
             refined = await service.refine(client, copied(RefineAsk, ask, prompt=ask.prompt, checkpoint=checkpoint))
-            result, improved, run = refined["result"], refined["improved"], refined["run"]
+            result = refined["result"]
+            found = {"verdict": refined["verdict"], "improved": refined["improved"], "refined_by": refined["run"]}
             text = result["df_prompt"] or write_text(result["text"], ())
             negative = ", ".join(part for part in (negative, write_text(result["negative"], ())) if part)
         generate = copied(GenerateAsk, ask, prompts=[text], negative=negative, count=ask.n or 1, checkpoint=checkpoint)
@@ -65,7 +67,7 @@ async def generate_images(ask: ImagesAsk, request: Request, service: Serving) ->
             "created": int(time.time()),
             "data": data,
             "size": f"{settings['width']}x{settings['height']}",
-            "limner": {"improved": improved, "refined_by": run, "run": drawn["run"], "negative": negative},
+            "limner": {**found, "run": drawn["run"], "negative": negative},
         }
 
     return await unless_gone(request, work())

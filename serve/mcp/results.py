@@ -13,6 +13,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 from pydantic import ValidationError
 
+from limner.graph.verdict import verdict_in
 from limner.promptdb.errors import BadInput, Cancelled, ServerAway, Stopped
 from limner.serve.service.addresses import Addresses
 from limner.serve.service.queue import Busy
@@ -61,8 +62,9 @@ def refined_summary(document: Mapping[str, Any]) -> str:
     """Returns the document of `refine` in a few lines."""
     result = document["result"]
     row = next(iter(document["scores"].items()), None)
-    verdict = f"Improved: {result['text']}" if document["improved"] else f"No improvement found; the prompt stays: {result['text']}"
-    lines = [verdict + (f"\nnegative: {result['negative']}" if result["negative"] and document["improved"] else "")]
+    stays = "use this prompt" if document["improved"] else "the prompt stays"
+    lines = [verdict_in(document)["words"], f"{stays}: {result['text']}"]
+    lines += [f"negative: {result['negative']}"] if result["negative"] and document["improved"] else []
     if row and row[1]["ci95"]:
         lo, hi = row[1]["ci95"]
         lines.append(f"{row[0]}: {row[1]['delta']:+.4g} on {row[1]['n']} held-out seeds, 95 % interval {lo:+.4g} to {hi:+.4g}")
@@ -73,5 +75,5 @@ def refined_summary(document: Mapping[str, Any]) -> str:
 def optimized_summary(document: Mapping[str, Any]) -> str:
     """Returns the document of `optimize` in a few lines."""
     instruction = document["instruction"]
-    verdict = "Improved over the initial instruction" if document["improved"] else "No improvement found over the initial instruction"
-    return f"{verdict}. Best: {instruction['best']}\n{document['used']['images']} pictures drawn, run {document['run']}"
+    head = f"{verdict_in(document)['words']}\nBest: {instruction['best']}"
+    return f"{head}\n{document['used']['images']} pictures drawn, run {document['run']}"

@@ -15,8 +15,8 @@ import numpy as np
 
 from limner.graph.optimize.heldout import COMPARISONS
 from limner.graph.optimize.state import OptimizeState
-from limner.graph.refine.graph import is_gain
 from limner.graph.state import Context, LearnOutcome
+from limner.graph.verdict import is_gain
 from limner.promptdb.records import Conditioning
 from limner.promptdb.trials import Trial, Trials
 from limner.serve.reports import page
@@ -95,7 +95,7 @@ def _view(context: Context, state: OptimizeState, search: Search, heldout: HeldO
         "chat_model": _chat_model(context),
         "prompts": len(state["prompts"]),
         "improved": outcome["improved"],
-        "verdict": "Improved" if outcome["improved"] else "No improvement found",
+        "verdict": outcome["verdict"]["words"],
         "summary": _summary(outcome),
         "warnings": [*_notes(context, state), *outcome["warnings"]],
         "same": best["id"] == initial["id"],
@@ -130,14 +130,13 @@ def _summary(outcome: LearnOutcome) -> str:
     row, plain = scores["learned_initial"][objective], scores["learned"][objective]
     beside = f" Against the plain prompts {page.change(objective, plain, 'held-out prompts')}{better}." if plain["ci95"] else ""
     if outcome["best"]["id"] == outcome["initial"]["id"]:
-        return f"No instruction did better in the search than the initial one, which stays.{beside}"
+        return f"The initial instruction stays.{beside}"
     if row["ci95"] is None:
-        return "The held-out check has too few prompts to say anything, so the initial instruction stays."
+        return "The initial instruction stays."
     against = f"Against the initial instruction {page.change(objective, row, 'held-out prompts')}{better}."
     if outcome["improved"]:
         return against + beside
-    doubt = "The winner of the search is worse" if page.settled(row) else "That does not rule out no gain"
-    return f"{against} {doubt}, so the initial instruction stays.{beside}"
+    return f"{against} The initial instruction stays.{beside}"
 
 
 def _notes(context: Context, state: OptimizeState) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from limner.graph.state import Context, ScoreRow
+from limner.graph.state import Context, ScoreRow, Verdict
 from limner.promptdb.errors import BadInput
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -179,6 +179,12 @@ def _range(seeds: Sequence[int]) -> str:
 
 
 DECIMALS = 6
+
+
+def shown_verdict(found: Verdict) -> Verdict:
+    """Returns the verdict of a document: as it was found, its number rounded."""
+    smallest = found["smallest"]
+    return {**found, "smallest": None if smallest is None else round(smallest, DECIMALS)}
 
 
 def rounded(row: ScoreRow) -> dict[str, Any]:

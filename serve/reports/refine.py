@@ -140,8 +140,8 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
         "method": state["method"],
         "checkpoint": context.evaluator.model.name,
         "improved": outcome["improved"],
-        "verdict": _verdict(outcome["improved"], attack),
-        "summary": _summary(objective, row, higher[objective], outcome["improved"], best is not None, bool(state.get("unfaithful"))),
+        "verdict": f"{_attacked(outcome['improved'])} {outcome['verdict']['words']}" if attack else outcome["verdict"]["words"],
+        "summary": _summary(objective, row, higher[objective], outcome["improved"], best is not None),
         "warnings": outcome["warnings"],
         "notes": _notes(context, state),
         "compared": best is not None,
@@ -162,10 +162,8 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
     }
 
 
-def _verdict(improved: bool, attack: bool) -> str:
-    if attack:
-        return "Led astray" if improved else "No prompt found that leads it astray"
-    return "Improved" if improved else "No improvement found"
+def _attacked(improved: bool) -> str:
+    return "Led astray." if improved else "No prompt found that leads it astray."
 
 
 def _found(context: Context, state: RefineState) -> Evaluation:
@@ -175,18 +173,14 @@ def _found(context: Context, state: RefineState) -> Evaluation:
     return context.evaluator.known(conditionings, state["prompt"], context.settings.heldout, list(outcome["scores"]))
 
 
-def _summary(objective: str, row: ScoreRow, higher: bool, improved: bool, compared: bool, faithless: bool) -> str:
-    if not compared:
-        if faithless:
-            return "Every candidate showed less of what you asked for on the search seeds; your prompt is returned unchanged."
-        return "No candidate could be compared with your prompt; it is returned unchanged."
-    if row["delta"] is None or row["ci95"] is None:
-        return "The held-out check has too few pictures to say anything; your prompt is returned unchanged."
+def _summary(objective: str, row: ScoreRow, higher: bool, improved: bool, compared: bool) -> str:
+    if not compared or row["delta"] is None or row["ci95"] is None:
+        return "Your prompt is returned unchanged."
     number = page.change(objective, row, "held-out seeds")
     direction = "" if higher else ", lower being better"
     if improved:
         return f"{number}{direction}."
-    return f"With the best candidate {number}{direction}. This is no reliable gain, so your prompt is returned unchanged."
+    return f"With the best candidate {number}{direction}. Your prompt is returned unchanged."
 
 
 def _notes(context: Context, state: RefineState) -> list[str]:

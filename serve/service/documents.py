@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypeAliasType
 
 from limner.graph.events import OtherEvent
+from limner.graph.state import Kind
 from limner.tools.events import Drawn
 
 
@@ -32,14 +33,36 @@ class PromptDocument(Document):
     conditioning_id: str
 
 
+class TriedDocument(PromptDocument):
+    """A prompt with its own scores: means on the held-out seeds, by scorer."""
+
+    scores: dict[str, float | None] = Field(default_factory=dict)
+
+
+class VerdictDocument(Document):
+    """What fresh seeds or prompts say of the change, and what they cannot say."""
+
+    kind: Kind
+    words: str = Field(description="the verdict in sentences, for a person")
+    objective: str
+    better_on: int = Field(description="seeds or prompts on which the objective is better, of `n`")
+    n: int
+    smallest: float | None = Field(description="the smallest difference that could have been seen with 80 % power")
+    lost: list[str] = Field(description="scorers that are surely worse")
+    scorers: dict[str, Kind] = Field(description="what each scorer says by itself")
+    missing: list[str] = Field(description="evidence that no scorer of the run gives")
+
+
 class RefinedDocument(Document):
+    verdict: VerdictDocument | None = Field(default=None, description="null in results of earlier versions")
     run: str
     prompt: str
     method: str
     checkpoint: str
     chat_model: str = Field(description="'offline' is a stand-in by rules, no language model")
-    result: PromptDocument
-    improved: bool = Field(description="whether the gain on held-out seeds is beyond doubt; if not, the result is the prompt as it was")
+    result: TriedDocument
+    best_tried: TriedDocument | None = Field(default=None, description="the best candidate, where it was not adopted")
+    improved: bool = Field(description="whether the verdict is the one that was wanted; if not, the result is the prompt as it was")
     scores: dict[str, ScoreDocument]
     used: dict[str, int | float]
     images: dict[str, list[str]]
@@ -70,6 +93,7 @@ class ScoredDocument(Document):
 
 
 class OptimizedDocument(Document):
+    verdict: VerdictDocument | None = Field(default=None, description="on the best instruction against the initial one")
     run: str
     checkpoint: str
     chat_model: str

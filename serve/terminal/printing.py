@@ -26,16 +26,15 @@ def print_refined(document: Mapping[str, Any], console: Console | None = None, a
     """Prints the document of `refine`, or of `attack`."""
     console = console or Console(highlight=False)
     result = document["result"]
-    console.print()
+    _print_verdict(document, console)
     if document["improved"]:
-        said = ("Led astray. ", "This means the same, and is drawn worse:") if attack else ("Improved. ", "Use this prompt:")
-        console.print(Text.assemble((said[0], "bold green"), said[1]))
-        console.print(plain(f"  {result['df_prompt'] or result['text']}"), style="bold")
-        if result["negative"]:
-            console.print(plain(f"  negative: {result['negative']}"))
+        console.print("This means the same, and is drawn worse:" if attack else "Use this prompt:")
+        _print_prompt(result, console, "bold")
     else:
-        said = ("No such prompt found. ", "The model held out.") if attack else ("No improvement found. ", "Your prompt stays as it is.")
-        console.print(Text.assemble((said[0], "bold yellow"), said[1]))
+        console.print("No prompt was found that leads it astray." if attack else "Your prompt stays as it is.")
+        if tried := document.get("best_tried"):
+            console.print("The best that was tried:")
+            _print_prompt(tried, console)
     console.print()
     console.print(_scores(document["scores"], "seeds"))
     _print_cost(document, console)
@@ -45,12 +44,12 @@ def print_optimized(document: Mapping[str, Any], console: Console | None = None)
     """Prints the document of `optimize`: the learned instruction, and its gains on held-out prompts."""
     console = console or Console(highlight=False)
     instruction = document["instruction"]
-    console.print()
+    _print_verdict(document, console)
     if document["improved"]:
-        console.print(Text.assemble(("Improved. ", "bold green"), "This instruction does better than the initial one:"))
+        console.print("This instruction does better than the initial one:")
         console.print(plain(f"  {instruction['best']}"), style="bold")
     else:
-        console.print(Text.assemble(("No improvement found ", "bold yellow"), "over the initial instruction. The best of the search was:"))
+        console.print("The initial instruction stays. The best of the search was:")
         console.print(plain(f"  {instruction['best']}"))
     titles = {
         "heldout": "learned against plain",
@@ -67,12 +66,26 @@ def print_optimized(document: Mapping[str, Any], console: Console | None = None)
     _print_cost(document, console)
 
 
+def _print_verdict(document: Mapping[str, Any], console: Console) -> None:
+    """The first line: what may be claimed."""
+    from limner.graph.verdict import verdict_in
+
+    console.print(plain(verdict_in(document)["words"]), style=f"bold {'green' if document['improved'] else 'yellow'}", soft_wrap=True)
+
+
+def _print_prompt(prompt: Mapping[str, Any], console: Console, style: str = "") -> None:
+    console.print(plain(f"  {prompt['df_prompt'] or prompt['text']}"), style=style)
+    if prompt["negative"]:
+        console.print(plain(f"  negative: {prompt['negative']}"))
+
+
 def _scores(scores: Mapping[str, Mapping[str, Any]], unit: str) -> Table:
     table = Table("scorer", "before", "after", "difference", "95 % interval", unit, box=None, pad_edge=False, header_style="dim")
     for name, row in scores.items():
         interval = "" if row["ci95"] is None else f"{row['ci95'][0]:+.4g} to {row['ci95'][1]:+.4g}"
         numbers = ["" if row[key] is None else f"{row[key]:.4g}" for key in ("before", "after")]
-        table.add_row(plain(name), *numbers, "" if row["delta"] is None else f"{row['delta']:+.4g}", interval, str(row["n"]))
+        change = "cannot judge" if row["delta"] is None else f"{row['delta']:+.4g}"
+        table.add_row(plain(name), *numbers, change, interval, str(row["n"]))
     return table
 
 

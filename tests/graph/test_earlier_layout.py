@@ -74,7 +74,7 @@ def test_a_run_that_was_done_is_told(tmp_path: Path) -> None:
 
 def test_a_conversation_goes_on_where_it_was_with_what_it_may_still_draw(tmp_path: Path) -> None:
     first = Chats(services(tmp_path))
-    thread = first.start(cap=20)
+    thread = first.start(cap=24)
     before = talk(first, thread, "a red car on a beach", "pin red car")[-1]
     first.services.close()
     as_before(tmp_path)

@@ -59,6 +59,23 @@ def test_a_candidate_asked_for_twice_in_one_request_is_drawn_once(tmp_path: Path
     np.testing.assert_array_equal(evaluation.values["fake"][0], evaluation.values["fake"][1])
 
 
+class Narrow(FakeScorer):
+    """Judges prompts on cats alone, and gives full marks to all others if it is asked."""
+
+    def recognises(self, text: str) -> bool:
+        return "cat" in text
+
+
+def test_a_scorer_is_not_asked_for_what_it_does_not_recognise_and_no_picture_is_lost_by_it(tmp_path: Path) -> None:
+    evaluator_in(tmp_path, scorers=(FakeScorer("narrow", lambda image, text: 1.0),)).evaluate(CANDIDATES[:1], "a dog", SEEDS)
+    scorer = Narrow("narrow")
+    evaluator = evaluator_in(tmp_path, scorers=(FakeScorer(), scorer))  # the values of before, stored under the same name, do not count
+    found = evaluator.evaluate(CANDIDATES, ["a cat", "a dog", "a black cat"], SEEDS)
+    assert np.isnan(found.values["narrow"]).tolist() == [[False, False], [True, True], [False, False]]
+    assert not np.isnan(found.values["fake"]).any() and scorer.judged == 4 and evaluator.dropped == 0
+    assert np.isnan(evaluator.known(CANDIDATES[:1], "a dog", SEEDS).values["narrow"]).all()
+
+
 @pytest.mark.parametrize("change", ["version", "reference", "name"])
 def test_scores_are_kept_apart_by_scorer_version_and_reference(tmp_path: Path, change: str) -> None:
     evaluator_in(tmp_path).evaluate(CANDIDATES, "a cat", SEEDS)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from limner.tools.stats import paired_bootstrap, prompts_needed, t_quantile
+from limner.tools.stats import paired_bootstrap, prompts_needed, smallest_visible, t_quantile
 
 FEW_UNEQUAL = ([1.0, 1.0, 1.0, 5.0, 2.0, 2.0], ["a", "a", "a", "b", "c", "c"])
 """Three clusters of 3, 1 and 2: the mean of all is 2, that of the clusters' means 8 / 3."""
@@ -75,6 +77,38 @@ def test_beyond_enumeration_p_is_sampled_and_never_zero() -> None:
 )
 def test_no_number_of_prompts_shows_what_is_not_there(differences: list[float], effect: float | None, needed: int | None) -> None:
     assert prompts_needed(differences, effect=effect) == needed
+
+
+@pytest.mark.parametrize(
+    ("differences", "clusters", "seen"),
+    [
+        ([1.0], None, None),
+        ([], None, None),
+        ([math.nan, 1.0], None, None),
+        ([0.0, 0.0, 0.0], None, 0.0),
+        ([1.0, 3.0], None, 12.7062 + 1.3764),
+        # t(0.975) + t(0.8) of the degrees of freedom, times the standard error: 4.3027 + 1.0607, and 2.3646 + 0.8960
+        ([1.0, 2.0, 3.0], None, 5.3633 / math.sqrt(3)),
+        ([1.0, -1.0] * 4, None, 3.2606 * math.sqrt(8 / 7) / math.sqrt(8)),
+        ([11.0, 9.0] * 4, None, 3.2606 * math.sqrt(8 / 7) / math.sqrt(8)),  # wherever the mean lies
+        ([1.0, 1.0, 2.0, 2.0, 3.0, 3.0], [0, 0, 1, 1, 2, 2], 5.3633 / math.sqrt(3)),  # a prompt counts once
+    ],
+)
+def test_the_smallest_difference_that_could_have_been_seen(
+    differences: list[float], clusters: list[int] | None, seen: float | None
+) -> None:
+    assert smallest_visible(differences, clusters) == (None if seen is None else pytest.approx(seen, rel=1e-4))
+
+
+@pytest.mark.parametrize(("count", "power"), [(3, 0.77), (8, 0.8), (30, 0.8)])
+def test_a_difference_of_that_size_is_seen_four_times_in_five(count: int, power: float) -> None:
+    """By Student's interval, on which the spread is estimated anew each time."""
+    spread = np.array([1.0, -1.0] * count)[:count] - (count % 2) / count
+    size = smallest_visible(spread)
+    assert size is not None
+    draws = np.random.default_rng(0).normal(size / spread.std(ddof=1), 1.0, (4000, count))
+    reach = t_quantile(0.975, count - 1) * draws.std(axis=1, ddof=1) / math.sqrt(count)
+    assert float(np.mean(draws.mean(axis=1) > reach)) == pytest.approx(power, abs=0.03)
 
 
 def test_labels_of_another_length_are_refused() -> None:

@@ -68,6 +68,11 @@ class Lexicon:
         """Whether the lexicon has a meaning for the phrase, in any case and inflection; function words have none."""
         return bool(self._meanings(phrase))
 
+    def part(self, word: str) -> str:
+        """Returns the part of speech of the word's most frequent meaning, "n" for a noun; '' for an unknown or a function word."""
+        found = self._meanings(word)
+        return found[0][0].part if found else ""
+
     def synonyms(self, word: str) -> tuple[str, ...]:
         """Returns at most `per_word` synonyms: of each meaning its other words, then similar adjectives or hypernyms."""
         return self._listed(word, self._synonyms(word))

@@ -101,11 +101,31 @@ class World:
         unknown = [word for word in left if word not in self.fillers]
         return 1 - len(unknown) / len(words), list(dict.fromkeys(unknown))
 
+    def contents(self, text: str) -> tuple[list[str], list[str], list[str]]:
+        """Returns what `text` shows: the things and the places that the vocabulary knows, as they are written, and the unknown words.
+
+        Colours, numbers, relations, styles, modifiers and fillers are left out: they say how something looks, not what it is.
+        """
+        rest = self._aside.sub(" ", " ".join(re.findall(r"[\w'-]+", text.lower())))
+        places = self._patterns["backgrounds"].findall(rest)
+        rest = self._patterns["backgrounds"].sub(" ", rest)
+        unknown = [word for word in self._thing.sub(" ", rest).split() if word not in self.fillers]
+        return self._thing.findall(rest), places, list(dict.fromkeys(unknown))
+
+    @cached_property
+    def _aside(self) -> re.Pattern[str]:
+        kinds = (self.colours, self.relations, self.styles, self.modifiers, self.counts)
+        return _pattern([form for kind in kinds for form in kind])
+
+    @cached_property
+    def _thing(self) -> re.Pattern[str]:
+        return re.compile(rf"\b(?:{_alternatives(list(self.nouns))})(?:e?s)?\b")
+
     @cached_property
     def _known(self) -> re.Pattern[str]:
         kinds = (self.colours, self.relations, self.backgrounds, self.styles, self.modifiers, self.counts)
         words = _pattern([form for kind in kinds for form in kind]).pattern
-        return re.compile(rf"{words}|\b(?:{_alternatives(list(self.nouns))})(?:e?s)?\b")
+        return re.compile(rf"{words}|{self._thing.pattern}")
 
     @cached_property
     def _patterns(self) -> dict[str, re.Pattern[str]]:

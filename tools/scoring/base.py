@@ -29,8 +29,22 @@ class Scorer(Protocol):
     """True for a judge that no search may use: the Evaluator refuses it as an objective."""
 
     def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> np.ndarray:
-        """Returns the value of each image for the text at the same index, (n,) float32, finite.
+        """Returns the value of each image for the text at the same index, (n,) float32, finite; NaN for a text that it cannot judge.
 
         `images`: RGB, any size. `texts`: equally many, the *user's* prompts. Raises ValueError where the lengths differ.
         """
         ...
+
+
+@runtime_checkable
+class Recognising(Protocol):
+    """A scorer that says beforehand which texts it can judge, as one with a vocabulary does. Its values of all others are NaN."""
+
+    def recognises(self, text: str) -> bool:
+        """Returns whether the scorer knows anything of what `text` asks for."""
+        ...
+
+
+def can_judge(scorer: Scorer, text: str) -> bool:
+    """Returns whether `scorer` can judge pictures for `text`; True for one that does not say."""
+    return scorer.recognises(text) if isinstance(scorer, Recognising) else True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ class Verdict:
     """What is right in one picture. None where the prompt does not ask for it.
 
     Colours, numbers and relation are judged only for things that are there. `score`: share of the asked attributes that are right; a
-    missing thing also counts against its colour, number and relation.
+    missing thing also counts against its colour, number and relation. NaN where the prompt asks for nothing that the judge knows.
     """
 
     objects: tuple[bool, ...]
@@ -91,8 +92,12 @@ class Judge:
         return cls(name, network.eval().requires_grad_(False).to(torch.device(device)), world, version)
 
     def score(self, images: Sequence[Image.Image], texts: Sequence[str]) -> np.ndarray:
-        """Returns (n,) float32 in [0, 1]; 1 for a text that asks for nothing in the vocabulary."""
+        """Returns (n,) float32 in [0, 1]; NaN for a text that asks for nothing in the vocabulary."""
         return np.array([verdict.score for verdict in self.verdicts(images, texts)], np.float32)
+
+    def recognises(self, text: str) -> bool:
+        """Returns whether `text` asks for anything in the vocabulary, so that a picture can get it right or wrong."""
+        return self.world.read_prompt(text).attributes > 0
 
     def verdicts(self, images: Sequence[Image.Image], texts: Sequence[str], batch: int = 64) -> list[Verdict]:
         """Returns a verdict for each image and the text at the same index. Raises ValueError where the lengths differ."""
@@ -160,7 +165,7 @@ class Judge:
         style = _is(world.names("styles"), seen.style[row], asked.style)
         defects = tuple(name for name, logit in zip(world.defects, seen.defects[row].tolist(), strict=True) if logit > 0)
         right = sum(objects) + sum(bool(ok) for ok in (*colour_right, *counts)) + bool(relation) + bool(background) + bool(style)
-        score = right / asked.attributes if asked.attributes else 1.0
+        score = right / asked.attributes if asked.attributes else math.nan
         return Verdict(objects, colour_right, relation, background, style, defects, score, counts)
 
 

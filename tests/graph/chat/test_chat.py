@@ -102,19 +102,40 @@ def test_what_an_undo_gives_back_is_no_money_and_no_fresh_seed(tmp_path: Path) -
 def test_nothing_is_drawn_beyond_the_cap_and_the_person_may_raise_it(tmp_path: Path) -> None:
     model = FakeImageModel(likes("sharp"))
     chats = Chats(services(tmp_path, model=model))
-    thread = chats.start(cap=10)
+    thread = chats.start(cap=18)
     first, second = talk(chats, thread, REQUEST, "make it blue")
-    assert first["used"]["images"] == 8 and len(model.drawn) == 10
+    assert first["used"]["images"] == 8 and len(model.drawn) == 10  # 2 x 4 are kept for the check
     assert "cap" in second["reply"] and len(second["images"]) == 1
     payload = talk(chats, thread, "raise the cap to 40", "again")[-1]
     assert payload["cap"] == 40 and 10 < len(model.drawn) <= 40
 
 
-def test_acceptance_without_pictures_left_is_taken_but_claims_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "said", [("again", "more like 1", "again"), ("run rewrite with 90 images",), ("compare", "left", "more", "compare")]
+)
+def test_however_much_is_drawn_what_is_accepted_is_checked(tmp_path: Path, said: tuple[str, ...]) -> None:
     chats = Chats(services(tmp_path, likes(",")))
-    payload = talk(chats, chats.start(cap=9), REQUEST, "accept 1")[-1]
+    thread = chats.start(cap=22)
+    spent = [payload["used"]["images"] for payload in talk(chats, thread, REQUEST, *said)]
+    assert max(spent) <= 14  # 2 x 4 are kept, whatever was asked for
+    payload = talk(chats, thread, "accept 1")[-1]
+    accepted = payload["accepted"]
+    assert accepted["verdict"]["kind"] == "better" and {row["n"] for row in accepted["scores"].values()} == {4}
+    assert payload["reply"].startswith("Better on 4 of 4 fresh seeds by liking.") and payload["used"]["images"] <= 22
+
+
+def test_a_cap_that_covers_the_check_alone_draws_nothing_and_says_why(tmp_path: Path) -> None:
+    model = FakeImageModel(likes(","))
+    chats = Chats(services(tmp_path, model=model))
+    payload = talk(chats, chats.start(cap=9), REQUEST)[-1]
+    assert not model.drawn and payload["images"] == [] and "8 of the check on fresh seeds" in payload["reply"]
+
+
+def test_acceptance_under_a_cap_that_was_lowered_is_taken_but_claims_nothing(tmp_path: Path) -> None:
+    chats = Chats(services(tmp_path, likes(",")))
+    payload = talk(chats, chats.start(), REQUEST, "cap 9", "accept 1")[-1]
     assert payload["accepted"]["scores"] == {} and not payload["accepted"]["improved"]
-    assert "not measured" in payload["accepted"]["note"].lower()
+    assert payload["accepted"]["verdict"]["kind"] == "cannot judge" and "not measured" in payload["accepted"]["note"].lower()
 
 
 def test_a_solver_gets_its_budget_and_no_more(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_an_arm_that_gave_way_to_its_children_is_shown_as_replaced(finished: Any
 
 
 def test_lower_is_better_is_learned_the_other_way_round(tmp_path: Path) -> None:
-    scorers = [FakeScorer("loss", higher_is_better=False), FakeScorer("truth", held_out=True)]
+    scorers = [FakeScorer("loss", higher_is_better=False), FakeScorer("truth", higher_is_better=False, held_out=True)]
     _, state, _ = optimized(tmp_path, model=FakeImageModel(lambda drawing: 1 - taste(drawing) / 1.2), scorers=scorers)
     assert GOOD in state["outcome"]["best"]["text"] and state["outcome"]["improved"]
     assert state["outcome"]["scores"]["learned_initial"]["loss"]["ci95"][1] < 0

@@ -14,8 +14,9 @@ from langgraph.runtime import Runtime
 from limner.agents.contract import Contract
 from limner.graph.intent import lost_traits, shows_less, witness
 from limner.graph.refine.auto import allot, ranked, starts, ucb
-from limner.graph.refine.graph import compare, is_gain, select
+from limner.graph.refine.graph import select
 from limner.graph.state import RefineState, SliceRow
+from limner.graph.verdict import compare, is_gain
 from limner.promptdb.records import Conditioning
 from limner.tools.diffusion.card import Card
 from limner.tools.evaluation import Evaluation

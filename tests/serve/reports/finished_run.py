@@ -17,11 +17,11 @@ from limner.graph.optimize.heldout import COMPARISONS
 from limner.graph.optimize.state import OptimizeState
 from limner.graph.plan import LearningPlan, LearningSettings
 from limner.graph.state import ArmRow, Context, ScoreRow, SuffixRow
+from limner.graph.verdict import PROMPTS, score_row, verdict
 from limner.promptdb.records import Conditioning, Drawing, Instruction
 from limner.promptdb.trials import Arm, Standing, Trial, Trials
 from limner.serve.reports.optimize import render_optimize
 from limner.tools.budget import Budget
-from limner.tools.stats import paired_bootstrap
 from tests.doubles import FakeImageModel, hashed_value
 from tests.graph.stage import stage
 from tests.serve.reports.test_refine import Page
@@ -70,7 +70,6 @@ def finished(
     development: Sequence[str] = DEVELOPMENT,
     suffix: SuffixRow | None = SUFFIX,
     model: FakeImageModel | None = None,
-    improved: bool = True,
     professional: Sequence[str] = ("masterpiece", "oil painting"),
     **how: Any,
 ) -> tuple[Context, OptimizeState]:
@@ -102,6 +101,13 @@ def finished(
     found = context.evaluator.evaluate(everything, list(heldout) * len(groups), context.settings.heldout)
     ids = found.drawings.reshape(len(groups), len(heldout), -1)
     tables = {name: dict(zip(groups, values.reshape(len(groups), len(heldout), -1), strict=True)) for name, values in found.values.items()}
+    scores = {
+        name: {scorer: compared(table[before], table[after]) for scorer, table in tables.items()}
+        for name, (before, after) in COMPARISONS.items()
+        if {before, after} <= groups.keys()
+    }
+    objective, nothing = context.evaluator.objective.name, "" if best else "no instruction did better"
+    found_better = verdict(scores["learned_initial"], found.higher_is_better, objective, unit=PROMPTS, nothing=nothing)
     state: OptimizeState = {
         "run": "run-1",
         "prompts": [{"text": text, "pins": []} for text in development],
@@ -111,17 +117,14 @@ def finished(
         "winner": arms[best].id,
         "dropped": {"refusal": 3, "preamble": 1},
         "outcome": {
-            "improved": improved,
-            "objective": context.evaluator.objective.name,
+            "verdict": found_better,
+            "improved": found_better["kind"] == "better",
+            "objective": objective,
             "higher_is_better": dict(found.higher_is_better),
             "initial": rows[0],
             "best": rows[best],
             "suffix": suffix,
-            "scores": {
-                name: {scorer: compared(table[before], table[after]) for scorer, table in tables.items()}
-                for name, (before, after) in COMPARISONS.items()
-                if {before, after} <= groups.keys()
-            },
+            "scores": scores,
             "prompts": [
                 {
                     "prompt": prompt,
@@ -155,13 +158,7 @@ def known(value: float) -> float | None:
 
 
 def compared(before: np.ndarray, after: np.ndarray) -> ScoreRow:
-    both = ~np.isnan(before + after)
-    if not both.any():
-        return {"before": None, "after": None, "delta": None, "ci95": None, "n": 0}
-    found = paired_bootstrap((after - before)[both], np.broadcast_to(np.arange(len(before))[:, None], both.shape)[both])
-    ends = [found.lo, found.hi] if found.n > 1 else None
-    means = float(before[both].mean()), float(after[both].mean())
-    return {"before": means[0], "after": means[1], "delta": found.mean, "ci95": ends, "n": found.n, "p": found.p}
+    return score_row(before, after, np.broadcast_to(np.arange(len(before))[:, None], before.shape), 0)
 
 
 def page_of(folder: Path, **how: Any) -> tuple[Page, Context, OptimizeState]:

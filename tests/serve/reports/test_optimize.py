@@ -19,7 +19,7 @@ from tests.serve.reports.finished_run import DEVELOPMENT, FIRST, SHARP, finished
 def test_an_improvement_is_told_with_its_interval_against_initial_and_plain(tmp_path: Path) -> None:
     page, _, state = page_of(tmp_path)
     head = section(page, "An instruction learned from 3 prompts", "The instruction")
-    assert "Improved" in head and "No improvement" not in page.text
+    assert "Better on 8 of 8 held-out prompts by liking." in head
     for name in ("learned_initial", "learned"):
         row = state["outcome"]["scores"][name]["liking"]
         lo, hi = row["ci95"] or (0, 0)
@@ -36,20 +36,20 @@ def test_an_improvement_that_beats_no_rival_says_so(tmp_path: Path) -> None:
 
 
 def test_no_improvement_is_told_as_such(tmp_path: Path) -> None:
-    page, _, _ = page_of(tmp_path, best=2, improved=False)  # loud words are worth nothing
-    assert "No improvement found" in page.text and "Improved" not in page.text
-    assert "That does not rule out no gain, so the initial instruction stays." in page.text
+    page, _, _ = page_of(tmp_path, best=2)  # loud words are worth nothing
+    assert "No difference found (smallest that could have been seen: " in page.text and "Better on" not in page.text
+    assert "The initial instruction stays." in page.text
     assert "Winner of the search, not adopted" in page.text and "the initial one, since no other was shown to be better" in page.text
 
 
 def test_a_winner_that_is_worse_is_called_worse(tmp_path: Path) -> None:
-    page, _, _ = page_of(tmp_path, arms=(replace(FIRST, adds="sharp"), replace(SHARP, adds="4k")), improved=False)
-    assert "The winner of the search is worse, so the initial instruction stays." in page.text
+    page, _, _ = page_of(tmp_path, arms=(replace(FIRST, adds="sharp"), replace(SHARP, adds="4k")))
+    assert "Worse on 8 of 8 held-out prompts by liking." in page.text and "The initial instruction stays." in page.text
 
 
 def test_where_the_initial_instruction_won_there_is_nothing_beside_it(tmp_path: Path) -> None:
-    page, _, _ = page_of(tmp_path, best=0, improved=False)
-    assert "No instruction did better in the search than the initial one, which stays." in page.text
+    page, _, _ = page_of(tmp_path, best=0)
+    assert "Cannot judge: no instruction did better." in page.text and "The initial instruction stays." in page.text
     assert "The initial instruction itself." in page.text and "not adopted" not in page.text
 
 
@@ -103,7 +103,7 @@ def test_the_share_that_a_fixed_suffix_keeps_is_that_of_the_gains(tmp_path: Path
 
 
 def test_a_share_of_no_gain_is_not_told(tmp_path: Path) -> None:
-    page, _, _ = page_of(tmp_path, best=2, improved=False)
+    page, _, _ = page_of(tmp_path, best=2)
     assert "cannot be said" in page.text and "fixed suffix keeps" not in page.text.replace("the best fixed suffix keeps cannot", "")
 
 
@@ -145,6 +145,7 @@ def test_prompts_are_shown_as_both_instructions_wrote_them(tmp_path: Path) -> No
 
 
 def test_one_prompt_alone_has_no_interval(tmp_path: Path) -> None:
-    page, _, _ = page_of(tmp_path, development=["a cat"], heldout=["a cat"], improved=False)
+    page, _, _ = page_of(tmp_path, development=["a cat"], heldout=["a cat"])
     assert "An instruction learned from 1 prompt " in page.text and "Scores on 1 held-out prompt " in page.text
-    assert "too few prompts to say anything" in page.text and "95 % interval +" not in page.text and not re.search(r"\bnan\b", page.text)
+    assert "Cannot judge: liking has a value for 1 of the held-out prompts" in page.text and "95 % interval +" not in page.text
+    assert not re.search(r"\bnan\b", page.text)

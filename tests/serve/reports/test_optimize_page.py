@@ -58,13 +58,13 @@ def test_dropped_pictures_leave_a_marked_gap(tmp_path: Path) -> None:
     bad = [context.settings.heldout[0], context.settings.search[0]]
     page, _, _ = page_of(tmp_path, model=FakeImageModel(liked, nan_seeds=bad))
     assert page.pictures == [] and page.words.count("dropped") == 4 * 8 + 3 * 3 * 2
-    assert "Improved" in page.text and "+0." in section(page, "Scores on 8", "What becomes")  # the other seed is measured
+    assert "Better on 8 of 8" in page.text and "+0." in section(page, "Scores on 8", "What becomes")  # the other seed is measured
 
 
 def test_a_run_without_any_picture_is_still_a_page(tmp_path: Path) -> None:
     every = [*stage(tmp_path / "seeds", heldout_seeds=2).settings.heldout, 0, 1]
-    page, _, _ = page_of(tmp_path, model=FakeImageModel(liked, nan_seeds=every), improved=False)
-    assert "too few prompts to say anything" in page.text and "No arm has a usable picture." in page.text
+    page, _, _ = page_of(tmp_path, model=FakeImageModel(liked, nan_seeds=every))
+    assert "Cannot judge: liking has a value for none of the held-out prompts" in page.text and "No arm has a usable picture." in page.text
     assert not re.search(r"\bnan\b", page.text, re.IGNORECASE)
 
 

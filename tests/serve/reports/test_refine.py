@@ -123,7 +123,7 @@ def test_large_pictures_are_shown_smaller_and_kept_exact_beside(tmp_path: Path) 
 def test_an_improvement_is_told_with_its_interval_and_every_scorer(tmp_path: Path) -> None:
     page, _, state = page_of(tmp_path)
     row = state["outcome"]["scores"]["liking"]
-    assert "Improved" in page.text and "No improvement" not in page.text
+    assert "Better on 8 of 8 fresh seeds by liking." in page.text
     assert f"{row['delta']:+.3g}" in page.text and f"{row['ci95'][0]:+.3g} to {row['ci95'][1]:+.3g}" in page.text
     for words in ("8 held-out seeds", "likeness", "truth", "judge, kept out of every search", "objective"):
         assert words in page.text
@@ -132,14 +132,14 @@ def test_an_improvement_is_told_with_its_interval_and_every_scorer(tmp_path: Pat
 
 def test_no_improvement_is_told_as_such(tmp_path: Path) -> None:
     page, _, _ = page_of(tmp_path, model=FakeImageModel(hashed_value))
-    assert "No improvement found" in page.text and "your prompt is returned unchanged" in page.text
-    assert "Best candidate, not adopted" in page.text and "Improved" not in page.text
+    assert "No difference found (smallest that could have been seen: " in page.text and "Your prompt is returned unchanged" in page.text
+    assert "Best candidate, not adopted" in page.text and "Better on" not in page.text
 
 
 def test_without_any_candidate_the_users_pictures_are_still_shown(tmp_path: Path) -> None:
     page, _, _ = page_of(tmp_path, variants=())
     assert len(page.pictures) == 8 and "the server is away" in page.text
-    assert "No candidate could be compared" in page.text
+    assert "Cannot judge: no candidate was left to compare with your prompt." in page.text
 
 
 def test_dropped_pictures_leave_a_marked_gap(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from limner.promptdb.errors import BadInput
 from limner.tools.miniature.recipe.export import export_judge
 from limner.tools.miniature.recipe.judge import new_judge
 from limner.tools.scoring.asked import World
-from limner.tools.scoring.base import Scorer
+from limner.tools.scoring.base import Scorer, can_judge
 from limner.tools.scoring.judge import Judge, relation_of
 from limner.tools.scoring.judge_network import Seen
 
@@ -108,8 +108,13 @@ def test_a_sheep_in_its_own_colour_is_a_white_one(world: World) -> None:
     assert verdict(world, "a white cat", presence={"cat": 3.0}, colour={"cat": "natural"}).score == 0.5
 
 
-def test_a_prompt_that_asks_for_nothing_of_the_world_is_not_held_against_the_picture(world: World) -> None:
-    assert verdict(world, "a poem about time", presence={}).score == 1.0
+@pytest.mark.parametrize(
+    ("text", "known"), [("a poem about time", False), ("portrait of a cellist", False), ("", False), ("time flies, watercolor", True)]
+)
+def test_what_the_judge_knows_no_word_of_it_does_not_judge(world: World, text: str, known: bool) -> None:
+    judge = Judge("judge", Seeing(world), world, "test")  # type: ignore[arg-type]
+    assert can_judge(judge, text) is known
+    assert bool(np.isnan(judge.score([Image.new("RGB", (64, 64))], [text])[0])) is not known
 
 
 def test_relations_follow_the_longer_axis() -> None:
