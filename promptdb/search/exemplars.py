@@ -53,7 +53,7 @@ def exemplars(db: PromptDB, prompt: str, count: int, filters: Filters = SAFE) ->
     distinct = list({item.description.lower(): item for item in reversed(ranked)}.values())[::-1]
     shown = [item for item in distinct if _shows_manner(item)]
     distinct = shown if len(shown) >= count else [*shown, *(item for item in distinct if item not in shown)][:count]
-    rows = vectors([item.description for item in distinct], idf_of(db))
+    rows = vectors([item.description for item in distinct], idf_of(db, filters.without))
     return [distinct[place] for place in diverse(rows, [scores[item.prompt.id] for item in distinct], count)]
 
 

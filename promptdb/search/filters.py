@@ -9,6 +9,7 @@ from typing import Any
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Prompt
+from limner.promptdb.schema import Part
 from limner.promptdb.store import PromptDB
 
 SAFE_BELOW = 0.5
@@ -21,12 +22,14 @@ _WORD = re.compile(r"[^\W_]+")
 class Filters:
     """Conditions on prompts, all of which must hold.
 
-    `source`: the prompt's source. `min_score`: least mean gain in runs; prompts without one are excluded. `nsfw_below`: None allows
-    everything; unknown counts as safe, and a prompt with only unsafe pictures as unsafe. `min_words`, `max_words`: length. `contains`,
-    `excludes`: phrases, as whole words in any case. Raises BadInput for a phrase without a word.
+    `source`: the prompt's source. `without`: a part of the seed that is searched as if it were not there: it counts in no word's rarity
+    either. `min_score`: least mean gain in runs; prompts without one are excluded. `nsfw_below`: None allows everything; unknown counts as
+    safe, and a prompt with only unsafe pictures as unsafe. `min_words`, `max_words`: length. `contains`, `excludes`: phrases, as whole
+    words in any case. Raises BadInput for a phrase without a word.
     """
 
     source: str | None = None
+    without: Part | None = None
     min_score: float | None = None
     nsfw_below: float | None = SAFE_BELOW
     min_words: int | None = None
@@ -61,8 +64,10 @@ def passed(db: PromptDB, numbers: Iterable[int], filters: Filters) -> Iterator[t
 
 def _conditions(filters: Filters) -> tuple[str, list[Any]]:
     where, parameters = "", list[Any]()
-    if filters.source is not None:
-        where, parameters = "p.source = ? AND ", [filters.source]
+    for condition, source in (("p.source = ? AND ", filters.source), ("p.source != ? AND ", filters.without)):
+        if source is not None:
+            where += condition
+            parameters.append(source)
     if filters.min_score is not None:
         where += "(SELECT avg(value) FROM merit WHERE prompt = p.number) >= ? AND "
         parameters.append(filters.min_score)

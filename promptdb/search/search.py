@@ -17,6 +17,7 @@ import numpy as np
 from limner.promptdb.connection import MEMORY
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Prompt
+from limner.promptdb.schema import Part
 from limner.promptdb.search import keyword as by_words
 from limner.promptdb.search.filters import Filters, passed
 from limner.promptdb.search.fusion import diverse, fused
@@ -53,15 +54,15 @@ def keyword(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYT
     Words match by stem, ignoring case and accents. Any string is a valid query; one without a word finds nothing. Of very many matches only
     a pool is ranked, taken from those with the rarest words.
     """
-    return _best(db, lambda pool: by_words.ranked(db, query, pool, filters.contains), limit, filters, by_words.POOL)
+    return _best(db, lambda pool: by_words.ranked(db, query, pool, filters.contains, filters.without), limit, filters, by_words.POOL)
 
 
 def similar(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
     """Returns prompts that share rare words and word pairs with `text`, best first by TF-IDF cosine in (0, 1], equal ones by id."""
-    hits = _best(db, lambda pool: index_of(db).nearest(db, text, pool), max(limit, NEAREST) if limit > 0 else 0, filters, NEAREST)
+    hits = _best(db, lambda pool: index_of(db).nearest(db, text, pool, filters.without), max(limit, NEAREST) if limit > 0 else 0, filters, NEAREST)
     if not hits:
         return []
-    rows = vectors([text, *(hit.prompt.text for hit in hits)], idf_of(db))
+    rows = vectors([text, *(hit.prompt.text for hit in hits)], idf_of(db, filters.without))
     cosines = np.round(rows[1:] @ rows[0], DECIMALS)
     found = [Hit(hit.prompt, float(cosine)) for hit, cosine in zip(hits, cosines, strict=True) if cosine > 0]
     return sorted(found, key=_order)[:limit]
@@ -140,11 +141,10 @@ def meaning_of(db: PromptDB) -> MeaningIndex:
         return _meanings[db]
 
 
-def idf_of(db: PromptDB) -> Callable[[Sequence[str]], np.ndarray]:
-    """Returns a function that gives the inverse document frequency of words in the database."""
+def idf_of(db: PromptDB, without: Part | None = None) -> Callable[[Sequence[str]], np.ndarray]:
+    """Returns a function that gives the inverse document frequency of words in the database. `without`: a part of the seed to leave out."""
     index = index_of(db)
-    segments = index.segments(db)
-    prompts = segments[-1].last if segments else 0
+    segments, prompts = index.view(db, without)
 
     def idf(words: Sequence[str]) -> np.ndarray:
         if not words or not segments:
