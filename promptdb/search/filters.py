@@ -22,20 +22,20 @@ _WORD = re.compile(r"[^\W_]+")
 class Filters:
     """Conditions on prompts, all of which must hold.
 
-    `source`: the prompt's source. `without`: a part of the seed that is searched as if it were not there: it counts in no word's rarity
-    either. `min_score`: least mean gain in runs; prompts without one are excluded. `nsfw_below`: None allows everything; unknown counts as
-    safe, and a prompt with only unsafe pictures as unsafe. `min_words`, `max_words`: length. `contains`, `excludes`: phrases, as whole
-    words in any case. Raises BadInput for a phrase without a word.
+    `source`: the prompt's source. `min_score`: least mean gain in runs; prompts without one are excluded. `nsfw_below`: None allows
+    everything; unknown counts as safe, and a prompt with only unsafe pictures as unsafe. `min_words`, `max_words`: length. `contains`,
+    `excludes`: phrases, as whole words in any case. `without`: a part of the seed that is searched as if it were not there; it counts in no
+    word's rarity either. Raises BadInput for a phrase without a word.
     """
 
     source: str | None = None
-    without: Part | None = None
     min_score: float | None = None
     nsfw_below: float | None = SAFE_BELOW
     min_words: int | None = None
     max_words: int | None = None
     contains: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
+    without: Part | None = None
 
     def __post_init__(self) -> None:
         for phrase in (*self.contains, *self.excludes):

@@ -126,7 +126,7 @@ def _spread(db: PromptDB, expression: str, pool: int, prompts: int) -> list[int]
 def _scored(db: PromptDB, numbers: Sequence[int], words: Sequence[Word], prompts: int) -> list[tuple[int, float]]:
     """Returns the BM25 of each prompt (Robertson and Zaragoza 2009) times the share of the query's weight that it contains, best first.
 
-    The factor ranks a prompt with all of the words before one that repeats a few of them.
+    A prompt with all of the words has the greatest possible score of one with some on top of its own, so that it ranks before all of those.
     """
     held: dict[int, dict[str, int]] = {}
     lengths: dict[int, int] = {}
@@ -145,12 +145,24 @@ def _scored(db: PromptDB, numbers: Sequence[int], words: Sequence[Word], prompts
     for number, length in lengths.items():
         counts, norm = held[number], K1 * (1 - B + B * length / mean)
         share = score = 0.0
+        missing = len(weighed)
         for wanted, weight in weighed:
             if count := min([counts.get(term, 0) for term in wanted]):
+                missing -= 1
                 share += weight
                 score += weight * count * (K1 + 1) / (count + norm)
-        scores[number] = share / whole * score
+        scores[number] = share / whole * score + (0 if missing else whole * (K1 + 1))
     return sorted(((number, score) for number, score in scores.items() if score), key=lambda item: (-item[1], item[0]))
+
+
+def holding_all(db: PromptDB, query: str, texts: Sequence[str]) -> list[bool]:
+    """Returns for each text whether it has all words of the query, by stem; function words count only where there are no others."""
+    asked = [word.lower() for word in ASCII_GAPS.split(readable(query)) if word][:MAX_WORDS]
+    asked = [word for word in asked if word not in FUNCTION_WORDS] or asked
+    wanted = {term for group in stems(db, asked) for term in group}
+    words = [_WORD.findall(text.lower()) for text in texts]
+    known = dict(zip(flat := list({word for row in words for word in row}), stems(db, flat), strict=True))
+    return [wanted <= {term for word in row for term in known[word]} for row in words]
 
 
 def readable(text: str) -> str:

@@ -20,7 +20,7 @@ from limner.promptdb.records import Prompt
 from limner.promptdb.schema import Part
 from limner.promptdb.search import keyword as by_words
 from limner.promptdb.search.filters import Filters, passed
-from limner.promptdb.search.fusion import diverse, fused
+from limner.promptdb.search.fusion import RANK_OFFSET, diverse, fused
 from limner.promptdb.search.meaning import AT_ONCE, MeaningIndex
 from limner.promptdb.search.minilm import MiniLM
 from limner.promptdb.search.tfidf import TfIdf, bucket_of, vectors
@@ -59,7 +59,8 @@ def keyword(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYT
 
 def similar(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
     """Returns prompts that share rare words and word pairs with `text`, best first by TF-IDF cosine in (0, 1], equal ones by id."""
-    hits = _best(db, lambda pool: index_of(db).nearest(db, text, pool, filters.without), max(limit, NEAREST) if limit > 0 else 0, filters, NEAREST)
+    wanted = max(limit, NEAREST) if limit > 0 else 0
+    hits = _best(db, lambda pool: index_of(db).nearest(db, text, pool, filters.without), wanted, filters, NEAREST)
     if not hits:
         return []
     rows = vectors([text, *(hit.prompt.text for hit in hits)], idf_of(db, filters.without))
@@ -69,12 +70,15 @@ def similar(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTH
 
 
 def both(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
-    """Returns hits by words and hits by similarity, fused by their ranks."""
+    """Returns hits by words and hits by similarity, fused by their ranks; those with all words of the query before the others."""
     pool = max(limit, POOL)
     rankings = [keyword(db, query, pool, filters), similar(db, query, pool, filters)]
     prompts = {hit.prompt.id: hit.prompt for hits in rankings for hit in hits}
     scores = fused([[hit.prompt.id for hit in hits] for hits in rankings])
-    return sorted((Hit(prompts[id], score) for id, score in scores.items()), key=_order)[: max(0, limit)]
+    whole = by_words.holding_all(db, query, [f"{prompts[id].text} {prompts[id].subject}" for id in scores])
+    most = len(rankings) / RANK_OFFSET  # no hit has a higher fused score
+    hits = [Hit(prompts[id], score + most * all_of_it) for (id, score), all_of_it in zip(scores.items(), whole, strict=True)]
+    return sorted(hits, key=_order)[: max(0, limit)]
 
 
 def meaning(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
