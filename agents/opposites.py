@@ -17,8 +17,8 @@ _GROUPS: tuple[Group, ...] = (
         ("neon",),
         ("sculpture", "origami", "claymation", "embroidery", "mosaic", "stained glass"),
     ),
-    (  # what a lens does, and media that have none
-        ("lens", "bokeh", "depth of field", "film grain", "shutter speed", "f/1.8", "f/2.8", "f/8", "f/11", "photo", "photograph"),
+    (  # cameras, and media that need none; not bokeh and depth of field, which improve paintings too where a model learned it so
+        ("lens", "film grain", "shutter speed", "long exposure", "f/1.8", "f/2.8", "f/8", "f/11", "photo", "photograph"),
         (
             "painting", "watercolor", "watercolour", "gouache", "acrylic", "oil on canvas", "ukiyo-e", "woodblock", "fresco",
             "drawing", "sketch", "pencil", "charcoal", "line art", "engraving", "etching", "linocut", "woodcut",

@@ -78,8 +78,8 @@ def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
     subjects.
 
     Tags with more votes come first; where none recurs, single quality words are used, else the modifiers offered for any subject. The first
-    variants add the best tags in several numbers, then without a negative prompt, then with the tags in front; further ones draw tags by vote. No two
-    variants add the same tags in the same way, so there are fewer than asked for where little recurs.
+    variants add the best tags in several numbers, then without a negative prompt, then with the tags in front; further ones draw tags by
+    vote. No two variants add the same tags in the same way, so there are fewer than asked for where little recurs.
     """
     description, exemplars = facts["description"], facts["exemplars"]
     subject = _subject(description, facts.get("pins", ()))

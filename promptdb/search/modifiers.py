@@ -109,12 +109,19 @@ def frequent(db: PromptDB, limit: int = 20, kind: str | None = None) -> list[Mod
 def additions(db: PromptDB, subject: str, limit: int = 20, filters: Filters | None = None, kind: str | None = None) -> list[Addition]:
     """Returns what professionals add to `subject`, a thing or a modifier: phrases of the prompts with its words.
 
-    Phrases that are both frequent with the subject and more frequent than elsewhere come first (share x log lift).
+    Phrases that are both frequent with the subject and more frequent than elsewhere come first (share x log lift). What is only said of one
+    scene, in several forms of it, is left out.
     """
     hits = search(db, subject, SAMPLE, filters or Filters(), by="words")
     prompts = _about(subject, [hit.prompt for hit in hits])
-    found = Counter(phrase for prompt in prompts for phrase in modifiers_of(prompt.text, subject))
-    known = dict(db.query_for("SELECT phrase, df FROM modifier WHERE phrase IN", [item for item, count in found.items() if count >= LEAST]))
+    found: Counter[str] = Counter()
+    scenes: dict[str, set[str]] = {}
+    for prompt in prompts:
+        for phrase in modifiers_of(prompt.text, subject):
+            found[phrase] += 1
+            scenes.setdefault(phrase, set()).add(prompt.subject or prompt.id)
+    often = [phrase for phrase, count in found.items() if count >= LEAST and len(scenes[phrase]) > 1]
+    known = dict(db.query_for("SELECT phrase, df FROM modifier WHERE phrase IN", often))
     total = db.count_prompts()
     rows = []
     for phrase, df in known.items():

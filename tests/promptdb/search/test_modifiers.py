@@ -91,6 +91,15 @@ def test_modifiers_are_what_stands_behind_the_subject() -> None:
     ]
 
 
+def test_what_is_said_of_one_scene_in_several_forms_is_no_addition() -> None:
+    forms = [Prompt(f"a {hue} kite, {more}", subject=f"a {hue} kite") for hue in ("red", "blue") for more in ("vivid", "vivid, sharp", "vivid, 8k")]
+    forms += [Prompt(f"a green kite, torn tail, {more}", subject="a green kite") for more in ("vivid", "sharp", "8k")]
+    with PromptDB.open(":memory:") as db:
+        db.add_prompts([*forms, *(Prompt(f"a boat, {word}") for word in ("vivid", "ink", "wide"))])
+        count_modifiers(db)
+        assert {item.phrase for item in additions(db, "kite")} == {"vivid", "sharp", "8k"}
+
+
 def test_a_prompt_that_begins_with_a_modifier_has_it() -> None:
     assert modifiers_of("masterpiece, a castle, 8k") == ["masterpiece", "a castle", "8k"]
 

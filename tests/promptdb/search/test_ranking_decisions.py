@@ -111,7 +111,8 @@ def test_a_prompt_added_again_changes_nothing() -> None:
 
 
 def test_scores_by_words_are_bm25_times_the_share_of_the_query_that_is_held() -> None:
-    """k1 = 1.2, b = 0.3, lengths in words, weights ln((N - n + 0.5) / (n + 0.5)), reckoned anew here; k1 + 1 times the weights for all words."""
+    """k1 = 1.2, b = 0.3, lengths in words, weights ln((N - n + 0.5) / (n + 0.5)), reckoned anew here; for all words, k1 + 1 times their
+    weights on top."""
     library = ["red castle", "red red red knight here", "blue castle over the wide sea and far away", *OTHERS]
     with PromptDB.open(":memory:") as db:
         db.add_prompts(Prompt(text) for text in library)
