@@ -160,9 +160,11 @@ def holding_all(db: PromptDB, query: str, texts: Sequence[str]) -> list[bool]:
     asked = [word.lower() for word in ASCII_GAPS.split(readable(query)) if word][:MAX_WORDS]
     asked = [word for word in asked if word not in FUNCTION_WORDS] or asked
     wanted = {term for group in stems(db, asked) for term in group}
-    words = [_WORD.findall(text.lower()) for text in texts]
+    starts = {term[:2] for term in wanted}  # a text in ASCII without one of them lacks the word; of "day" the stem is "dai"
+    likely = [not text.isascii() or all(start in text.lower() for start in starts) for text in texts]
+    words = [_WORD.findall(text.lower()) if may else [] for text, may in zip(texts, likely, strict=True)]
     known = dict(zip(flat := list({word for row in words for word in row}), stems(db, flat), strict=True))
-    return [wanted <= {term for word in row for term in known[word]} for row in words]
+    return [may and wanted <= {term for word in row for term in known[word]} for row, may in zip(words, likely, strict=True)]
 
 
 def readable(text: str) -> str:

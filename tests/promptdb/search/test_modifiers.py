@@ -92,7 +92,8 @@ def test_modifiers_are_what_stands_behind_the_subject() -> None:
 
 
 def test_what_is_said_of_one_scene_in_several_forms_is_no_addition() -> None:
-    forms = [Prompt(f"a {hue} kite, {more}", subject=f"a {hue} kite") for hue in ("red", "blue") for more in ("vivid", "vivid, sharp", "vivid, 8k")]
+    added = ("vivid", "vivid, sharp", "vivid, 8k")
+    forms = [Prompt(f"a {hue} kite, {more}", subject=f"a {hue} kite") for hue in ("red", "blue") for more in added]
     forms += [Prompt(f"a green kite, torn tail, {more}", subject="a green kite") for more in ("vivid", "sharp", "8k")]
     with PromptDB.open(":memory:") as db:
         db.add_prompts([*forms, *(Prompt(f"a boat, {word}") for word in ("vivid", "ink", "wide"))])
