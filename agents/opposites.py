@@ -17,6 +17,14 @@ _GROUPS: tuple[Group, ...] = (
         ("neon",),
         ("sculpture", "origami", "claymation", "embroidery", "mosaic", "stained glass"),
     ),
+    (  # cameras, and media that need none; not bokeh and depth of field, which improve paintings too where a model learned it so
+        ("lens", "film grain", "shutter speed", "long exposure", "f/1.8", "f/2.8", "f/8", "f/11", "photo", "photograph"),
+        (
+            "painting", "watercolor", "watercolour", "gouache", "acrylic", "oil on canvas", "ukiyo-e", "woodblock", "fresco",
+            "drawing", "sketch", "pencil", "charcoal", "line art", "engraving", "etching", "linocut", "woodcut",
+            "pixel art", "vector", "logo", "icon", "stained glass", "mosaic", "embroidery", "tattoo",
+        ),
+    ),
     (
         ("monochrome", "grayscale", "greyscale", "black and white", "black-and-white", "sepia"),
         ("vibrant", "vivid", "saturated", "rich colors", "rich colours"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,17 +105,34 @@ def rewrite(
     temperature: float = 0.7,
     seed: int | None = None,
     bans: Sequence[str] = (),
+    modifiers: Callable[[], Sequence[str]] = tuple,
 ) -> Rewritten:
     """Returns up to `n` distinct rewrites of `prompt` that pass the guard; the prompt itself, marked as fallback, where none does.
 
     `exemplars`: most similar first. `pins`: words that every rewrite must contain; `bans`: words that none may contain. `token_limit`: the
     text encoder's token count and limit; keywords over it are cut from the end, and the rewrite's notes give their number. `seed`: another
-    value asks again instead of using a stored answer. Raises BudgetSpent, and BadInput where the chat server refuses the key or model.
+    value asks again instead of using a stored answer. `modifiers`: gives words that fit any subject; where the first answer only repeats
+    the prompt, the model is asked once more with them. Raises BudgetSpent, and BadInput where the chat server refuses the key or model.
     """
-    try:
-        answer = chat.ask(messages(prompt, exemplars, n, instruction, pins, bans), Rewrites, temperature=temperature, seed=seed)
-    except NoAnswer as error:
-        return Rewritten((Rewrite(Conditioning(prompt), fallback=True, notes=(error.reason,)),), {"no answer": 1})
+
+    def asked(words: Sequence[str]) -> Rewritten:
+        page = messages(prompt, exemplars, n, instruction, pins, bans, words)
+        try:
+            answer = chat.ask(page, Rewrites, temperature=temperature, seed=seed)
+        except NoAnswer as error:
+            return Rewritten((Rewrite(Conditioning(prompt), fallback=True, notes=(error.reason,)),), {"no answer": 1})
+        return _judged(answer, prompt, n, pins, bans, token_limit)
+
+    first = asked(())
+    if not first.fallback or not first.dropped.keys() <= {"duplicate"} or not (words := modifiers()):
+        return first
+    return asked(words)
+
+
+def _judged(
+    answer: Rewrites, prompt: str, n: int, pins: Sequence[str], bans: Sequence[str], token_limit: TokenLimit | None
+) -> Rewritten:
+    """Returns the variants of an answer that pass the guard, at most `n`."""
     kept: list[Rewrite] = []
     dropped: Counter[str] = Counter()
     reasons: list[str] = []
@@ -137,7 +154,13 @@ def rewrite(
 
 
 def messages(
-    prompt: str, exemplars: Sequence[Exemplar], n: int, instruction: str, pins: Sequence[str], bans: Sequence[str] = ()
+    prompt: str,
+    exemplars: Sequence[Exemplar],
+    n: int,
+    instruction: str,
+    pins: Sequence[str],
+    bans: Sequence[str] = (),
+    modifiers: Sequence[str] = (),
 ) -> list[Message]:
     """Returns the messages to the chat model. The most similar exemplar is the last, next to the description."""
     shown = [Exemplar(*(_one_line(plain(text)) for text in (item.description, item.positive, item.negative))) for item in exemplars]
@@ -149,6 +172,8 @@ def messages(
     if shown:
         parts.append("Follow the manner of these examples, not their subjects:")
         parts.extend(_example(item) for item in reversed(shown))
+    if modifiers:
+        parts.append("Add some of these words, which professionals use for any subject: " + "; ".join(map(_one_line, modifiers)))
     parts.append(f"<description>\n{_OUR_TAGS.sub('', prompt).strip()}\n</description>")
     parts.append(_FORM.format(n=n))
     facts: dict[str, Any] = {
@@ -161,6 +186,8 @@ def messages(
     }
     if bans:
         facts["bans"] = list(bans)
+    if modifiers:
+        facts["modifiers"] = list(modifiers)
     return [Message("system", ROLE), Message("user", "\n\n".join(parts), facts)]
 
 

@@ -1,21 +1,30 @@
 """Chooses the exemplars that the rewriter is shown: pairs of a naive prompt and its professional form, from the prompt database.
 
-promptdb finds them; this file turns them into rows of a run's state and names their sources.
+promptdb finds them; this file says in which part of the seed, turns them into rows of a run's state and names their sources.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from limner.agents.rewriter import Exemplar
 from limner.graph.state import ExemplarRow
-from limner.promptdb.search.exemplars import exemplars
+from limner.promptdb.schema import Part
+from limner.promptdb.search.exemplars import SAFE, exemplars
 from limner.promptdb.store import PromptDB
+from limner.tools.diffusion.card import Card
 
 
-def exemplars_for(db: PromptDB, prompt: str, count: int) -> list[ExemplarRow]:
-    """Returns up to `count` exemplars, best first: near to the prompt, well scored where runs have tried them, and unlike each other."""
+def exemplars_for(db: PromptDB, prompt: str, count: int, card: Card) -> list[ExemplarRow]:
+    """Returns up to `count` exemplars, best first: near to the prompt, well scored where runs have tried them, and unlike each other.
+
+    A checkpoint with a vocabulary draws the miniature's world: its exemplars are looked up as if the general part of the seed were not
+    there, and only where that finds nothing in it. For any other checkpoint the world's part is left out.
+    """
+    parts: tuple[Part, ...] = ("general", "miniature") if card.vocabulary_file else ("miniature",)
+    found = (exemplars(db, prompt, count, replace(SAFE, without=part)) for part in parts)
     return [
         {
             "description": item.description,
@@ -24,7 +33,7 @@ def exemplars_for(db: PromptDB, prompt: str, count: int) -> list[ExemplarRow]:
             "id": item.prompt.id,
             "source": item.prompt.source,
         }
-        for item in exemplars(db, prompt, count)
+        for item in next(filter(None, found), [])
     ]
 
 

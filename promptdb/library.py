@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from limner.promptdb.connection import Connection
 from limner.promptdb.records import ID_LENGTH, Prompt, canonical_text, text_id
+from limner.promptdb.schema import Part
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,6 +86,11 @@ class PromptLibrary:
     def last_prompt(self) -> int:
         """Returns the number of the prompt added last; 0 where there is none."""
         return int(self._db.rows("SELECT coalesce(max(number), 0) FROM prompt")[0][0])
+
+    def part(self, source: Part) -> tuple[int, ...]:
+        """Returns the numbers of the prompts of a part of the seed, in order."""
+        sql = "SELECT number FROM prompt WHERE source = ? AND source IN ('general', 'miniature') ORDER BY number"
+        return tuple(number for (number,) in self._db.rows(sql, [source]))
 
     def edition(self) -> str:
         """Returns the database's edition id, which changes when prompts are deleted: files that refer to prompt numbers are valid for one

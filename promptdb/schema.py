@@ -6,6 +6,7 @@ A migration that was released is never edited; a change is a new migration at th
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from sqlite_utils import Database
 
@@ -13,6 +14,9 @@ from limner.promptdb.earlier import read_files_beside
 from limner.promptdb.errors import BadInput
 
 APPLICATION_ID = 0x4C4D4E52  # "LMNR", in the file's header: tells our files from other programs' databases
+
+Part = Literal["general", "miniature"]
+"""A source of professional prompts in the seed: those for any checkpoint, those of the embedded checkpoint's world."""
 
 TOKENIZER = "porter unicode61 remove_diacritics 2"  # of the full-text index; everything that compares words with it uses the same
 
@@ -160,12 +164,18 @@ def _run_tables(db: Database) -> None:
     read_files_beside(db)
 
 
+def _seed_parts(db: Database) -> None:
+    # The parts of the seed that a search can leave out are found without reading every prompt.
+    db.execute("CREATE INDEX prompt_part ON prompt (source) WHERE source IN ('general', 'miniature')")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     _first_tables,
     _learning_tables,
     _professional_tables,
     _conversation_tables,
     _run_tables,
+    _seed_parts,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

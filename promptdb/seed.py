@@ -26,10 +26,17 @@ def open_database(path: Path) -> PromptDB:
 
 
 def seed(db: PromptDB, folder: Path = FOLDER) -> ImportReport:
-    """Imports every `*.jsonl` in `folder` that is new or has changed since it was imported; returns one report of all files."""
+    """Imports every `*.jsonl` in `folder` that is new or has changed since it was imported; returns one report of all files.
+
+    Files are read only where their sizes or times are not those that were noted at the last import from this folder.
+    """
     added = duplicates = 0
     malformed: list[tuple[int, str]] = []
-    for path in sorted(folder.glob("*.jsonl")):
+    paths = sorted(folder.glob("*.jsonl"))
+    sizes = "\n".join(f"{path.name} {(status := path.stat()).st_size} {status.st_mtime_ns}" for path in paths)
+    if db.imported(str(folder)) == sizes:
+        return ImportReport()
+    for path in paths:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if db.imported(path.name) == digest:
             continue
@@ -37,4 +44,5 @@ def seed(db: PromptDB, folder: Path = FOLDER) -> ImportReport:
         db.note_import(path.name, digest)
         added, duplicates = added + report.added, duplicates + report.duplicates
         malformed += [(line, f"{path.name}: {reason}") for line, reason in report.malformed]
+    db.note_import(str(folder), sizes)
     return ImportReport(added, duplicates, malformed=malformed, malformed_rows=len(malformed))

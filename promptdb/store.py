@@ -80,12 +80,12 @@ class PromptDB(PromptLibrary):
         return rows[0][0] if rows else None
 
     def imported(self, file: str) -> str | None:
-        """Returns the digest of that shipped file as it was imported last; None where it never was."""
+        """Returns what was noted of a shipped file or folder when it was imported last; None where it never was."""
         rows = self._db.rows("SELECT digest FROM import WHERE file = ?", [file])
         return rows[0][0] if rows else None
 
     def note_import(self, file: str, digest: str) -> None:
-        """Stores the digest of a shipped file that was imported."""
+        """Stores what identifies the content of a shipped file or folder that was imported."""
         self._db.write("INSERT OR REPLACE INTO import (file, digest) VALUES (?, ?)", [(file, digest)])
 
     def add_drawing(self, drawing: Drawing, image: str | None, bucket: int, device: str) -> None:

@@ -34,11 +34,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "fresh"
 
 
-def test_it_puts_one_name_into_site_packages(installed: Path) -> None:
+def test_it_puts_one_name_with_its_data_into_site_packages(installed: Path) -> None:
     (site,) = (installed / "lib").glob("python*/site-packages")
     assert (site / "limner" / "tools").is_dir()
     assert [name for name in FOLDERS if (site / name).exists()] == []
     assert not (site / "limner" / "tests").exists()
+    data = ("promptdb/seed/naive.jsonl", "promptdb/seed/professional.jsonl", "promptdb/seed/general.jsonl")
+    making = ("promptdb/general/scenes.txt", "promptdb/general/manners.toml")
+    assert [name for name in (*data, *making) if not (site / "limner" / name).is_file()] == []
 
 
 def test_it_refines_from_any_folder(installed: Path, tmp_path: Path) -> None:

@@ -77,9 +77,9 @@ def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
     """Writes variants of the description with the tags of the instruction's directives, then tags that recur in exemplars of different
     subjects.
 
-    Tags with more votes come first; where none recurs, single quality words are used, which fit any subject. The first variants add the
-    best tags in several numbers, then without a negative prompt, then with the tags in front; further ones draw tags by vote. No two
-    variants add the same tags in the same way, so there are fewer than asked for where little recurs.
+    Tags with more votes come first; where none recurs, single quality words are used, else the modifiers offered for any subject. The first
+    variants add the best tags in several numbers, then without a negative prompt, then with the tags in front; further ones draw tags by
+    vote. No two variants add the same tags in the same way, so there are fewer than asked for where little recurs.
     """
     description, exemplars = facts["description"], facts["exemplars"]
     subject = _subject(description, facts.get("pins", ()))
@@ -93,6 +93,7 @@ def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
     recurring = _recurring(exemplars, "positive", fits) or _recurring(
         exemplars, "positive", lambda tag, chosen: kind_of(tag.casefold()) == "quality" and fits(tag, chosen), least=1
     )
+    recurring = recurring or _offered(facts.get("modifiers", ()), fits)
     asked = [tag for tag in directives.add if _may_add(tag, subject, ()) and not _holds_any(tag, banned)]
     tags = {tag: len(exemplars) + 1 for tag in asked} | {
         tag: votes
@@ -185,6 +186,15 @@ def _recurring(
     for name in ranked:
         if allowed(spelling[name], list(chosen)):
             chosen[spelling[name]] = len(voters[name])
+    return chosen
+
+
+def _offered(modifiers: Sequence[str], allowed: Callable[[str, list[str]], bool]) -> dict[str, int]:
+    """Returns those of the modifiers that may be added together, one vote each."""
+    chosen: dict[str, int] = {}
+    for tag in modifiers:
+        if allowed(tag, list(chosen)):
+            chosen[tag] = 1
     return chosen
 
 

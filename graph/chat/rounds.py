@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from limner.graph.nodes import Emit, candidate_row, conditioning_of, missing_ima
 from limner.graph.plan import COMPARED
 from limner.graph.state import CandidateRow, Context, DroppedRow, Shown
 from limner.promptdb.records import Candidate, Conditioning
+from limner.promptdb.search.modifiers import fitting
 from limner.tools.budget import BudgetSpent
 from limner.tools.evaluation import Evaluation
 
@@ -61,12 +63,13 @@ def draft(context: Context, topic: Topic, turn: int) -> tuple[list[CandidateRow]
         answer = rewriter.rewrite(
             context.chat,
             prompt,
-            [exemplar(row) for row in exemplars_for(context.db, prompt, EXEMPLARS)],
+            [exemplar(row) for row in exemplars_for(context.db, prompt, EXEMPLARS, context.card)],
             DRAFTS - len(rows),
             pins=contract.kept,
             token_limit=context.evaluator.model.token_count,
             seed=settings.seed,
             bans=contract.bans,
+            modifiers=partial(fitting, context.db, prompt),
         )
     except BudgetSpent as error:
         lines.append(f"Nothing was rewritten: {error}.")

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar, cast
 
 import numpy as np
@@ -25,6 +26,7 @@ from limner.graph.state import ArmRow, Context
 from limner.promptdb.errors import ServerAway
 from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import Conditioning
+from limner.promptdb.search.modifiers import fitting
 from limner.promptdb.trials import Standing, Trial, Trials
 from limner.tools.budget import BudgetSpent
 from limner.tools.diffusion.base import CancelToken
@@ -116,6 +118,7 @@ def write(context: Context, arms: Mapping[str, str], prompts: Sequence[BatchProm
             token_limit=context.evaluator.model.token_count,
             seed=context.settings.seed,
             bans=context.settings.bans,
+            modifiers=partial(fitting, context.db, prompt.text) if professional else tuple,
         )
 
     pairs = [(prompt, arm) for prompt in prompts for arm in arms]
@@ -142,7 +145,7 @@ def write(context: Context, arms: Mapping[str, str], prompts: Sequence[BatchProm
 
 
 def _exemplars(context: Context, prompt: BatchPrompt) -> list[rewriter.Exemplar]:
-    return [exemplar(row) for row in exemplars_for(context.db, prompt.text, EXEMPLARS)]
+    return [exemplar(row) for row in exemplars_for(context.db, prompt.text, EXEMPLARS, context.card)]
 
 
 def professionals(context: Context, prompts: Sequence[BatchPrompt]) -> list[Written]:
@@ -172,7 +175,7 @@ def exemplars_of(context: Context, text: str) -> list[tuple[str, str]]:
     )
     if own:
         return [(positive, negative) for positive, negative in own]
-    nearest = exemplars_for(context.db, text, PROFESSIONALS)
+    nearest = exemplars_for(context.db, text, PROFESSIONALS, context.card)
     manners = [(manner(row["positive"], row["description"]), row["negative"]) for row in nearest if row["description"]]
     return [(f"{text}, {added}", negative) for added, negative in manners if added]
 

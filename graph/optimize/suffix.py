@@ -77,7 +77,7 @@ def _candidates(context: Context, prompts: Sequence[BatchPrompt], trials: Trials
         if not trial.instruction.startswith(PROFESSIONAL):
             votes[(manner(trial.conditioning.text, trial.prompt), trial.conditioning.negative)] += 1
     for prompt in prompts:
-        for row in exemplars_for(context.db, prompt.text, 3):
+        for row in exemplars_for(context.db, prompt.text, 3, context.card):
             votes[(manner(row["positive"], row["description"]), row["negative"])] += 1
     count = context.evaluator.model.token_count
     longest = max(prompts, key=lambda prompt: count(prompt.text)[0]).text

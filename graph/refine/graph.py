@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +27,7 @@ from limner.graph.solvers import AS_TYPED, is_solver, sole_solver
 from limner.graph.state import CandidateRow, Context, DroppedRow, Outcome, RefineState, ScoreRow, Verdict
 from limner.graph.verdict import BETTER, WORSE, compare, verdict
 from limner.promptdb.records import Candidate, Conditioning
+from limner.promptdb.search.modifiers import fitting
 from limner.tools.budget import BudgetSpent
 from limner.tools.scoring.adversarial import Adversarial
 
@@ -50,7 +52,7 @@ def build_refine(method: str) -> StateGraph[RefineState, Context, RefineState, R
 @node("retrieve")
 def retrieve(state: RefineState, runtime: Runtime[Context]) -> Update:
     """Finds professional prompts to show the rewriter, the most similar first (the rewriter puts that one nearest to the question)."""
-    rows = exemplars_for(runtime.context.db, state["prompt"], EXEMPLARS)
+    rows = exemplars_for(runtime.context.db, state["prompt"], EXEMPLARS, runtime.context.card)
     return {"exemplars": rows, "note": origins(rows)}
 
 
@@ -72,6 +74,7 @@ def rewrite(state: RefineState, runtime: Runtime[Context]) -> Update:
             token_limit=tokens,
             seed=settings.seed,
             bans=settings.bans,
+            modifiers=partial(fitting, context.db, prompt),
         )
     except BudgetSpent as error:
         return _no_rewrites(runtime, str(error))

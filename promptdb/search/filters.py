@@ -9,6 +9,7 @@ from typing import Any
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Prompt
+from limner.promptdb.schema import Part
 from limner.promptdb.store import PromptDB
 
 SAFE_BELOW = 0.5
@@ -23,7 +24,8 @@ class Filters:
 
     `source`: the prompt's source. `min_score`: least mean gain in runs; prompts without one are excluded. `nsfw_below`: None allows
     everything; unknown counts as safe, and a prompt with only unsafe pictures as unsafe. `min_words`, `max_words`: length. `contains`,
-    `excludes`: phrases, as whole words in any case. Raises BadInput for a phrase without a word.
+    `excludes`: phrases, as whole words in any case. `without`: a part of the seed that is searched as if it were not there; it counts in no
+    word's rarity either. Raises BadInput for a phrase without a word.
     """
 
     source: str | None = None
@@ -33,6 +35,7 @@ class Filters:
     max_words: int | None = None
     contains: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
+    without: Part | None = None
 
     def __post_init__(self) -> None:
         for phrase in (*self.contains, *self.excludes):
@@ -61,8 +64,10 @@ def passed(db: PromptDB, numbers: Iterable[int], filters: Filters) -> Iterator[t
 
 def _conditions(filters: Filters) -> tuple[str, list[Any]]:
     where, parameters = "", list[Any]()
-    if filters.source is not None:
-        where, parameters = "p.source = ? AND ", [filters.source]
+    for condition, source in (("p.source = ? AND ", filters.source), ("p.source != ? AND ", filters.without)):
+        if source is not None:
+            where += condition
+            parameters.append(source)
     if filters.min_score is not None:
         where += "(SELECT avg(value) FROM merit WHERE prompt = p.number) >= ? AND "
         parameters.append(filters.min_score)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
-from limner.promptdb.search.terms import FUNCTION_WORDS, frequencies, occurrences, stems
+from limner.promptdb.schema import Part
+from limner.promptdb.search.terms import FUNCTION_WORDS, among, frequencies, occurrences, stems
 from limner.promptdb.store import PromptDB
 
 MAX_WORDS = 64  # of a query; SQLite refuses deeply nested expressions
@@ -40,27 +41,36 @@ class Word:
         return f'"{self.text}"'
 
 
-def ranked(db: PromptDB, query: str, pool: int = POOL, phrases: Sequence[str] = ()) -> list[tuple[int, float]]:
-    """Returns (prompt number, BM25) of up to `pool` prompts that match words of the query in text or subject, best first.
+def ranked(
+    db: PromptDB, query: str, pool: int = POOL, phrases: Sequence[str] = (), without: Part | None = None
+) -> list[tuple[int, float]]:
+    """Returns (prompt number, BM25) of up to `pool` prompts that match words of the query in text or subject, best first; those with all
+    words before those with some.
 
-    All of the `phrases` must occur. Words match by stem, ignoring case and accents. Any string is a valid query; one without a word finds
-    nothing. Scores are comparable within one answer only.
+    All of the `phrases` must occur. `without`: a part of the seed to leave out. Words match by stem, ignoring case and accents. Any string
+    is a valid query; one without a word finds nothing. Scores are comparable within one answer only.
     """
-    prompts = db.last_prompt()
-    words = query_words(db, query, prompts)
+    out = db.part(without) if without else ()
+    last = db.last_prompt()
+    prompts = last - len(out)
+    words = query_words(db, query, last, out)
     if not words or pool <= 0:
         return []
     required = "".join(f' AND "{" ".join(ASCII_GAPS.split(readable(phrase)))}"' for phrase in phrases)
     if sum(word.documents for word in words) <= max(FEW, pool):
         sql = "SELECT rowid FROM prompt_fts WHERE prompt_fts MATCH ? ORDER BY rank LIMIT ?"
-        numbers = [number for (number,) in db.query(sql, [f"({_any(words)}){required}", pool])]
-        return _scored(db, numbers, words, prompts)
-    numbers = list(_candidates(db, words, required, prompts, pool))
-    return _scored(db, numbers, words, prompts)
+        numbers = [number for (number,) in db.query(sql, [f"({_any(words)}){required}", pool + len(out)])]
+    else:
+        numbers = list(_candidates(db, words, required, last, pool + len(out)))
+    left_out = set(out)
+    return _scored(db, [number for number in numbers if number not in left_out][:pool], words, prompts)
 
 
-def query_words(db: PromptDB, query: str, prompts: int) -> list[Word]:
-    """Returns the distinct words of a query that occur in some prompt, the rarest first; function words only where there are no others."""
+def query_words(db: PromptDB, query: str, prompts: int, out: Sequence[int] = ()) -> list[Word]:
+    """Returns the distinct words of a query that occur in some prompt, the rarest first; function words only where there are no others.
+
+    `out`: numbers of prompts that do not count.
+    """
     texts = list(islice(dict.fromkeys(word.lower() for word in ASCII_GAPS.split(readable(query)) if word), MAX_WORDS))
     texts = [text for text in texts if text not in FUNCTION_WORDS] or texts
     terms = stems(db, texts)
@@ -68,7 +78,9 @@ def query_words(db: PromptDB, query: str, prompts: int) -> list[Word]:
     words: dict[tuple[str, ...], Word] = {}
     for text, group in zip(texts, terms, strict=True):
         if group and (count := min(documents[term] for term in group)):
-            words.setdefault(group, Word(text, group, count))
+            word = Word(text, group, count)
+            if count := count - among(db, word.quoted, out):
+                words.setdefault(group, replace(word, documents=count))
     return sorted(words.values(), key=lambda word: word.documents)
 
 
@@ -114,7 +126,7 @@ def _spread(db: PromptDB, expression: str, pool: int, prompts: int) -> list[int]
 def _scored(db: PromptDB, numbers: Sequence[int], words: Sequence[Word], prompts: int) -> list[tuple[int, float]]:
     """Returns the BM25 of each prompt (Robertson and Zaragoza 2009) times the share of the query's weight that it contains, best first.
 
-    The factor ranks a prompt with all of the words before one that repeats a few of them.
+    A prompt with all of the words has the greatest possible score of one with some on top of its own, so that it ranks before all of those.
     """
     held: dict[int, dict[str, int]] = {}
     lengths: dict[int, int] = {}
@@ -133,12 +145,26 @@ def _scored(db: PromptDB, numbers: Sequence[int], words: Sequence[Word], prompts
     for number, length in lengths.items():
         counts, norm = held[number], K1 * (1 - B + B * length / mean)
         share = score = 0.0
+        missing = len(weighed)
         for wanted, weight in weighed:
             if count := min([counts.get(term, 0) for term in wanted]):
+                missing -= 1
                 share += weight
                 score += weight * count * (K1 + 1) / (count + norm)
-        scores[number] = share / whole * score
+        scores[number] = share / whole * score + (0 if missing else whole * (K1 + 1))
     return sorted(((number, score) for number, score in scores.items() if score), key=lambda item: (-item[1], item[0]))
+
+
+def holding_all(db: PromptDB, query: str, texts: Sequence[str]) -> list[bool]:
+    """Returns for each text whether it has all words of the query, by stem; function words count only where there are no others."""
+    asked = [word.lower() for word in ASCII_GAPS.split(readable(query)) if word][:MAX_WORDS]
+    asked = [word for word in asked if word not in FUNCTION_WORDS] or asked
+    wanted = {term for group in stems(db, asked) for term in group}
+    starts = {term[:2] for term in wanted}  # a text in ASCII without one of them lacks the word; of "day" the stem is "dai"
+    likely = [not text.isascii() or all(start in text.lower() for start in starts) for text in texts]
+    words = [_WORD.findall(text.lower()) if may else [] for text, may in zip(texts, likely, strict=True)]
+    known = dict(zip(flat := list({word for row in words for word in row}), stems(db, flat), strict=True))
+    return [may and wanted <= {term for word in row for term in known[word]} for row, may in zip(words, likely, strict=True)]
 
 
 def readable(text: str) -> str:

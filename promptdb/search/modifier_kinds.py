@@ -37,7 +37,9 @@ _RULES: tuple[tuple[str, str], ...] = (
         r"illustration|photo(s|graph(s|y|ic)?)?|photoreal\w*|polaroid|render(s|ed|ing)?|octane|unreal engine( \d)?|blender|cinema ?4 ?d|"
         r"vray|3 ?d|cgi|digital art|concept art|matte|sculpture|statue|engraving|etching|woodcut|lithograph|mosaic|collage|poster|"
         r"comics?|comic book|manga|pixel ?art|voxel|low ?poly|vector|tattoo|"
-        r"stained glass|embroidery|origami|film still|movie still|book cover)\b.*",
+        r"stained glass|embroidery|origami|film still|movie still|book cover|"
+        r"isometric|logo|icon|sticker|blueprint|claymation|clay|linocut|paper ?(cut|craft)|"
+        r"brush ?(strokes?|work)|impasto|glazes|washes|(cross-?)?hatching|stippling|cel shading|halftone)\b.*",
     ),
     (
         "camera",
@@ -76,3 +78,33 @@ _PATTERNS = tuple((kind, re.compile(pattern)) for kind, pattern in _RULES)
 def kind_of(phrase: str) -> str:
     """Returns the kind of a phrase in lower case, by the first rule that matches."""
     return next((kind for kind, pattern in _PATTERNS if pattern.fullmatch(phrase)), "other")
+
+
+PREFIX = 6  # letters that tell a medium: "engraved" and "engraving" begin alike
+
+_NAMED = (
+    *(re.compile(pattern.removeprefix(".*").removesuffix(".*")) for kind, pattern in _RULES if kind == "medium"),
+    re.compile(  # of the styles those that are drawn in one way; "vintage" and "medieval" are said of things
+        r"\b(anime|cartoon|art (nouveau|deco)|baroque|rococo|(impression|expression|pointill|cub|surreal)is[mt]|surreal|pop art|"
+        r"ukiyo ?-? ?e|low ?-?poly|\w+punk)\b"
+    ),
+)
+
+_EVERYDAY = re.compile(r"photograph|(film|cinematic) still|concept art|(digital|matte) painting|fantasy (art|illustration)|3d render")
+_UNCOLOURED = re.compile(r"monochrome|black and white")
+
+
+def as_in_seed(prompt: str) -> str:
+    """Returns the prompt in lower case, with the names of media as the seed spells them: "watercolor", "photograph"."""
+    return re.sub(r"\bphoto(s|graphs|graphy)?\b", "photograph", prompt.lower().replace("watercolour", "watercolor"))
+
+
+def media_of(prompt: str) -> list[str]:
+    """Returns the beginnings, in lower case, of the words by which a prompt names a medium or a style; empty where it names none."""
+    words = (match[0] for rule in _NAMED for match in rule.finditer(as_in_seed(prompt)))
+    return list(dict.fromkeys(word if " " in word else word[:PREFIX] for word in words))
+
+
+def is_everyday(text: str) -> bool:
+    """Whether a prompt is in a medium that people expect where none was said: a photograph in colour, a render, a digital painting."""
+    return _EVERYDAY.search(text.lower()) is not None and _UNCOLOURED.search(text.lower()) is None

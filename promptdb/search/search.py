@@ -17,9 +17,10 @@ import numpy as np
 from limner.promptdb.connection import MEMORY
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Prompt
+from limner.promptdb.schema import Part
 from limner.promptdb.search import keyword as by_words
 from limner.promptdb.search.filters import Filters, passed
-from limner.promptdb.search.fusion import diverse, fused
+from limner.promptdb.search.fusion import RANK_OFFSET, diverse, fused
 from limner.promptdb.search.meaning import AT_ONCE, MeaningIndex
 from limner.promptdb.search.minilm import MiniLM
 from limner.promptdb.search.tfidf import TfIdf, bucket_of, vectors
@@ -53,27 +54,31 @@ def keyword(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYT
     Words match by stem, ignoring case and accents. Any string is a valid query; one without a word finds nothing. Of very many matches only
     a pool is ranked, taken from those with the rarest words.
     """
-    return _best(db, lambda pool: by_words.ranked(db, query, pool, filters.contains), limit, filters, by_words.POOL)
+    return _best(db, lambda pool: by_words.ranked(db, query, pool, filters.contains, filters.without), limit, filters, by_words.POOL)
 
 
 def similar(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
     """Returns prompts that share rare words and word pairs with `text`, best first by TF-IDF cosine in (0, 1], equal ones by id."""
-    hits = _best(db, lambda pool: index_of(db).nearest(db, text, pool), max(limit, NEAREST) if limit > 0 else 0, filters, NEAREST)
+    wanted = max(limit, NEAREST) if limit > 0 else 0
+    hits = _best(db, lambda pool: index_of(db).nearest(db, text, pool, filters.without), wanted, filters, NEAREST)
     if not hits:
         return []
-    rows = vectors([text, *(hit.prompt.text for hit in hits)], idf_of(db))
+    rows = vectors([text, *(hit.prompt.text for hit in hits)], idf_of(db, filters.without))
     cosines = np.round(rows[1:] @ rows[0], DECIMALS)
     found = [Hit(hit.prompt, float(cosine)) for hit, cosine in zip(hits, cosines, strict=True) if cosine > 0]
     return sorted(found, key=_order)[:limit]
 
 
 def both(db: PromptDB, query: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
-    """Returns hits by words and hits by similarity, fused by their ranks."""
+    """Returns hits by words and hits by similarity, fused by their ranks; those with all words of the query before the others."""
     pool = max(limit, POOL)
     rankings = [keyword(db, query, pool, filters), similar(db, query, pool, filters)]
     prompts = {hit.prompt.id: hit.prompt for hits in rankings for hit in hits}
     scores = fused([[hit.prompt.id for hit in hits] for hits in rankings])
-    return sorted((Hit(prompts[id], score) for id, score in scores.items()), key=_order)[: max(0, limit)]
+    whole = by_words.holding_all(db, query, [f"{prompts[id].text} {prompts[id].subject}" for id in scores])
+    most = len(rankings) / RANK_OFFSET  # no hit has a higher fused score
+    hits = [Hit(prompts[id], score + most * all_of_it) for (id, score), all_of_it in zip(scores.items(), whole, strict=True)]
+    return sorted(hits, key=_order)[: max(0, limit)]
 
 
 def meaning(db: PromptDB, text: str, limit: int = 20, filters: Filters = EVERYTHING) -> list[Hit]:
@@ -140,11 +145,10 @@ def meaning_of(db: PromptDB) -> MeaningIndex:
         return _meanings[db]
 
 
-def idf_of(db: PromptDB) -> Callable[[Sequence[str]], np.ndarray]:
-    """Returns a function that gives the inverse document frequency of words in the database."""
+def idf_of(db: PromptDB, without: Part | None = None) -> Callable[[Sequence[str]], np.ndarray]:
+    """Returns a function that gives the inverse document frequency of words in the database. `without`: a part of the seed to leave out."""
     index = index_of(db)
-    segments = index.segments(db)
-    prompts = segments[-1].last if segments else 0
+    segments, prompts = index.view(db, without)
 
     def idf(words: Sequence[str]) -> np.ndarray:
         if not words or not segments:

@@ -83,6 +83,14 @@ def frequencies(db: PromptDB, terms: Iterable[str], prompts: int) -> dict[str, i
     return {term: counts.documents[term] for term in terms}
 
 
+def among(db: PromptDB, expression: str, numbers: Sequence[int]) -> int:
+    """Returns how many of the prompts with those numbers, in order, match a full-text expression."""
+    if not numbers:
+        return 0
+    sql = "SELECT rowid FROM prompt_fts WHERE prompt_fts MATCH ? AND rowid BETWEEN ? AND ?"
+    return len({number for (number,) in db.query(sql, [expression, numbers[0], numbers[-1]])}.intersection(numbers))
+
+
 def occurrences(db: PromptDB, numbers: Collection[int], terms: Collection[str]) -> dict[int, dict[str, int]]:
     """Returns {prompt number: {term: occurrences in text and subject}}."""
     places = ", ".join("?" * len(numbers))

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from limner.promptdb.errors import BadInput
+from limner.promptdb.schema import Part
 from limner.promptdb.search.terms import FUNCTION_WORDS
 from limner.promptdb.store import PromptDB
 
@@ -101,6 +102,17 @@ class Segment:
         """Returns the number of prompts with the words of those buckets."""
         return self.starts[buckets + 1] - self.starts[buckets]
 
+    def without(self, numbers: np.ndarray) -> Segment:
+        """Returns the segment with empty lists for the prompts of those numbers."""
+        inside = numbers[(numbers >= self.first) & (numbers <= self.last)]
+        if not inside.size:
+            return self
+        gone = np.zeros(self.last - self.first + 1, bool)
+        gone[inside - self.first] = True
+        keep = ~gone[self.rows]
+        before = np.concatenate([[0], np.cumsum(keep)])
+        return Segment(self.first, self.last, before[self.starts], self.rows[keep], self.weights[keep])
+
 
 class TfIdf:
     """The index of one open database.
@@ -113,18 +125,18 @@ class TfIdf:
         self._edition = ""
         self._lock = threading.Lock()
         self._segments: list[Segment] = []
+        self._views: dict[Part, tuple[list[Segment], list[Segment], int]] = {}
 
-    def nearest(self, db: PromptDB, text: str, count: int) -> list[tuple[int, float]]:
-        """Returns (prompt number, similarity) of the `count` nearest prompts, best first.
+    def nearest(self, db: PromptDB, text: str, count: int, without: Part | None = None) -> list[tuple[int, float]]:
+        """Returns (prompt number, similarity) of the `count` nearest prompts, best first. `without`: a part of the seed to leave out.
 
         A coarse ranking, which search.similar refines.
         """
         buckets = np.unique(np.array([bucket_of(word) for word in telling_words(text)], np.int64))
-        segments = self.segments(db)
+        segments, prompts = self.view(db, without)
         if not buckets.size or not segments or count <= 0:
             return []
         documents = self.documents(segments, buckets)
-        prompts = sum(segment.last - segment.first + 1 for segment in segments)
         telling = documents <= max(COMMON * prompts, SPAN // 8)
         if telling.any():
             buckets, documents = buckets[telling], documents[telling]
@@ -161,6 +173,19 @@ class TfIdf:
                 self._segments.append(self._segment(db, part, end))
                 progress(end, last)
             return list(self._segments)
+
+    def view(self, db: PromptDB, without: Part | None = None) -> tuple[list[Segment], int]:
+        """Returns all segments and the number of prompts in them, as they would be without that part of the seed."""
+        segments = self.segments(db)
+        numbers = sum(segment.last - segment.first + 1 for segment in segments)
+        if without is None:
+            return segments, numbers
+        of, seen, left = self._views.get(without, ([], [], 0))
+        if len(of) != len(segments) or any(one is not other for one, other in zip(of, segments, strict=True)):
+            part = np.array(db.part(without), np.int64)
+            seen, left = [segment.without(part) for segment in segments], numbers - len(part)
+            self._views[without] = segments, seen, left
+        return seen, left
 
     @property
     def folder(self) -> Path | None:

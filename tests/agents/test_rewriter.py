@@ -250,6 +250,48 @@ def test_offline_without_exemplars_has_nothing_to_say():
     assert found.fallback and found[0].conditioning == Conditioning(PROMPT)
 
 
+WORDS = ("soft light", "blue hour", "film grain", "fine detail")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "added"),
+    [
+        ("a red cat on a chair", {"soft light", "film grain", "fine detail"}),  # "blue" would be another colour
+        ("a red cat, charcoal drawing", {"soft light", "fine detail"}),  # a lens would be another medium
+        ("a red cat without fine detail", {"soft light", "film grain"}),
+    ],
+)
+def test_where_no_exemplar_helps_modifiers_for_any_subject_are_added_that_contradict_nothing(prompt: str, added: set[str]):
+    found = rewrite(OfflineChat(), prompt, [], 6, modifiers=lambda: WORDS)
+    assert not found.fallback
+    assert {word for item in found for word in keywords(item.conditioning.text)} - set(keywords(prompt)) == added
+
+
+def test_where_exemplars_help_no_modifiers_are_looked_up():
+    looked_up = []
+    found = rewrite(OfflineChat(), PROMPT, EXEMPLARS, 3, modifiers=lambda: looked_up.append(1) or WORDS)
+    assert not looked_up and [*found] == [*rewrite(OfflineChat(), PROMPT, EXEMPLARS, 3)]
+
+
+@pytest.mark.parametrize(
+    ("script", "requests", "fallback"),
+    [
+        ([answer({"variants": [variant(PROMPT)]}), answer({"variants": [variant(f"{PROMPT}, soft light")]})], 2, False),
+        ([answer({"variants": [variant(PROMPT)]})], 2, True),
+        ([answer({"variants": [variant(f"{PROMPT}, warm light")]})], 1, False),
+        ([answer({"variants": [variant("I'm sorry, but I can't help with that.")]})], 1, True),
+    ],
+)
+def test_a_model_that_only_repeats_the_prompt_is_asked_once_more_with_modifiers(script: list[Scripted], requests: int, fallback: bool):
+    found, server = through_server(*script, modifiers=lambda: WORDS)
+    assert (len(server.requests), found.fallback) == (requests, fallback)
+    assert [all(word in str(request) for word in WORDS) for request in server.requests] == [False, True][:requests]
+
+
+def test_without_modifiers_a_model_that_repeats_the_prompt_is_not_asked_again():
+    assert len(through_server(answer({"variants": [variant(PROMPT)]}))[1].requests) == 1
+
+
 @given(
     st.lists(st.builds(Exemplar, st.text(max_size=30), st.text(max_size=60), st.text(max_size=30)), max_size=4),
     st.text(min_size=1, max_size=60),

@@ -33,6 +33,7 @@ def as_before(folder: Path) -> None:
         for table in ("spent", "in_flight", "event", "memo", "checkpoints", "writes"):
             db.execute(f"DROP TABLE {table}")
         db.execute("ALTER TABLE run DROP COLUMN error")
+        db.execute("DROP INDEX prompt_part")
         db.execute("PRAGMA user_version = 4")
 
 

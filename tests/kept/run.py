@@ -103,9 +103,9 @@ def _database(path: Path) -> dict[str, list[list[Any]]]:
 
 
 def _files(out: Path) -> list[str]:
-    """What lies in `out`, but for the pictures that are called by a hash of their pixels."""
+    """What lies in `out`, but for pictures, which are called by a hash of their pixels, and the index, by the database's random edition."""
     paths = [path.relative_to(out) for path in out.rglob("*") if path.is_file()]
-    return [path.as_posix() for path in paths if path.parts[0] != "images"]
+    return [path.as_posix() for path in paths if path.parts[0] not in ("images", "limner.db.likeness")]
 
 
 def _read(value: Any) -> Any:

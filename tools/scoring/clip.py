@@ -26,6 +26,8 @@ TEXTS_KEPT = 4096  # cached text features: a prompt is encoded once for all its 
 CONFIGURATION = ("config.json", "preprocessor_config.json", "tokenizer.json", "vocab.json", "merges.txt")
 
 Prepare = Callable[[Sequence[Image.Image]], "torch.Tensor"]
+Clean = Callable[[str], str]
+"""What is done to a text before it is tokenized."""
 
 
 def spherical_loss(image_features: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
@@ -46,9 +48,10 @@ class ClipEncoder:
     Texts over the token limit are truncated: they are references to compare with, not prompts to draw.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, prepare: Prepare, version: str) -> None:
+    def __init__(self, model: Any, tokenizer: Any, prepare: Prepare, version: str, clean: Clean = str) -> None:
         self.model = model
         self.prepare = prepare
+        self.clean = clean
         self.version = version
         self._tokenizer = tokenizer
         self._limit = int(model.config.text_config.max_position_embeddings)
@@ -109,10 +112,11 @@ class ClipEncoder:
     def _tokens(self, texts: list[str]) -> dict[str, torch.Tensor]:
         import torch
 
+        cleaned = [self.clean(text) for text in texts]
         self._cut.update(
-            text for text, ids in zip(texts, self._tokenizer(texts, verbose=False)["input_ids"], strict=True) if len(ids) > self._limit
+            text for text, ids in zip(texts, self._tokenizer(cleaned, verbose=False)["input_ids"], strict=True) if len(ids) > self._limit
         )
-        rows = self._tokenizer(texts, truncation=True, max_length=self._limit)["input_ids"]
+        rows = self._tokenizer(cleaned, truncation=True, max_length=self._limit)["input_ids"]
         longest = max(map(len, rows))
         pad = self._tokenizer.pad_token_id or 0
         ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows], device=self.model.device)

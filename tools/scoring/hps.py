@@ -1,11 +1,12 @@
 """HPS v2 and v2.1: human preference, as the cosine of a CLIP fine-tuned on people's choices (Wu et al. 2023).
 
 Reads a CLIPModel folder, or the published files with open_clip's key names. 2.0 and 2.1 differ only in their weights; their values are
-not comparable. Preprocessing is HPS's, not CLIP's.
+not comparable. Preprocessing of pictures and cleaning of texts are HPS's, not CLIP's.
 """
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -79,7 +80,16 @@ def open_hps(path: Path, device: str | torch.device = "cpu", tokenizer: Any = No
         vocabulary = model.config.text_config.vocab_size
         if tokenizer is None or len(tokenizer) != vocabulary:
             raise BadInput(f"{path} needs CLIP's tokenizer of {vocabulary} tokens: put its vocab.json and merges.txt into {path.parent}")
-    return ClipEncoder(model, tokenizer, PadPreprocessing(model.config.vision_config.image_size), f"hps-{version}")
+    return ClipEncoder(model, tokenizer, PadPreprocessing(model.config.vision_config.image_size), f"hps-{version}", clean_text)
+
+
+def clean_text(text: str) -> str:
+    """Returns a text as open_clip's tokenizer reads it, but for the case: mended by ftfy (straight quotes, no mojibake, no ligatures),
+    without HTML entities, of which some are escaped twice, and with single blanks.
+    """
+    import ftfy
+
+    return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split())
 
 
 def model_of(tensors: Mapping[str, torch.Tensor], where: str = "the file") -> Any:

@@ -6,8 +6,9 @@ import pytest
 
 from limner.promptdb.records import Prompt
 from limner.promptdb.search import modifiers
-from limner.promptdb.search.modifier_kinds import KINDS, kind_of
-from limner.promptdb.search.modifiers import additions, count_modifiers, frequent, modifiers_of
+from limner.promptdb.search.modifier_kinds import KINDS, kind_of, media_of
+from limner.promptdb.search.modifiers import additions, count_modifiers, fitting, frequent, modifiers_of
+from limner.promptdb.seed import seed
 from limner.promptdb.store import PromptDB
 
 
@@ -38,10 +39,66 @@ def test_kinds_are_told_by_the_words_people_use(phrase: str, kind: str) -> None:
     assert kind_of(phrase) == kind and kind in KINDS
 
 
+@pytest.mark.parametrize(
+    ("prompt", "named"),
+    [
+        ("a pug, oil on canvas", ["oil on canvas"]),
+        ("Photography of a pug", ["photog"]),
+        ("watercolour pug", ["waterc"]),
+        ("pug in pixel art", ["pixel art"]),
+        ("etching of a pianist in a gothic hall", ["etchin"]),
+        ("a pug, surrealism", ["surrea"]),
+        ("a pug by a scientist in a vintage car", []),
+    ],
+)
+def test_a_prompt_names_its_medium(prompt: str, named: list[str]) -> None:
+    assert media_of(prompt) == named
+
+
+@pytest.fixture(scope="module")
+def seeded():
+    with PromptDB.open(":memory:") as opened:
+        seed(opened)
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("prompt", "wanted", "unwanted"),
+    [
+        ("a walrus, oil painting", {"visible brushstrokes", "canvas texture"}, {"35mm lens", "film grain", "octane render"}),
+        ("photo of a walrus", {"natural film grain"}, {"visible brushstrokes", "paper texture", "wet-on-wet washes"}),
+        ("pencil sketch of a walrus", {"paper texture"}, {"creamy bokeh", "35mm lens", "cel shading"}),
+        ("a walrus logo", {"negative space"}, {"golden hour", "35mm lens"}),
+        ("ukiyo-e walrus", {"bokashi gradation"}, {"35mm lens", "impasto highlights"}),
+        ("a walrus", {"fine detail"}, {"35mm lens", "visible brushstrokes", "paper texture", "black and white"}),
+        ("a walrus on an encaustic tile", {"fine detail"}, {"35mm lens", "visible brushstrokes"}),
+    ],
+)
+def test_modifiers_for_any_subject_are_of_the_medium(seeded: PromptDB, prompt: str, wanted: set[str], unwanted: set[str]) -> None:
+    offered = set(fitting(seeded, prompt, 40))
+    assert wanted <= offered and not unwanted & offered
+    assert fitting(seeded, prompt, 5) == fitting(seeded, prompt, 40)[:5]
+
+
+def test_modifiers_for_any_subject_come_from_the_seed() -> None:
+    with PromptDB.open(":memory:") as db:
+        assert fitting(db, "a walrus, oil painting") == []
+
+
 def test_modifiers_are_what_stands_behind_the_subject() -> None:
     assert modifiers_of("A castle on a hill, Oil Painting, (sharp focus:1.2), oil painting, by Monet.") == [
         *("oil painting", "sharp focus", "by monet"),
     ]
+
+
+def test_what_is_said_of_one_scene_in_several_forms_is_no_addition() -> None:
+    added = ("vivid", "vivid, sharp", "vivid, 8k")
+    forms = [Prompt(f"a {hue} kite, {more}", subject=f"a {hue} kite") for hue in ("red", "blue") for more in added]
+    forms += [Prompt(f"a green kite, torn tail, {more}", subject="a green kite") for more in ("vivid", "sharp", "8k")]
+    with PromptDB.open(":memory:") as db:
+        db.add_prompts([*forms, *(Prompt(f"a boat, {word}") for word in ("vivid", "ink", "wide"))])
+        count_modifiers(db)
+        assert {item.phrase for item in additions(db, "kite")} == {"vivid", "sharp", "8k"}
 
 
 def test_a_prompt_that_begins_with_a_modifier_has_it() -> None:

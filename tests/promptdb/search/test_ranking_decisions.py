@@ -111,7 +111,8 @@ def test_a_prompt_added_again_changes_nothing() -> None:
 
 
 def test_scores_by_words_are_bm25_times_the_share_of_the_query_that_is_held() -> None:
-    """k1 = 1.2, b = 0.3, lengths in words, weights ln((N - n + 0.5) / (n + 0.5)), reckoned anew here."""
+    """k1 = 1.2, b = 0.3, lengths in words, weights ln((N - n + 0.5) / (n + 0.5)), reckoned anew here; for all words, k1 + 1 times their
+    weights on top."""
     library = ["red castle", "red red red knight here", "blue castle over the wide sea and far away", *OTHERS]
     with PromptDB.open(":memory:") as db:
         db.add_prompts(Prompt(text) for text in library)
@@ -122,7 +123,8 @@ def test_scores_by_words_are_bm25_times_the_share_of_the_query_that_is_held() ->
     def expected(text: str) -> float:
         counts = [text.split().count(word) for word in ("red", "castle")]
         norm = 1.2 * (0.7 + 0.3 * lengths[text] / mean)
-        return sum(count > 0 for count in counts) / 2 * sum(weight * count * 2.2 / (count + norm) for count in counts)
+        whole = 2 * weight * 2.2 if all(counts) else 0
+        return whole + sum(count > 0 for count in counts) / 2 * sum(weight * count * 2.2 / (count + norm) for count in counts)
 
     assert found == pytest.approx({text: expected(text) for text in library[:3]})
     assert list(found) == sorted(found, key=lambda text: -found[text])

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from limner.promptdb.records import Prompt
 from limner.promptdb.search.filters import Filters
-from limner.promptdb.search.search import keyword, similar
+from limner.promptdb.search.keyword import holding_all
+from limner.promptdb.search.search import both, keyword, similar
 from limner.promptdb.store import PromptDB
 
 LIBRARY = [
@@ -38,6 +39,33 @@ def test_prompts_with_more_of_the_words_come_first(db: PromptDB) -> None:
     assert hits[0].prompt == LIBRARY[2]
     assert set(texts(hits)) == {prompt.text for prompt in LIBRARY[:3]}
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+@pytest.mark.parametrize("search", [keyword, both])
+def test_prompts_with_all_of_the_words_come_before_those_with_some(search) -> None:
+    some = [f"knight, knight, knight, knight of the {place}" for place in ("sea", "hill", "moon")]
+    every = "a long inventory of things that are of no use to anybody but stand about in a hall, one knight, one stuffed crow"
+    with PromptDB.open(":memory:") as db:
+        db.add_prompts(Prompt(text) for text in [*some, every, "crow", "crow, crow", *(f"crow {place}" for place in range(9))])
+        hits = search(db, "the knights' crow", 20)
+    assert hits[0].prompt.text == every and len(hits) > 3
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "whole"),
+    [
+        ("a rainy day", "the days of rain", False),
+        ("days and nights", "day, night", True),
+        ("CAFE lights", "café, light", True),
+        ("a castle", "the castles", True),
+        ("the of", "of a castle", False),
+        ("zebra castle", "castle", False),
+        ("sky", "skyline", False),
+    ],
+)
+def test_a_text_has_all_words_by_their_stems(db: PromptDB, query: str, text: str, whole: bool) -> None:
+    assert holding_all(db, query, [text]) == [whole]
 
 
 def test_a_rare_word_outweighs_a_common_one(db: PromptDB) -> None:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from limner.promptdb.errors import BadInput
 from limner.tools.scoring.base import Scorer
 from limner.tools.scoring.clip import ClipEncoder, ClipScorer
-from limner.tools.scoring.hps import HpsScorer, config_of, open_hps
+from limner.tools.scoring.hps import HpsScorer, clean_text, config_of, open_hps
 from limner.tools.scoring.preprocessing import MEAN, STD, PadPreprocessing
 from tests.tools.scoring.tiny_clips import SIDE, open_clip_names, pictures, save_tiny_clip
 
@@ -73,6 +73,27 @@ def test_score_is_the_cosine_of_features_under_its_own_preprocessing(folder: Pat
     plain = ClipScorer(ClipEncoder.open(folder)).score(images, TEXTS)
     assert abs(scorer.score(images, TEXTS) - plain)[0] < 1e-5  # a square picture of the right size needs no preprocessing
     assert abs(scorer.score(images, TEXTS) - plain)[1:].max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("a “red” car, it’s new", 'a "red" car, it\'s new'),
+        ("salt &amp; pepper", "salt & pepper"),
+        ("salt &amp;amp; pepper &lt;3", "salt & pepper <3"),
+        ("  a\tcastle \n at  night ", "a castle at night"),
+        ("a caf\u00c3\u00a9 by the ﬁre", "a café by the fire"),
+        ("a plain prompt, sharp focus", "a plain prompt, sharp focus"),
+    ],
+)
+def test_a_text_is_cleaned_as_open_clip_does(typed: str, read: str) -> None:
+    assert clean_text(typed) == read
+
+
+def test_a_score_is_that_of_the_cleaned_text(folder: Path) -> None:
+    encoder = open_hps(folder)
+    typed, read, kept = encoder.text_features(["a “red” &amp;  car", 'a "red" & car', "a red car"])
+    assert torch.equal(typed, read) and not torch.equal(read, kept)
 
 
 def test_duties(folder: Path) -> None:
