@@ -128,6 +128,7 @@ def missing_evidence(context: Context) -> list[str]:
 
     A claim needs the objective, a scorer that compares the picture with the prompt, and one of another family.
     """
+
     def family(scorer: Scorer) -> str:
         kind = context.card.scorers.get(scorer.name, {}).get("kind") or PUBLISHED.get(scorer.name, scorer.name)
         return "alignment" if kind in ("clip", "spherical_clip") else kind

@@ -13,7 +13,7 @@ import numpy as np
 
 from limner.graph.state import Kind, ScoreRow, Verdict
 from limner.tools.evaluation import Evaluation
-from limner.tools.stats import paired_bootstrap, smallest_visible
+from limner.tools.stats import cluster_means, paired_bootstrap, smallest_visible
 
 BETTER: Kind = "better"
 WORSE: Kind = "worse"
@@ -46,7 +46,7 @@ def score_row(before: np.ndarray, after: np.ndarray, clusters: np.ndarray | None
     if not both.any():
         return {"before": None, "after": None, "delta": None, "ci95": None, "n": 0, "up": 0, "down": 0, "smallest": None}
     deltas, labels = (after - before)[both], None if clusters is None else clusters[both]
-    units = deltas if labels is None else np.array([deltas[labels == label].mean() for label in np.unique(labels)])
+    units = cluster_means(deltas, labels)
     interval = paired_bootstrap(deltas, labels, seed)
     means = [float(side[both].mean()) for side in (before, after)]
     row: ScoreRow = {
@@ -57,7 +57,7 @@ def score_row(before: np.ndarray, after: np.ndarray, clusters: np.ndarray | None
         "n": interval.n,
         "up": int((units > 0).sum()),
         "down": int((units < 0).sum()),
-        "smallest": smallest_visible(units),
+        "smallest": smallest_visible(deltas, labels),
     }
     if labels is not None:
         row["p"] = interval.p

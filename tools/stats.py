@@ -87,7 +87,7 @@ def prompts_needed(
     Uses the spread of a pilot's differences, one a prompt or several with `clusters`, and the normal approximation with Guenther's
     correction for small samples (The American Statistician 35, 1981). None where the effect is 0 or there are fewer than two prompts.
     """
-    means = _cluster_means(differences, clusters)
+    means = cluster_means(differences, clusters)
     if len(means) < 2:
         return None
     target = float(means.mean()) if effect is None else effect
@@ -106,7 +106,7 @@ def smallest_visible(
     Uses the spread of the measured differences, of whole clusters where given, and Student's t for both quantiles: simulated power is
     0.77 for 3 units and 0.80 from 8 on. None with fewer than two units; 0 where all differences are equal.
     """
-    means = _cluster_means(differences, clusters)
+    means = cluster_means(differences, clusters)
     if len(means) < 2:
         return None
     reach = t_quantile(1 - alpha / 2, len(means) - 1) + t_quantile(power, len(means) - 1)
@@ -149,7 +149,8 @@ def _clusters(differences: ArrayLike, clusters: Sequence[object] | np.ndarray | 
     return np.bincount(places, values[kept]), np.bincount(places).astype(np.float64)
 
 
-def _cluster_means(differences: ArrayLike, clusters: Sequence[object] | np.ndarray | None) -> np.ndarray:
+def cluster_means(differences: ArrayLike, clusters: Sequence[object] | np.ndarray | None = None) -> np.ndarray:
+    """Returns the mean difference of each cluster; the differences themselves where there are no clusters."""
     sums, sizes = _clusters(differences, clusters)
     return sums / sizes
 

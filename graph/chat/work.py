@@ -82,8 +82,8 @@ def settle(context: Context, topic: Topic, emit: Emit) -> tuple[Accepted, list[s
     """Compares what was accepted with the request by every scorer, on seeds by which nothing was chosen: the only numbers that are
     reported.
 
-    Its pictures were kept (`reserve`), unless the person has lowered the cap since: then the verdict says that nothing was measured.
-    Returns what was accepted and lines for the person. Raises BadInput where there is nothing to accept.
+    Its pictures were kept out of what the rounds may spend, unless the person has lowered the cap since: then the verdict says that nothing
+    was measured. Returns what was accepted and lines for the person. Raises BadInput where there is nothing to accept.
     """
     row = topic["base"]
     if row is None:
