@@ -1,0 +1,133 @@
+"""Finds what a prompt holds beside words: tags that load networks, BREAK and AND, wildcards, flags.
+
+Such parts never reach the text encoder. They are taken out before a prompt is read, each leaving one private character, and stand in a
+text again wherever that character is: so every reader and writer of a dialect carries them without knowing them. Sources:
+stable-diffusion-webui, modules/extra_networks.py and modules/prompt_parser.py; ComfyUI, comfy/sd1_clip.py; sd-dynamic-prompts, README;
+Midjourney's parameter list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["network", "embedding", "break", "and", "wildcard", "flag"]
+
+_PATTERNS: dict[Kind, str] = {
+    "network": r"<\w+:[^<>\n]+>|\b(?:with|use)Lora\([^()\n]*\)",
+    "embedding": r"\bembedding:[\w./\\-]*\w",
+    "break": r"\bBREAK\b",
+    "and": r"(?::\s*[-+]?[\d.]+\s*)?\bAND\b",
+    "wildcard": r"(?<!\w)__[\w*./-]*[\w*]__(?!\w)",
+    "flag": r"(?:(?<=\s)|(?<=\A))--[a-z]+(?:\s+(?!--)[^\n]*?)?(?=\s+--[a-z]|\s*\Z)",
+}
+_DIVIDING = ("break", "and")
+_LAST_WEIGHT = re.compile(r":\s*[-+]?[\d.]+\s*\Z")
+"""The weight of the last of several prompts that AND composes."""
+
+_BRACES = re.compile(r"[{}|]")
+
+
+@dataclass(frozen=True, slots=True)
+class OpaquePart:
+    """A part that is no words. `text`: as typed, with the comma that would be left over without it. `kind`: what it is."""
+
+    kind: Kind
+    text: str
+
+    @property
+    def shown(self) -> str:
+        """The part without the commas and blanks around it."""
+        return self.text.strip(" ,\n\t")
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A prompt with a private character in place of each opaque part; `marks` maps the characters to the parts, in order."""
+
+    text: str
+    marks: dict[str, OpaquePart]
+
+    def at(self, place: int) -> int:
+        """Returns the offset into the prompt as typed of an offset into the masked one."""
+        return place + sum(len(self.marks[char].text) - 1 for char in self.text[:place] if char in self.marks)
+
+
+def take_out(text: str, kinds: Iterable[Kind]) -> Masked:
+    """Returns the prompt with its parts of these kinds masked."""
+    wanted = [kind for kind in _PATTERNS if kind in set(kinds)]
+    found = [(match.start(), match.end(), kind) for kind in wanted for match in re.finditer(_PATTERNS[kind], text)]
+    if "wildcard" in wanted:
+        found += [(start, end, "wildcard") for start, end in _variants(text)]
+    if any(kind == "and" for *_, kind in found) and (match := _LAST_WEIGHT.search(text)):
+        found.append((match.start(), match.end(), "and"))
+    free = (chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
+    written, marks, position = list[str](), dict[str, OpaquePart](), 0
+    for start, end, kind in sorted(found, key=lambda place: (place[0], -place[1])):
+        if start < position:
+            continue  # within another one
+        start, end = _with_comma(text, max(start, position), end, position) if kind not in _DIVIDING else _with_blanks(text, start, end)
+        mark = next(free)
+        marks[mark] = OpaquePart(kind, text[start:end])
+        written += [text[position:start], mark]
+        position = end
+    return Masked("".join([*written, text[position:]]), marks)
+
+
+def _with_comma(text: str, start: int, end: int, least: int) -> tuple[int, int]:
+    """Returns the place of a part with the comma that would be left over: the one before it, or at the beginning the one after it."""
+    before, after = text[least:start].rstrip(), text[end:].lstrip()
+    if before.endswith(",") and (not after or after[0] in ",\n"):
+        return least + len(before) - 1, end
+    if not text[:start].strip() and after.startswith(","):
+        return start, end + text[end:].index(",") + 1
+    if before and text[least:start][-1:].isspace() and (not after or text[end : end + 1].isspace()):
+        return start - 1, end  # one of the two blanks around it
+    return start, end
+
+
+def _with_blanks(text: str, start: int, end: int) -> tuple[int, int]:
+    """Returns the place of a part that divides, with the blanks around it but the first, which keeps the words apart."""
+    blanks = len(text[:start]) - len(text[:start].rstrip())
+    start -= max(0, blanks - 1)
+    return start, end + len(text[end:]) - len(text[end:].lstrip())
+
+
+def _variants(text: str) -> list[tuple[int, int]]:
+    """Returns the places of `{a|b}`, the outermost alone: balanced braces with a bar in them."""
+    found, opened, bar = list[tuple[int, int]](), list[int](), False
+    for match in _BRACES.finditer(text):
+        if match[0] == "{":
+            opened.append(match.start())
+        elif match[0] == "|":
+            bar = bar or bool(opened)
+        elif opened:
+            start = opened.pop()
+            if not opened and bar:
+                found.append((start, match.end()))
+            bar = bar and bool(opened)
+    return found
+
+
+def marked(text: str, parts: Sequence[tuple[int, OpaquePart]]) -> tuple[Masked, list[int]]:
+    """Returns a text with a private character at the offset of each part, and by how much each offset has moved: the characters inserted
+    before or at offset `i` are the i-th number.
+    """
+    free = (chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
+    written, marks, position = list[str](), dict[str, OpaquePart](), 0
+    moved = [0] * (len(text) + 1)
+    for place, part in sorted(parts, key=lambda item: item[0]):
+        mark = next(free)
+        marks[mark] = part
+        written += [text[position:place], mark]
+        position = place
+        for offset in range(place, len(text) + 1):
+            moved[offset] += 1
+    return Masked("".join([*written, text[position:]]), marks), moved
+
+
+def put_back(text: str, marks: dict[str, OpaquePart]) -> str:
+    """Returns the text with each private character replaced by the part that it stands for."""
+    return "".join(marks[char].text if char in marks else char for char in text) if marks else text
