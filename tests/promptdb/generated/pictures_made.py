@@ -13,7 +13,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def png(texts: Mapping[str, str] = {}, form: str = "tEXt", exif: bytes = b"", more: bytes = b"") -> bytes:  # noqa: B006
+def png(texts: Mapping[str, str] = {}, form: str = "tEXt", exif: bytes = b"", more: bytes = b"") -> bytes:
     body = SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
     for key, text in texts.items():
         word, content = key.encode("latin-1") + b"\0", text.encode()
@@ -29,7 +29,7 @@ def png(texts: Mapping[str, str] = {}, form: str = "tEXt", exif: bytes = b"", mo
     return body + more + chunk(b"IDAT", zlib.compress(b"\0\xff\0\0")) + chunk(b"IEND", b"")
 
 
-def exif(comment: bytes = b"", order: str = "MM", plain: Mapping[int, str] = {}) -> bytes:  # noqa: B006
+def exif(comment: bytes = b"", order: str = "MM", plain: Mapping[int, str] = {}) -> bytes:
     """A TIFF block: the texts `plain` by tag in its first directory, the user comment in its EXIF directory."""
     mark = {"MM": ">", "II": "<"}[order]
     entries = [(tag, 2, text.encode() + b"\0") for tag, text in sorted(plain.items())]

@@ -18,10 +18,10 @@ FULL = """an iron bridge, (fog:1.2), <lora:rust_v2:0.7>, rststyle,
 [dawn:dusk:0.4], gulls
 Negative prompt: (worst quality, low quality:1.4), extra
 arches
-Steps: 28, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 3051772981, Size: 512x768, Model hash: 0a1b, Model: ironWorld, \
-Denoising strength: 0.42, Clip skip: 2, ControlNet 0: "Module: depth, Model: c [cfd0], Weight: 0.8", \
-ADetailer prompt: "still face, \\"keeper\\" of it", Hires upscale: 2, Lora hashes: "rust_v2: 9f1c", Hashes: {"model": "0a1b", "vae": "77"}, \
-Version: f2.0.1v1.10.1"""
+Steps: 28, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 3051772981, Size: 512x768, Model hash: 0a1b, \
+Model: ironWorld, Denoising strength: 0.42, Clip skip: 2, ControlNet 0: "Module: depth, Model: c [cfd0], Weight: 0.8", \
+ADetailer prompt: "still face, \\"keeper\\" of it", Hires upscale: 2, Lora hashes: "rust_v2: 9f1c", \
+Hashes: {"model": "0a1b", "vae": "77"}, Version: f2.0.1v1.10.1"""
 
 
 def test_the_parts_of_an_infotext_come_apart() -> None:
@@ -48,7 +48,8 @@ def test_what_is_not_carried_is_named_and_what_changes_nothing_stands_apart() ->
 
 
 def test_json_values_as_sites_write_them_hold_commas() -> None:
-    text = 'x\nSteps: 9, Seed: 3, Civitai resources: [{"type":"lora","weight":0.8,"name":"a, b"},{"id":1}], Size: 8x8, Tiling: on, off, Eta: 1'
+    resources = '[{"type":"lora","weight":0.8,"name":"a, b"},{"id":1}]'
+    text = f"x\nSteps: 9, Seed: 3, Civitai resources: {resources}, Size: 8x8, Tiling: on, off, Eta: 1"
     settings = dict(divide(text).settings)
     assert json.loads(settings["Civitai resources"])[0]["name"] == "a, b"
     assert settings["Size"] == "8x8" and settings["Tiling"] == "on, off" and settings["Eta"] == "1"
@@ -77,7 +78,10 @@ def test_words_are_no_infotext(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("tag", "weight"),
-    [("<lora:a>", 1), ("<lora:a:0.5>", 0.5), ("<lora:a:0.5:0.9>", 0.9), ("<lyco:a:te=0.5:unet=0.8>", 0.8), ("<LORA:a:-1>", -1), ("<lora:a:x>", 1)],
+    [
+        *(("<lora:a>", 1), ("<lora:a:0.5>", 0.5), ("<lora:a:0.5:0.9>", 0.9)),
+        *(("<lyco:a:te=0.5:unet=0.8>", 0.8), ("<LORA:a:-1>", -1), ("<lora:a:x>", 1)),
+    ],
 )
 def test_the_strength_of_a_network_is_that_of_the_unet(tag: str, weight: float) -> None:
     assert read_infotext(f"x {tag}").loras == (Lora("a", weight),)
