@@ -8,6 +8,7 @@ from pathlib import Path
 from limner.promptdb.errors import BadInput
 from limner.promptdb.generated import limner
 from limner.promptdb.generated.a1111 import is_infotext, read_infotext
+from limner.promptdb.generated.comfyui import read_comfyui
 from limner.promptdb.generated.metadata import read_texts
 from limner.promptdb.generated.record import Generated, parsed_object
 
@@ -38,4 +39,13 @@ def generated_by(texts: Mapping[str, str]) -> Generated | None:
         return read_infotext(texts["parameters"])
     # Cameras and editors write comments too, so a text there has to say its settings.
     said = (texts.get(name, "") for name in ("UserComment", "ImageDescription", "Comment"))
-    return next((read_infotext(text) for text in said if is_infotext(text)), None)
+    infotext = next((read_infotext(text) for text in said if is_infotext(text)), None)
+    return infotext or _graph(texts)
+
+
+def _graph(texts: Mapping[str, str]) -> Generated | None:
+    """Returns what ComfyUI's graph says: the one that ran, else the one of the editor. WebP files have them in EXIF, behind a name."""
+    made = [texts.get("prompt", ""), *(texts.get(name, "").partition("prompt:")[2] for name in ("Model", "Make"))]
+    drawn = [texts.get("workflow", ""), *(texts.get(name, "").partition("workflow:")[2] for name in ("Model", "Make"))]
+    graph = next((content for content in (*made, *drawn) if content.lstrip().startswith("{")), None)
+    return None if graph is None else read_comfyui(parsed_object(graph, "the graph of ComfyUI"))
