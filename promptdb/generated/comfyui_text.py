@@ -58,6 +58,7 @@ class Walk:
         self.loras: dict[str, Lora] = {}
         self.model = ""
         self._literals: dict[tuple[str, str], Any] = {}
+        self._weighed: frozenset[str] = frozenset()
 
     def value(self, node: Node | None, *names: str) -> Any:
         """Returns the value of the first of these inputs that has one, through links; None for none. Raises BadInput for circles."""
@@ -171,12 +172,14 @@ class Walk:
         trail = Trail()
         while (node := self.graph.node(link)) is not None:
             trail = trail.onward(node)
+            if node.id in self._weighed:
+                return
             self._networks(node, 0)
             loader = next((name for name in LOADERS if name in node.inputs), None)
             if loader is not None:
                 file = self.value(node, loader)
                 self.model = self.model or base_name(file.get("content") if isinstance(file, Mapping) else file)
-                return
+                break
             onward = node.link("model", "clip")
             onward = onward or (node.links()[0] if len(node.links()) == 1 or node.kind in SILENT else None)
             if node.kind == "CLIPSetLastLayer":
@@ -185,6 +188,7 @@ class Walk:
             elif node.kind not in SILENT and "lora" not in node.kind.lower() and onward is not None:
                 self.notes.append(node.kind)
             link = onward
+        self._weighed |= trail.known
 
     def _networks(self, node: Node, depth: int) -> None:
         """Collects the networks that a node loads: of one name, of a numbered list, of rgthree's rows, and of the stack before it."""
