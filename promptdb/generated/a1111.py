@@ -53,6 +53,11 @@ def is_infotext(text: str) -> bool:
     return _settings_at(text.replace("\r\n", "\n")) is not None
 
 
+def holds_infotext(text: str) -> bool:
+    """Whether some line of a text is the line of settings of an infotext."""
+    return any(is_infotext(line) for line in text.split("\n") if line.lstrip().startswith("Steps:"))
+
+
 def _settings_at(text: str) -> re.Match[str] | None:
     """Returns where the settings begin: at the last `Steps:` that begins a line, else at the last one within a line."""
     inline = None
