@@ -23,7 +23,7 @@ def read_comfyui(document: object) -> Generated:
     Raises BadInput for what is no graph, for a graph without a sampler or without a text that reaches it, and for one that runs in a
     circle.
     """
-    graph = graph_of(document)
+    graph = document if isinstance(document, Graph) else graph_of(document)
     walk = Walk(graph)
     sampler, others = first_sampler(graph)
     walk.notes += [f"{node.kind} {node.id}, another pass" for node in others]

@@ -37,6 +37,7 @@ _ONWARD = ("conditioning", "conditioning_1", "conditioning_to", "cond", "cond1",
 _JOINED = re.compile(r"concat|join|combine ?(?:text|string)|(?:text|string)s? ?combine", re.IGNORECASE)
 _NO_PARTS = re.compile(r"delimiter|separator|clean_whitespace|linebreak|mode", re.IGNORECASE)
 _NUMBERED = re.compile(r"lora_?name_?(\d+)", re.IGNORECASE)
+_MODEL_STRENGTHS, _CLIP_STRENGTHS = ("strength_model", "lora_model_strength", "strength"), ("strength_clip", "lora_clip_strength")
 _STRENGTHS = ("lora_wt_{}", "model_str_{}", "model_weight_{}", "lora_weight_{}", "strength_{}")
 
 
@@ -193,7 +194,10 @@ class Walk:
     def _networks(self, node: Node, depth: int) -> None:
         """Collects the networks that a node loads: of one name, of a numbered list, of rgthree's rows, and of the stack before it."""
         if isinstance(name := self.value(node, "lora_name"), str):
-            self._network(name, self.value(node, "strength_model", "lora_model_strength", "strength", "strength_clip"))
+            strengths = [real(self.value(node, *names)) for names in (_MODEL_STRENGTHS, _CLIP_STRENGTHS)]
+            self._network(name, strengths[0] if strengths[0] is not None else strengths[1])
+            if None not in strengths and strengths[0] != strengths[1]:
+                self.notes.append(note(f"strength of {base_name(name)} on the text encoder", strengths[1]))
         for key, value in node.inputs.items():
             if isinstance(value, Mapping) and isinstance(value.get("lora"), str) and value.get("on", True):
                 self._network(value["lora"], value.get("strength"))
