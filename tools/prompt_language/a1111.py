@@ -2,7 +2,7 @@
 
 `[x:f]` adds x after f steps, `[x::g]` removes it after g, `[[x::g]:f]` does both; `(x:1.2)` multiplies the embeddings of x and restores
 the mean, as DF-Prompt does by default. Numbers of steps convert exactly; A1111 floors fractions, where DF-Prompt rounds a border up.
-Whatever divides or replaces a whole prompt has no counterpart and is refused.
+Words for every other step, `[a|b]`, have no counterpart and are refused. Tags, BREAK and AND are opaque parts (opaque.py).
 Sources: stable-diffusion-webui, wiki "Prompt editing" and modules/prompt_parser.py.
 """
 
@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from limner.promptdb.records import Conditioning, EffectSpan, canonical_text
 from limner.tools.prompt_language.assemble import LocatedError, Problem, assemble, write_decimal
-from limner.tools.prompt_language.emphasis import A1111, parts_of
+from limner.tools.prompt_language.emphasis import a1111_parts
 from limner.tools.prompt_language.fidelity import Reason, Written, distinct
 from limner.tools.prompt_language.schedule import acting, elapsed_by_step
 
@@ -121,9 +121,6 @@ def _fraction(words: str, value: Fraction, reasons: list[Reason]) -> str | None:
     return decimal if 0 < Fraction(decimal) < 1 else None
 
 
-WHOLE_PROMPTS = re.compile(r"\b(?P<word>AND|BREAK)\b|<(?P<tag>\w+):[^<>]+>")
-"""Composition, chunk breaks, and tags that load networks."""
-
 FLOORED_REASON = Reason("off-by-one", FLOORED)
 
 
@@ -133,20 +130,16 @@ def read_a1111(text: str, negative: str = "", steps: int | None = None) -> tuple
     `steps`: model calls of the run, for times given as step numbers. Raises LocatedError for what cannot be read, and BadInput where a
     bracket separates a letter from its accent.
     """
-    words, spans = assemble(parts_of(_whole(text), A1111, steps))
-    others, other_spans = assemble(parts_of(_whole(negative), A1111, steps))
-    conditioning = Conditioning(words, others, spans, other_spans)
     reasons = list[Reason]()
+    found = []
+    for source in (text, negative):
+        parts, remarks = a1111_parts(canonical_text(source), steps)
+        reasons += remarks
+        found.append(assemble(parts))
+    (words, spans), (others, other_spans) = found
+    conditioning = Conditioning(words, others, spans, other_spans)
     if any((span.lo, span.hi) != (0, 1) for span in conditioning.spans + conditioning.negative_spans):
         reasons.append(LATER)
         if steps is None:
             reasons.append(FLOORED_REASON)
     return conditioning, distinct(reasons)
-
-
-def _whole(source: str) -> str:
-    source = canonical_text(source)
-    if match := WHOLE_PROMPTS.search(source):
-        what = f"{match[0]} divides a prompt" if match["word"] else f"{match[0]!r} loads a network"
-        raise LocatedError(source, Problem(match.start(), f"in A1111 {what}, which has no counterpart; take it out and convert the parts"))
-    return source

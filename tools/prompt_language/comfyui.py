@@ -21,7 +21,7 @@ from limner.promptdb.generated.comfyui_graph import Node, graph_of, is_api, is_w
 from limner.promptdb.generated.comfyui_text import Piece, Walk
 from limner.promptdb.records import Conditioning, EffectSpan, canonical_text
 from limner.tools.prompt_language.assemble import assemble, write_decimal
-from limner.tools.prompt_language.emphasis import COMFYUI, parts_of
+from limner.tools.prompt_language.emphasis import comfyui_parts
 from limner.tools.prompt_language.fidelity import Reason, Written, distinct
 from limner.tools.prompt_language.merge import Turn, merge
 from limner.tools.prompt_language.schedule import Segment, elapsed_by_step, segments
@@ -215,9 +215,10 @@ class _Graph:
 
 def read_comfyui(text: str, negative: str = "") -> tuple[Conditioning, tuple[Reason, ...]]:
     """Returns the Conditioning of prompts in ComfyUI's notation `(x:1.2)`; its weights interpolate from the empty prompt's embedding."""
-    words, spans = assemble(parts_of(canonical_text(text), COMFYUI))
-    others, other_spans = assemble(parts_of(canonical_text(negative), COMFYUI))
-    return Conditioning(words, others, spans, other_spans, "lerp_from_empty"), ()
+    (parts, remarks), (others, other_remarks) = (comfyui_parts(canonical_text(each)) for each in (text, negative))
+    (words, spans), (unwanted, unwanted_spans) = assemble(parts), assemble(others)
+    conditioning = Conditioning(words, unwanted, spans, unwanted_spans, "lerp_from_empty", chunking="word")
+    return conditioning, distinct([*remarks, *other_remarks])
 
 
 def is_graph(document: object) -> bool:
@@ -279,7 +280,7 @@ class _ReadGraph:
             else:
                 self.ranged = True
             for piece in pieces:
-                found.append(Turn(max(start, piece.begin), tuple(parts_of(canonical_text(piece.text), COMFYUI))))
+                found.append(Turn(max(start, piece.begin), tuple(comfyui_parts(canonical_text(piece.text))[0])))
             if any(abs(right - left) > 2 * HALF_OPEN for left, right in self._joints(pieces)):
                 raise BadInput("the timestep ranges overlap or leave gaps, so no single prompt says the same")
         return sorted(found, key=lambda turn: turn.start)

@@ -23,7 +23,7 @@ OPERATOR = Reason("approximate", "compel takes a + or - at the end of a word for
 
 PLUS, MINUS = Fraction(11, 10), Fraction(9, 10)
 
-OPERATORS = re.compile(r"\)\s*\.(?:and|add|blend|swap|attend)\s*\(|\.(?:swap|attend)\s*\(|\b(?:with|use)Lora\s*\(")
+OPERATORS = re.compile(r"\)\s*\.(?:and|add|blend|swap|attend)\s*\(|\.(?:swap|attend)\s*\(")
 """What combines whole prompts or swaps words by attention, which has no counterpart here."""
 
 _SPECIAL = re.compile(r'[()"]')
@@ -85,7 +85,7 @@ def read_compel(text: str, negative: str = "") -> tuple[Conditioning, tuple[Reas
     """Returns the Conditioning of one compel prompt, whose weights interpolate from the empty prompt's embedding. Raises LocatedError."""
     words, spans = assemble(_parts(canonical_text(text)))
     others, other_spans = assemble(_parts(canonical_text(negative)))
-    conditioning = Conditioning(words, others, spans, other_spans, "lerp_from_empty")
+    conditioning = Conditioning(words, others, spans, other_spans, "lerp_from_empty", chunking="sentence")
     weaker = any(span.weight < 1 for span in conditioning.spans + conditioning.negative_spans)
     return conditioning, (MASKED,) if weaker else ()
 
@@ -109,8 +109,6 @@ def _parts(source: str) -> list[Part]:
             if weight := _WEIGHT.match(source, position):
                 position = weight.end()
                 factor = _factor(weight[0])
-                if not factor:
-                    raise LocatedError(source, Problem(weight.start(), f"a weight is a number above 0, not {weight[0]!r}"))
                 leaves[first:] = [(leaf, value * factor) for leaf, value in leaves[first:]]
         elif token[0] == "\\":
             leaves.append((token[1:] or token, Fraction(1)))

@@ -82,7 +82,7 @@ def _spans(rows: Any) -> tuple[EffectSpan, ...]:
         if not isinstance(row["start"], int) or not isinstance(row["end"], int):
             raise TypeError("start and end count characters")
         numbers = [read_number(str(row.get(name, default))) for name, default in (("lo", 0), ("hi", 1), ("weight", 1))]
-        if None in numbers or not numbers[2]:
-            raise ValueError("lo, hi and weight are numbers, of which the weight is above 0")
+        if None in numbers:
+            raise ValueError("lo, hi and weight are numbers")
         spans.append(EffectSpan(row["start"], row["end"], *numbers))  # type: ignore[arg-type]
     return tuple(spans)

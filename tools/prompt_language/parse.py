@@ -153,9 +153,9 @@ def _triple(source: str, start: int) -> Piece | Problem:
     if isinstance(part, str):
         return Problem(_place(source, first + 1, second), part)
     weight = read_number(source[second + 1 : end])
-    if weight is None or weight <= 0:
+    if weight is None:
         given = source[second + 1 : end].strip()
-        return Problem(_place(source, second + 1, end), f"a weight is a finite number above 0, such as 0.75, not {_short(given)}")
+        return Problem(_place(source, second + 1, end), f"a weight is a finite number of at least 0, such as 0.75, not {_short(given)}")
     words = _WORD_ESCAPES.sub(_halved, inner)
     leading = body[: len(body) - len(body.lstrip())]
     text = leading + words + body[len(body) - trailing :] if trailing else leading + words

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, EffectSpan
 from limner.tools.prompt_language.assemble import write_number
 
@@ -18,21 +17,19 @@ _OUTER_BLANKS = re.compile(r"\A\s|\s\Z")
 
 
 def write(conditioning: Conditioning) -> str:
-    """Returns the prompt. Raises BadInput for what the language cannot express."""
+    """Returns the prompt."""
     return write_text(conditioning.text, conditioning.spans)
 
 
 def write_negative(conditioning: Conditioning) -> str:
-    """Returns the negative prompt, in the same language. Raises BadInput for what the language cannot express."""
+    """Returns the negative prompt, in the same language."""
     return write_text(conditioning.negative, conditioning.negative_spans)
 
 
 def write_text(text: str, spans: Sequence[EffectSpan]) -> str:
-    """Returns `text` with its spans as triples, ranges as low-high. Raises BadInput for a weight of 0."""
+    """Returns `text` with its spans as triples, ranges as low-high."""
     written, position = [], 0
     for span in spans:
-        if not span.weight:
-            raise BadInput(f"the weight of {text[span.start : span.end]!r} is 0, and DF-Prompt knows only weights above 0")
         before = _IN_TEXT.sub(_escaped, text[position : span.start])
         written.append(_RUN_AT_END.sub(_doubled, before) + _triple(text[span.start : span.end], span))
         position = span.end
