@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from limner.promptdb.records import Conditioning, EffectSpan, canonical_text
-from limner.tools.prompt_language.assemble import LocatedError, Problem, assemble, write_decimal
+from limner.tools.prompt_language.assemble import assemble, write_decimal
 from limner.tools.prompt_language.emphasis import a1111_parts
 from limner.tools.prompt_language.fidelity import Reason, Written, distinct
 from limner.tools.prompt_language.schedule import acting, elapsed_by_step

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -24,6 +24,7 @@ from limner.tools.prompt_language.assemble import assemble, write_decimal
 from limner.tools.prompt_language.emphasis import comfyui_parts
 from limner.tools.prompt_language.fidelity import Reason, Written, distinct
 from limner.tools.prompt_language.merge import Turn, merge
+from limner.tools.prompt_language.opaque import OpaquePart, Placed, put_back, with_marks
 from limner.tools.prompt_language.schedule import Segment, elapsed_by_step, segments
 
 HALF_OPEN = Fraction(1, 10000)
@@ -59,12 +60,23 @@ class GraphSettings:
 EXAMPLE = GraphSettings()
 
 
-def write_comfyui(conditioning: Conditioning, steps: int | None = None, settings: GraphSettings = EXAMPLE) -> Written:
+def write_comfyui(
+    conditioning: Conditioning,
+    steps: int | None = None,
+    parts: Placed = (),
+    negative_parts: Placed = (),
+    settings: GraphSettings = EXAMPLE,
+) -> Written:
     """Returns a complete graph, from checkpoint to picture.
 
-    `steps`: model calls of the run; None writes timestep ranges. Raises BadInput where that needs too many ranges.
+    `steps`: model calls of the run; None writes timestep ranges. `parts`, `negative_parts`: opaque parts with their places in the texts;
+    tags of LoRAs become LoraLoader nodes, BREAK joins two texts by ConditioningConcat, other parts stay in the text. Raises BadInput where
+    there are too many ranges.
     """
     reasons = list[Reason]()
+    settings = replace(settings, loras=(*settings.loras, *_loras((*parts, *negative_parts), reasons)))
+    in_text = [[(place, part) for place, part in side if part.kind != "network"] for side in (parts, negative_parts)]
+    conditioning, marks = with_marks(conditioning, *in_text)
     spans = conditioning.spans + conditioning.negative_spans
     timed = any((span.lo, span.hi) != (0, 1) for span in spans)
     if any(span.weight != 1 for span in spans) and conditioning.weight_mode != "lerp_from_empty":
@@ -78,7 +90,66 @@ def write_comfyui(conditioning: Conditioning, steps: int | None = None, settings
     else:
         graph.sample_in_turns(*in_steps(conditioning, steps), steps)
         reasons.extend([HISTORY] if timed else [])
-    return Written(graph.finished(), reasons=distinct(reasons))
+    return Written(_with_parts(graph.finished(), marks), reasons=distinct(reasons))
+
+
+_LORA = re.compile(r"<(?:lora|lyco):([^:<>]+)(?::([-+]?[\d.]+))?(:[^<>]*)?>", re.IGNORECASE)
+
+
+def _loras(parts: Placed, reasons: list[Reason]) -> list[tuple[str, float]]:
+    """Returns file and strength of each LoRA that a tag names; appends to `reasons` the tags that no node of ComfyUI's own loads."""
+    found = []
+    for _, part in parts:
+        if part.kind == "network":
+            tag = _LORA.fullmatch(part.shown)
+            strength = read_decimal(tag[2]) if tag else None
+            if tag is None or tag[3] or strength is None:
+                reasons.append(Reason("unsupported", "no node of ComfyUI's own says the same, and it is left out", part.shown))
+            else:
+                found.append((f"{tag[1]}.safetensors", strength))
+    return found
+
+
+def read_decimal(text: str | None) -> float | None:
+    """Returns the number that a tag states, 1 where it states none; None for what is no number."""
+    try:
+        return float(text) if text else 1.0
+    except ValueError:
+        return None
+
+
+def _with_parts(nodes: dict[str, NodeDocument], marks: dict[str, OpaquePart]) -> dict[str, NodeDocument]:
+    """Returns the graph with the parts in its texts; a text with a BREAK becomes two nodes and a ConditioningConcat."""
+    if not marks:
+        return nodes
+    breaks = {mark for mark, part in marks.items() if part.kind == "break"}
+    for name, node in list(nodes.items()):
+        if node["class_type"] != "CLIPTextEncode":
+            continue
+        pieces = re.split("|".join(breaks), node["inputs"]["text"]) if breaks else [node["inputs"]["text"]]
+        texts = [put_back(piece, marks).strip() for piece in pieces]
+        node["inputs"]["text"] = texts[0]
+        first, clip = name, node["inputs"]["clip"]
+        if len(texts) > 1:  # the links that lead to this node shall lead to the last of the chain
+            first = str(len(nodes) + 1)
+            nodes[first] = {"class_type": "CLIPTextEncode", "inputs": {**node["inputs"]}}
+        for number, text in enumerate(texts[1:], start=1):
+            other, last = str(len(nodes) + 1), number == len(texts) - 1
+            nodes[other] = {"class_type": "CLIPTextEncode", "inputs": {"text": text, "clip": clip}}
+            joined = {"class_type": "ConditioningConcat", "inputs": {"conditioning_to": [first, 0], "conditioning_from": [other, 0]}}
+            first = name if last else str(len(nodes) + 1)
+            nodes[first] = joined
+    return nodes
+
+
+def comfyui_text(conditioning: Conditioning) -> Written:
+    """Returns the prompts in ComfyUI's notation as texts; words that come and go are written as if they were always there."""
+    reasons = list[Reason]()
+    if any(span.weight != 1 for span in conditioning.spans + conditioning.negative_spans) and conditioning.weight_mode != "lerp_from_empty":
+        reasons.append(LERP)
+    whole = Segment(0, 1, conditioning.text, tuple(span for span in conditioning.spans if span.weight != 1))
+    unwanted = Segment(0, 1, conditioning.negative, tuple(span for span in conditioning.negative_spans if span.weight != 1))
+    return Written(weighted(whole, reasons), weighted(unwanted, reasons), distinct(reasons))
 
 
 def in_steps(conditioning: Conditioning, steps: int) -> tuple[tuple[Segment, ...], tuple[Segment, ...]]:

@@ -1,77 +1,42 @@
 """Converts a prompt between dialects of weighting and timing, by way of a Conditioning, and reports what is lost.
 
-`detect` recognises the dialect by its syntax; where two dialects read a prompt differently, it refuses to guess.
+The reader (reader.py) tells the dialect by its marks. Opaque parts are written where the target knows them, and named where it does not.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, canonical_text
-from limner.tools.prompt_language import compel
-from limner.tools.prompt_language.a1111 import WHOLE_PROMPTS, read_a1111, write_a1111
-from limner.tools.prompt_language.comfyui import is_graph, read_comfyui, read_graph, write_comfyui
-from limner.tools.prompt_language.compel import read_compel, write_compel
+from limner.tools.prompt_language.a1111 import write_a1111
+from limner.tools.prompt_language.carry import parts_for
+from limner.tools.prompt_language.comfyui import comfyui_text, is_graph, read_graph, write_comfyui
+from limner.tools.prompt_language.compel import write_compel
+from limner.tools.prompt_language.dialects import AUTO, DIALECTS, NAMES, Dialect
 from limner.tools.prompt_language.document import from_document, read_json
-from limner.tools.prompt_language.emphasis import RANGE_LIKE
 from limner.tools.prompt_language.fidelity import Level, Reason, Written, distinct, worst
-from limner.tools.prompt_language.parse import parse
+from limner.tools.prompt_language.novelai import write_novelai
+from limner.tools.prompt_language.opaque import Kind, OpaquePart, Placed, put_back, with_marks
+from limner.tools.prompt_language.reader import WHY, Reading, read_prompt
 from limner.tools.prompt_language.write import write, write_negative
 
-Dialect = Literal["df", "a1111", "comfyui", "compel"]
-DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
-
-_ESCAPED = re.compile(r"\\.", re.DOTALL)
-_TRIPLE = re.compile(rf"\[[^\[\]]*:{RANGE_LIKE}:[^\[\]:]*\]", re.ASCII | re.IGNORECASE)
-_EDIT = re.compile(r":\s*[-+]?[\d.]+\s*\]", re.ASCII)
-_ALTERNATING = re.compile(r"\[[^\[\]|]*\|[^\[\]]*\]")
-_EMPHASIS = re.compile(r"\(((?!\s*\))[^()]*):\s*[-+]?[\d.]+\s*\)", re.ASCII)
-_SIGNED = re.compile(r"\)(?:\++|-+|\d|\.\d)|[^\s+,.()-](?:\+\+*|--+)(?=[\s,.)]|$)", re.ASCII)
-_ROUND = re.compile(r"\([^()]+\)")
-_SQUARE = re.compile(r"\[[^\[\]:|]+\]")
-_SQUARE_COLON = re.compile(r"\[[^\[\]]*:[^\[\]]*\]")
-
-
-def detect(source: str) -> Dialect:
-    """Returns the dialect of a prompt; plain text counts as DF-Prompt. Raises BadInput where the dialect is ambiguous."""
-    source = _ESCAPED.sub("", canonical_text(source))
-    if _TRIPLE.search(source):
-        rest = _TRIPLE.sub("", source)
-        if _EMPHASIS.search(rest) or _EDIT.search(rest) or _ALTERNATING.search(rest):
-            raise _unclear("it mixes triples [words:range:weight] of DF-Prompt with marks of another dialect", "df", "a1111")
-        return "df"
-    if compel.OPERATORS.search(source):
-        return "compel"
-    a1111 = next((pattern for pattern in (_EDIT, _ALTERNATING, WHOLE_PROMPTS) if pattern.search(source)), None)
-    if (signed := _SIGNED.search(source)) and a1111 is None and not _EMPHASIS.search(source):
-        if signed[0][0] != ")":
-            raise _unclear(f"{signed[0]!r} is emphasis in compel and plain text elsewhere", "compel", "df")
-        return "compel"
-    if a1111 is not None:
-        if signed:
-            raise _unclear("it mixes marks of A1111 and compel", "a1111", "compel")
-        found = a1111.search(source)
-        if found and found[0] in ("AND", "BREAK") and not (_EMPHASIS.search(source) or _SQUARE.search(source)):
-            raise _unclear(f"{found[0]} divides the prompt in A1111 and is a word elsewhere", "a1111", "df")
-        return "a1111"
-    if found := _EMPHASIS.search(source):
-        raise _unclear(f"{found[0]!r} is emphasis in A1111 and in ComfyUI, whose weights mean different things", "a1111", "comfyui")
-    if found := _ROUND.search(source):
-        raise _unclear(f"{found[0]!r} is plain text in DF-Prompt and emphasis elsewhere", "df", "a1111", "comfyui", "compel")
-    if (found := _SQUARE.search(source)) and not _SQUARE_COLON.search(source):
-        raise _unclear(f"{found[0]!r} weakens in A1111 and is no triple of DF-Prompt", "a1111", "df")
-    return "df"
-
-
-def _unclear(why: str, *choices: Dialect) -> BadInput:
-    return BadInput(f"the dialect is not clear: {why}; say which is meant: {' or '.join(f'--from {choice}' for choice in choices)}")
-
-
 MOST_STEPS = 1000
+
+WRITTEN: dict[Dialect, tuple[Kind, ...]] = {
+    "plain": ("wildcard", "flag"),
+    "a1111": ("network", "break", "and", "wildcard"),
+    "comfyui": ("network", "embedding", "break", "wildcard"),
+    "compel": (),
+    "invokeai": (),
+    "novelai": (),
+    "df": ("network", "wildcard"),
+}
+"""The opaque parts that each dialect can say."""
+
+EXTENSION = Reason("approximate", "wildcards are expanded by the extension Dynamic Prompts, and are words without it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +60,7 @@ def convert(
 ) -> Conversion:
     """Converts `text`, and `negative` in the same dialect, to the dialect `to`.
 
-    `source`: the dialect of `text`; None detects it. `steps`: model calls of the run that the prompt is for, 1 to 1000. `lenient`
+    `source`: the dialect of `text`; None tells it by the marks. `steps`: model calls of the run that the prompt is for, 1 to 1000. `lenient`
     (DF-Prompt only): brackets that begin no triple are literal text. Raises BadInput for prompts that cannot be read, or read in more than
     one way.
     """
@@ -106,10 +71,65 @@ def convert(
     _check_unicode(text, negative)
     if not canonical_text(text):
         raise BadInput("the prompt is empty; give the text to convert")
-    dialect, conditioning, known = _read(text, negative, source, steps, lenient)
-    _check_unicode(conditioning.text, conditioning.negative)  # a JSON document may escape surrogates
-    written = _WRITERS[to](conditioning, steps)
-    return Conversion(dialect, to, conditioning, written, distinct((*known, *written.reasons)))
+    reading = _read(text, negative, source, steps, lenient)
+    _check_unicode(reading.conditioning.text, reading.conditioning.negative)  # a JSON document may escape surrogates
+    written = write_in(to, reading.conditioning, reading.opaque, reading.negative_opaque, steps)
+    known = [reason for reason in reading.reasons if replace(reason, words="") not in WHY.values()]
+    if reading.shared_mark:
+        known.append(Reason("exact", f"read as {NAMES[reading.dialect]}; --from says otherwise", reading.mark))
+    return Conversion(reading.dialect, to, reading.conditioning, written, distinct((*known, *written.reasons)))
+
+
+def write_in(
+    to: Dialect, conditioning: Conditioning, parts: Placed = (), negative_parts: Placed = (), steps: int | None = None
+) -> Written:
+    """Writes a Conditioning in a dialect, with opaque parts at their offsets into its texts; ComfyUI's is a node graph.
+
+    `steps`: model calls of the run. What the dialect cannot say is left out and named in the reasons. Raises BadInput as the writers do.
+    """
+    reasons = list[Reason]()
+    kept = [[(place, part) for place, part in side if part.kind in WRITTEN[to]] for side in (parts, negative_parts)]
+    left_out = [part.shown for _, part in (*parts, *negative_parts) if part.kind not in WRITTEN[to]]
+    reasons += [Reason("unsupported", f"{NAMES[to]} cannot say it, and it is left out", words) for words in left_out]
+    if any(part.kind == "wildcard" for side in kept for _, part in side):
+        reasons.append(EXTENSION)
+    if to == "comfyui":
+        written = write_comfyui(conditioning, steps, kept[0], kept[1])
+        return replace(written, reasons=distinct((*reasons, *written.reasons)))
+    marked, marks = with_marks(conditioning, *kept)
+    written = WRITERS[to](marked, steps)
+    return Written(_unmasked(written.output, marks), put_back(written.negative, marks), distinct((*reasons, *written.reasons)))
+
+
+def written_back(reading: Reading, conditioning: Conditioning, steps: int | None = None) -> Written:
+    """Writes a Conditioning in the dialect in which the prompt was typed, with what the person typed beside words.
+
+    What was not changed comes back to the letter; ComfyUI's text is a text. Where the dialect cannot say the Conditioning, a DF-Prompt is
+    written and the reasons say so.
+    """
+    if conditioning == reading.conditioning:
+        return Written(reading.text, reading.negative)
+    marked, marks = with_marks(conditioning, *parts_for(reading, conditioning))
+    timed = any((span.lo, span.hi) != (0, 1) for span in (*conditioning.spans, *conditioning.negative_spans))
+    dialect = reading.dialect
+    if (dialect == "plain" and not conditioning.is_plain) or (timed and dialect != "a1111"):
+        written = _write_df(marked, steps)
+        if dialect != "df":
+            why = Reason("approximate", f"{NAMES[dialect]} cannot say which words act when, so this is a DF-Prompt")
+            written = replace(written, reasons=(why, *written.reasons))
+    elif dialect == "comfyui":
+        written = comfyui_text(marked)
+    else:
+        written = WRITERS[dialect](marked, steps)
+    return Written(_unmasked(written.output, marks), put_back(written.negative, marks), written.reasons)
+
+
+def _unmasked(output: Any, marks: dict[str, OpaquePart]) -> Any:
+    if isinstance(output, str):
+        return put_back(output, marks)
+    if isinstance(output, list):
+        return [_unmasked(item, marks) for item in output]
+    return {key: _unmasked(value, marks) for key, value in output.items()} if isinstance(output, dict) else output
 
 
 def _check_unicode(*texts: str) -> None:
@@ -118,33 +138,16 @@ def _check_unicode(*texts: str) -> None:
             raise BadInput(f"character {at + 1} of the prompt is half of a surrogate pair, which is no Unicode text")
 
 
-Reading = tuple[Dialect, Conditioning, tuple[Reason, ...]]
-
-
 def _read(text: str, negative: str, source: str | None, steps: int | None, lenient: bool) -> Reading:
     document = _document(text, source)
     if document is not None and negative:
         raise BadInput("a JSON document brings its own negative prompt; leave --negative out")
     if document is not None and is_graph(document):
-        return "comfyui", *read_graph(document)
+        conditioning, reasons = read_graph(document)
+        return Reading("comfyui", "", text, "", conditioning, reasons=reasons)
     if document is not None:
-        return "df", from_document(document), ()
-    if source is None:
-        detected = [detect(text), *([detect(negative)] if canonical_text(negative) else [])]
-        source = next((dialect for dialect in detected if dialect != "df"), "df")
-    if source == "df":
-        parsed = [parse(each, lenient) for each in (text, negative)]
-        (words, spans), (others, other_spans) = (each.spoken() for each in parsed)
-        problems = [Reason("exact", f"taken for plain text: {problem.reason}", each.source[problem.at : problem.at + 20])
-                    for each in parsed for problem in each.problems]  # fmt: skip
-        return "df", Conditioning(words, others, spans, other_spans), tuple(problems)
-    if source == "a1111":
-        return "a1111", *read_a1111(text, negative, steps)
-    if source == "comfyui":
-        return "comfyui", *read_comfyui(text, negative)
-    if source == "compel":
-        return "compel", *read_compel(text, negative)
-    raise BadInput(f"there is no dialect {source!r} to read; there are {', '.join(DIALECTS)}")
+        return Reading("df", "", text, "", from_document(document))
+    return read_prompt(text, negative, source or AUTO, steps, lenient)
 
 
 def _document(text: str, source: str | None) -> object:
@@ -170,9 +173,17 @@ def _write_df(conditioning: Conditioning, steps: int | None) -> Written:
     return Written(write(conditioning), write_negative(conditioning), tuple(reasons))
 
 
-_WRITERS: dict[str, Callable[[Conditioning, int | None], Written]] = {
+def _write_plain(conditioning: Conditioning, steps: int | None) -> Written:
+    lost = [Reason("unsupported", "plain text has no weights and no times, and they are left out")]
+    return Written(conditioning.text, conditioning.negative, () if conditioning.is_plain else tuple(lost))
+
+
+WRITERS: dict[Dialect, Callable[[Conditioning, int | None], Written]] = {
+    "plain": _write_plain,
     "df": _write_df,
     "a1111": write_a1111,
-    "comfyui": write_comfyui,
     "compel": write_compel,
+    "invokeai": write_compel,
+    "novelai": write_novelai,
 }
+"""The writers of texts; ComfyUI's is a graph."""

@@ -68,10 +68,11 @@ _NOVELAI = (re.compile(r"(?<![\w.:])-?\d*\.?\d+::[^:]"), re.compile(r"\{\{[^{}]+
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The dialect of a prompt, and the mark by which it was told; plain text has none."""
+    """The dialect of a prompt, and the mark by which it was told; plain text has none. `shared`: another dialect has this mark too."""
 
     dialect: Dialect
     mark: str = ""
+    shared: bool = False
 
 
 def told_dialect(source: str) -> Told:
@@ -93,7 +94,7 @@ def told_dialect(source: str) -> Told:
     if mark := _first(text, _COMFYUI):
         return Told("comfyui", mark)
     if mark := _first(text, *_SHARED) or _first(source, _ESCAPED_BRACKET):
-        return Told("a1111", mark)
+        return Told("a1111", mark, shared=True)
     if mark := _first(text, *_NOVELAI):
         return Told("novelai", mark)
     return Told("plain")

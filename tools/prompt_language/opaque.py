@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from limner.promptdb.records import Conditioning
 
 Kind = Literal["network", "embedding", "break", "and", "wildcard", "flag"]
 
@@ -111,21 +113,44 @@ def _variants(text: str) -> list[tuple[int, int]]:
     return found
 
 
-def marked(text: str, parts: Sequence[tuple[int, OpaquePart]]) -> tuple[Masked, list[int]]:
-    """Returns a text with a private character at the offset of each part, and by how much each offset has moved: the characters inserted
-    before or at offset `i` are the i-th number.
+Placed = Sequence[tuple[int, OpaquePart]]
+"""Parts with the offsets at which they stand in a text."""
+
+
+def with_marks(conditioning: Conditioning, parts: Placed, negative_parts: Placed) -> tuple[Conditioning, dict[str, OpaquePart]]:
+    """Returns a Conditioning whose texts have a private character at the offset of each part, and what each character stands for.
+
+    A part at a border of a span stands outside of it.
     """
-    free = (chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
-    written, marks, position = list[str](), dict[str, OpaquePart](), 0
-    moved = [0] * (len(text) + 1)
-    for place, part in sorted(parts, key=lambda item: item[0]):
-        mark = next(free)
-        marks[mark] = part
-        written += [text[position:place], mark]
-        position = place
-        for offset in range(place, len(text) + 1):
-            moved[offset] += 1
-    return Masked("".join([*written, text[position:]]), marks), moved
+    if not parts and not negative_parts:
+        return conditioning, {}
+    free = (chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in conditioning.text + conditioning.negative)
+    marks = dict[str, OpaquePart]()
+    sides = []
+    for text, spans, side in (
+        (conditioning.text, conditioning.spans, parts),
+        (conditioning.negative, conditioning.negative_spans, negative_parts),
+    ):
+        ordered = sorted(side, key=lambda item: item[0])
+        written, position = list[str](), 0
+        for (place, part), mark in zip(ordered, free, strict=False):
+            marks[mark] = part
+            written += [text[position:place], mark]
+            position = place
+        moved = [
+            replace(
+                span,
+                start=span.start + sum(place <= span.start for place, _ in ordered),
+                end=span.end + sum(place < span.end for place, _ in ordered),
+            )
+            for span in spans
+        ]
+        sides.append(("".join([*written, text[position:]]), tuple(moved)))
+    (text, spans), (negative, negative_spans) = sides
+    whole = replace(
+        conditioning, text=text, negative=negative, spans=spans, negative_spans=negative_spans, breaks=(), negative_breaks=()
+    )
+    return whole, marks
 
 
 def put_back(text: str, marks: dict[str, OpaquePart]) -> str:

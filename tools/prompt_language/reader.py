@@ -42,7 +42,8 @@ class Reading:
     """A prompt and a negative prompt as typed, and what they mean.
 
     `mark`: by which the dialect was told; empty where it was given, or is plain text. `opaque`, `negative_opaque`: parts that are no words,
-    with offsets into the Conditioning's texts. `reasons`: what is read otherwise than it was perhaps meant, or not at all.
+    with offsets into the Conditioning's texts. `reasons`: what is read otherwise than it was perhaps meant, or not at all. `shared_mark`:
+    another dialect has the mark too.
     """
 
     dialect: Dialect
@@ -53,6 +54,7 @@ class Reading:
     opaque: Placed = ()
     negative_opaque: Placed = ()
     reasons: tuple[Reason, ...] = ()
+    shared_mark: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -101,7 +103,7 @@ def read_prompt(text: str, negative: str = "", dialect: str = AUTO, steps: int |
         negative_breaks=_breaks(other_parts),
     )
     kept = [replace(WHY[part.kind], words=part.shown) for _, part in (*parts, *other_parts)]
-    return Reading(told.dialect, told.mark, text, negative, whole, parts, other_parts, distinct((*settings, *reasons, *kept)))
+    return Reading(told.dialect, told.mark, text, negative, whole, parts, other_parts, distinct((*settings, *reasons, *kept)), told.shared)
 
 
 def _told(text: str, negative: str) -> Told:
