@@ -30,7 +30,7 @@ def read_comfyui(document: object) -> Generated:
     guider = graph.node(sampler.link("guider"))
     asked = guider or sampler
     positive, negative = (_joined(walk, asked, side) for side in ("positive", "negative"))
-    walk.weights(asked.link("model") or sampler.link("model"))
+    walk.weights(asked.link("model") or sampler.link("model"), "model")
     if not positive:
         met = f" past {', '.join(dict.fromkeys(walk.notes))}"[:200] if walk.notes else ""
         raise BadInput(f"no text reaches {sampler.kind} {sampler.id} of the graph{met}{graph.hint}")

@@ -59,7 +59,7 @@ class Walk:
         self.loras: dict[str, Lora] = {}
         self.model = ""
         self._literals: dict[tuple[str, str], Any] = {}
-        self._weighed: frozenset[str] = frozenset()
+        self._weighed: set[tuple[str, str]] = set()
 
     def value(self, node: Node | None, *names: str) -> Any:
         """Returns the value of the first of these inputs that has one, through links; None for none. Raises BadInput for circles."""
@@ -152,7 +152,7 @@ class Walk:
             self.notes.append(f"{node.kind}, of which the text is taken")
         if (guidance := real(self.value(node, "guidance"))) is not None:
             self.notes.append(note("distilled guidance", guidance))
-        self.weights(node.link("clip", "clip_l", "clip_g"))
+        self.weights(node.link("clip", "clip_l", "clip_g"), "clip")
         if any(isinstance(node.inputs.get(name), Link) for name in TEXTS) and not texts:
             self.notes.append(f"{node.kind} {node.id}, whose text is not given in the graph")
         yield Piece(", ".join(found))
@@ -168,12 +168,15 @@ class Walk:
         elif isinstance(text := self.value(node, side, *TEXTS), str):
             yield Piece(text)
 
-    def weights(self, link: Link | None) -> None:
-        """Follows a link to a model or text encoder back to its file; collects networks, and names what else changes it."""
+    def weights(self, link: Link | None, of: str) -> None:
+        """Follows a link to a model or text encoder back to its file; collects networks, and names what else changes it.
+
+        `of`: model or clip, for nodes that hand on both.
+        """
         trail = Trail()
         while (node := self.graph.node(link)) is not None:
             trail = trail.onward(node)
-            if node.id in self._weighed:
+            if (node.id, of) in self._weighed:
                 return
             self._networks(node, 0)
             loader = next((name for name in LOADERS if name in node.inputs), None)
@@ -181,7 +184,7 @@ class Walk:
                 file = self.value(node, loader)
                 self.model = self.model or base_name(file.get("content") if isinstance(file, Mapping) else file)
                 break
-            onward = node.link("model", "clip")
+            onward = node.link(of) or node.link("model", "clip")
             onward = onward or (node.links()[0] if len(node.links()) == 1 or node.kind in SILENT else None)
             if node.kind == "CLIPSetLastLayer":
                 layer = real(self.value(node, "stop_at_clip_layer"))
@@ -189,7 +192,7 @@ class Walk:
             elif node.kind not in SILENT and "lora" not in node.kind.lower() and onward is not None:
                 self.notes.append(node.kind)
             link = onward
-        self._weighed |= trail.known
+        self._weighed |= {(id, of) for id in trail.ids}
 
     def _networks(self, node: Node, depth: int) -> None:
         """Collects the networks that a node loads: of one name, of a numbered list, of rgthree's rows, and of the stack before it."""

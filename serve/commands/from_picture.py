@@ -3,8 +3,7 @@ it cannot be carried. Draws nothing."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Container
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,29 +15,12 @@ from limner.promptdb.generated.metadata import read_texts
 from limner.promptdb.generated.pictures import read_picture
 from limner.promptdb.generated.record import Generated, note
 from limner.promptdb.records import Conditioning
-from limner.tools.prompt_language.a1111 import read_a1111
-from limner.tools.prompt_language.comfyui import read_comfyui
-from limner.tools.prompt_language.compel import read_compel
 from limner.tools.prompt_language.fidelity import Reason
-from limner.tools.prompt_language.novelai import read_novelai
+from limner.tools.prompt_language.reader import Reading, read_prompt
 from limner.tools.prompt_language.samplers import parted, sampler_named
-
-Reader = Callable[[str, str], tuple[Conditioning, tuple[Reason, ...]]]
-
-READERS: dict[str, Reader] = {
-    "a1111": read_a1111,
-    "comfyui": read_comfyui,
-    "invokeai": read_compel,
-    "novelai": read_novelai,
-    "plain": lambda text, negative: (Conditioning(text, negative), ()),
-}
-"""The reader of each notation."""
 
 MOST_SEED = HELDOUT_FROM - MOST_SEEDS
 MOST_STEPS = 250
-
-_TAGS = re.compile(r"(?:,\s*)?<(?:lora|lyco|hypernet):[^<>]*>|\bembedding:[^\s,()]+", re.IGNORECASE)
-_BREAKS = re.compile(r"\s*\bBREAK\b\s*,?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +58,18 @@ def is_own(path: Path) -> bool:
 def conditioning_of(found: Generated) -> tuple[Conditioning, tuple[str, ...]]:
     """Returns the Conditioning of what a picture says, read in its tool's notation, and what of the text is not carried, by name.
 
-    Tags that load networks and embeddings, and the borders of chunks, are taken out. A text that its notation does not read is taken for
-    plain words. This is the one place where a `Generated` becomes a Conditioning.
+    Tags that load networks and embeddings are taken out. A text that its notation does not read is taken for plain words. This is the one
+    place where a `Generated` becomes a Conditioning.
     """
-    left: list[str] = []
-    texts = [_without_tags(text, left) if found.notation in ("a1111", "comfyui") else text for text in (found.prompt, found.negative)]
     try:
-        conditioning, reasons = READERS[found.notation](texts[0], texts[1])
+        reading = read_prompt(found.prompt, found.negative, found.notation, found.steps)
     except BadInput as error:
-        conditioning = Conditioning(texts[0], texts[1])
         reasons = (Reason("unsupported", f"{found.notation} marks, drawn as words ({error})"),)
-    if not conditioning.text:
+        reading = Reading("plain", "", found.prompt, found.negative, Conditioning(found.prompt, found.negative), reasons=reasons)
+    if not reading.conditioning.text:
         raise BadInput("the picture's prompt is empty")
-    return conditioning, tuple(dict.fromkeys([*left, *(reason.why for reason in reasons if reason.level == "unsupported")]))
-
-
-def _without_tags(text: str, left: list[str]) -> str:
-    left += [tag.strip(" ,") for tag in _TAGS.findall(text)]
-    left += ["BREAK"] if _BREAKS.search(text) else []
-    return _BREAKS.sub(", ", _TAGS.sub("", text)).strip(" ,\n")
+    losses = [reason.words or reason.why for reason in reading.reasons if reason.level == "unsupported"]
+    return reading.conditioning, tuple(dict.fromkeys(losses))
 
 
 def brought(path: Path, given: Container[str] = ()) -> Brought:

@@ -28,6 +28,7 @@ from limner.tools.diffusion.remote.openai import RemoteImages
 from limner.tools.diffusion.sampling.sampler import Sampler
 from limner.tools.diffusion.sampling.timing import Timing
 from limner.tools.prompt_language.assemble import LocatedError
+from limner.tools.prompt_language.infotext import infotext_of
 from limner.tools.prompt_language.parse import parse, read
 from limner.tools.prompt_language.schedule import timetable
 from limner.tools.prompt_language.write import write, write_negative
@@ -260,7 +261,8 @@ def _document(context: Context, run: str, folder: Path, drawing_ids: Sequence[st
         drawing, image = stored[key].drawing, stored[key].image
         path = None if image is None else folder / f"{number:03d}-seed{drawing.seed}.png"
         if path is not None and image is not None:
-            write_png(context.images.get(image), path, provenance(stored[key], {}, run))
+            said = infotext_of(drawing, context.evaluator.model.name)
+            write_png(context.images.get(image), path, provenance(stored[key], {}, run), said)
         images.append(_image_row(drawing, path))
     document = {"run": run, "checkpoint": context.evaluator.model.name, "images": images, "used": context.evaluator.budget.used()}
     Runs(context.db).finish(run, "done", document)

@@ -61,9 +61,15 @@ _SHARED = (
 
 _ESCAPED_BRACKET = re.compile(r"\\[()\[\]]")
 _COMFYUI = re.compile(r"\bembedding:\w")
-_COMPEL = re.compile(r"\)(?:\+|(?:-+|\d?\.\d+|\d)(?=[\s,.)]|$))|(?<![A-Za-z])[A-Za-z]{2,}(?:\+\++|--+)(?=[\s,.)]|$)", re.ASCII)
+_COMPEL = re.compile(
+    r"\)(?:\+|(?:-+|\d?\.\d+|\d)(?=[\s,.)]|$))|(?<![A-Za-z])[A-Za-z]{2,}(?:\+\++|--+)(?=[\s,.)]|$)", re.ASCII
+)
 _LORA_CALL = re.compile(r"\b(?:with|use)Lora\s*\(")
-_NOVELAI = (re.compile(r"(?<![\w.:])-?\d*\.?\d+::[^:]"), re.compile(r"\{\{[^{}]+\}\}"), re.compile(r"(?:^|(?<=,))\s*\{[^{}|$]+\}\s*(?=,|$)"))
+_NOVELAI = (
+    re.compile(r"(?<![\w.:])-?(?:\d{1,4}(?:\.\d{0,4})?|\.\d{1,4})::[^:]"),
+    re.compile(r"\{\{[^{}]+\}\}"),
+    re.compile(r"(?:^|(?<=,))\s*\{[^{}|$]+\}\s*(?=,|$)"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,9 +75,11 @@ def a1111_parts(source: str, steps: int | None = None) -> tuple[list[Part], list
             if reason:
                 raise wrong(group.at, reason)
     for group in opened:
-        remarks.append(Reason("exact", f"this {group.bracket} is never closed, so A1111 reads it as emphasis to the end", source[group.at :][:SHOWN]))
+        why = f"this {group.bracket} is never closed, so A1111 reads it as emphasis to the end"
+        remarks.append(Reason("exact", why, source[group.at :][:SHOWN]))
+        factor = STRONGER if group.bracket == "(" else 1 / STRONGER
         for leaf in leaves[group.first :]:
-            leaf.effect = leaf.effect._replace(weight=leaf.effect.weight * (STRONGER if group.bracket == "(" else 1 / STRONGER))
+            leaf.effect = leaf.effect._replace(weight=leaf.effect.weight * factor)
     return _joined(leaf for leaf in leaves if not leaf.gone and leaf.effect.lo < leaf.effect.hi), remarks
 
 
@@ -176,7 +178,7 @@ def comfyui_parts(source: str) -> tuple[list[Part], list[Reason]]:
     """
     remarks = list[Reason]()
     parts = list[Part]()
-    for at, text, weight in _comfyui(source, 0, Fraction(1), source, remarks, 0):
+    for text, weight in _comfyui(source, 0, Fraction(1), source, remarks, 0):
         effect = Effect(weight=weight)
         text = _COMFYUI_ESCAPE.sub(r"\1", text)
         if parts and parts[-1].effect == effect:
@@ -192,13 +194,13 @@ _COMFYUI_TOKEN = re.compile(r"\\[()]|[()]")
 
 def _comfyui(
     text: str, at: int, weight: Fraction, source: str, remarks: list[Reason], depth: int
-) -> Iterator[tuple[int, str, Fraction]]:
-    """Yields place, text and weight of each stretch of `text`, which stands at `at` of `source`, inside brackets of this weight."""
+) -> Iterator[tuple[str, Fraction]]:
+    """Yields text and weight of each stretch of `text`, which stands at `at` of `source`, inside brackets of this weight."""
     if depth > DEEPEST:
         raise LocatedError(source, Problem(at, f"brackets nested more than {DEEPEST} deep"))
     for start, piece, enclosed in _items(text, at, source, remarks):
         if not enclosed:
-            yield at + start, piece, weight
+            yield piece, weight
             continue
         inner, within, stated = piece[1:-1], weight * STRONGER, piece[1:-1].rfind(":")
         if stated > 0 and _COMFYUI_NUMBER.fullmatch(inner[stated + 1 :].strip()):

@@ -21,7 +21,7 @@ MOST_STEPS = 40
 STATED = Reason("approximate", "NovelAI does not say how its weights act on the embedding; they are read as those that restore its mean")
 NEGATIVE = Reason("unsupported", "a negative weight (-1::words::) has no counterpart here; the words are left out")
 
-_TOKEN = re.compile(r"(-?\d+(?:\.\d+)?)::|(::)|([{}\[\]])")
+_TOKEN = re.compile(r"(-?\d{1,6}(?:\.\d{1,6})?)::|(::)|([{}\[\]])")
 
 
 def read_novelai(text: str, negative: str = "") -> tuple[Conditioning, tuple[Reason, ...]]:

@@ -9,10 +9,11 @@ Midjourney's parameter list.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
 
 Kind = Literal["network", "embedding", "break", "and", "wildcard", "flag"]
@@ -65,12 +66,12 @@ def take_out(text: str, kinds: Iterable[Kind]) -> Masked:
         found += [(start, end, "wildcard") for start, end in _variants(text)]
     if any(kind == "and" for *_, kind in found) and (match := _LAST_WEIGHT.search(text)):
         found.append((match.start(), match.end(), "and"))
-    free = (chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
+    free = _free(text)
     written, marks, position = list[str](), dict[str, OpaquePart](), 0
     for start, end, kind in sorted(found, key=lambda place: (place[0], -place[1])):
         if start < position:
             continue  # within another one
-        start, end = _with_comma(text, max(start, position), end, position) if kind not in _DIVIDING else _with_blanks(text, start, end)
+        start, end = (_with_blanks if kind in _DIVIDING else _with_comma)(text, start, end, position)
         mark = next(free)
         marks[mark] = OpaquePart(kind, text[start:end])
         written += [text[position:start], mark]
@@ -79,22 +80,43 @@ def take_out(text: str, kinds: Iterable[Kind]) -> Masked:
 
 
 def _with_comma(text: str, start: int, end: int, least: int) -> tuple[int, int]:
-    """Returns the place of a part with the comma that would be left over: the one before it, or at the beginning the one after it."""
-    before, after = text[least:start].rstrip(), text[end:].lstrip()
-    if before.endswith(",") and (not after or after[0] in ",\n"):
-        return least + len(before) - 1, end
-    if not text[:start].strip() and after.startswith(","):
-        return start, end + text[end:].index(",") + 1
-    if before and text[least:start][-1:].isspace() and (not after or text[end : end + 1].isspace()):
-        return start - 1, end  # one of the two blanks around it
+    """Returns the place of a part with the comma or blank that would be left over: one before it, or at the beginning one after it.
+
+    `least`: end of the part before it.
+    """
+    before, after = _blanks_before(text, start, least), _blanks_after(text, end)
+    following = text[after : after + 1]
+    if before > least and text[before - 1] == "," and following in ("", ",", "\n"):
+        return before - 1, end
+    if before == 0 and following == ",":
+        return start, after + 1
+    if least < before < start and (following in ("", ",") or after > end):
+        return start - 1, end
     return start, end
 
 
-def _with_blanks(text: str, start: int, end: int) -> tuple[int, int]:
+def _with_blanks(text: str, start: int, end: int, least: int) -> tuple[int, int]:
     """Returns the place of a part that divides, with the blanks around it but the first, which keeps the words apart."""
-    blanks = len(text[:start]) - len(text[:start].rstrip())
-    start -= max(0, blanks - 1)
-    return start, end + len(text[end:]) - len(text[end:].lstrip())
+    return min(start, _blanks_before(text, start, least) + 1), _blanks_after(text, end)
+
+
+def _blanks_before(text: str, place: int, least: int) -> int:
+    while place > least and text[place - 1].isspace():
+        place -= 1
+    return place
+
+
+def _blanks_after(text: str, place: int) -> int:
+    while place < len(text) and text[place].isspace():
+        place += 1
+    return place
+
+
+def _free(*texts: str) -> Iterator[str]:
+    """Yields private characters that are in none of the texts. Raises BadInput where there are no more."""
+    used = set().union(*texts)
+    yield from (char for area in (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE)) for char in map(chr, area) if char not in used)
+    raise BadInput("the prompt has more tags, breaks and flags than are read")
 
 
 def _variants(text: str) -> list[tuple[int, int]]:
@@ -124,7 +146,7 @@ def with_marks(conditioning: Conditioning, parts: Placed, negative_parts: Placed
     """
     if not parts and not negative_parts:
         return conditioning, {}
-    free = (chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in conditioning.text + conditioning.negative)
+    free = _free(conditioning.text, conditioning.negative)
     marks = dict[str, OpaquePart]()
     sides = []
     for text, spans, side in (

@@ -192,7 +192,7 @@ def _not_a_triple(source: str, start: int, end: int, colons: list[int]) -> Probl
 
 
 def _other_dialect(field: str) -> str:
-    return "" if re.search(r"\d\s*(-|->|→|↦)\s*\d", field) else "; A1111's [from:to:when] is read with --from a1111"
+    return "" if re.search(r"\d\s*(-|->|→|↦)\s*\d", field) else "; A1111's [from:to:when] is read with --dialect a1111"
 
 
 def _place(source: str, start: int, end: int) -> int:

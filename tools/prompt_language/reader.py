@@ -7,6 +7,7 @@ parts, which keep their places. The text that A1111 copies for a picture is take
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,7 +31,7 @@ WHY: dict[Kind, Reason] = {
     "network": Reason("unsupported", "a network that is not loaded here; the tag is kept in what is written"),
     "embedding": Reason("unsupported", "an embedding that is not loaded here; the name is kept in what is written"),
     "break": Reason("exact", "BREAK begins another chunk of the text encoder"),
-    "and": Reason("approximate", "AND composes two predictions in A1111; here its prompts are read side by side, and its weights not at all"),
+    "and": Reason("approximate", "AND composes predictions in A1111; here its prompts are read side by side, without their weights"),
     "wildcard": Reason("unsupported", "a wildcard that was not expanded"),
     "flag": Reason("unsupported", "a flag of another tool, which nothing here follows"),
 }
@@ -64,8 +65,8 @@ class Reading:
     @property
     def notes(self) -> list[str]:
         """One line for each thing that the person should know of how the prompt was read."""
-        told = f"read as {NAMES[self.dialect]}, by {self.mark!r}; --dialect says otherwise"
-        return [*([told] if self.mark else []), *(f"{reason.words}: {reason.why}" if reason.words else reason.why for reason in self.reasons)]
+        told = [f"read as {NAMES[self.dialect]}, by {self.mark!r}; --dialect says otherwise"] if self.mark else []
+        return told + [f"{reason.words}: {reason.why}" if reason.words else reason.why for reason in self.reasons]
 
 
 def read_prompt(text: str, negative: str = "", dialect: str = AUTO, steps: int | None = None, lenient: bool = False) -> Reading:
@@ -118,7 +119,7 @@ def _taken_apart(text: str, negative: str) -> tuple[str, str, tuple[Reason, ...]
     made = read_infotext(text)
     named = {"seed": made.seed, "steps": made.steps, "cfg": made.cfg, "sampler": made.sampler, "size": made.size, "model": made.model}
     listed = ", ".join(f"{name} {value}" for name, value in named.items() if value not in (None, ""))
-    why = Reason("unsupported", f"the settings that stand below the prompt are not used here: {listed}" if listed else "its settings are not used")
+    why = Reason("unsupported", f"the settings that stand below the prompt are not used: {listed}")
     return canonical_text(made.prompt), canonical_text(made.negative), (why,)
 
 
@@ -196,3 +197,20 @@ def _without_marks(
 
     found = [replace(span, start=place(span.start), end=place(span.end)) for span in spans if place(span.start) < place(span.end)]
     return (words, tuple(found)), tuple((min(max(at - lead, 0), len(words)), part) for at, part in parts)
+
+
+def taken_out(conditioning: Conditioning, kinds: Sequence[Kind]) -> tuple[Conditioning, Placed, Placed]:
+    """Returns a Conditioning without the opaque parts of these kinds that its texts hold, and the parts of either text."""
+    sides = []
+    for text, spans in ((conditioning.text, conditioning.spans), (conditioning.negative, conditioning.negative_spans)):
+        masked = take_out(text, kinds)
+        starts = [masked.at(place) for place in range(len(masked.text) + 1)]
+
+        def place(offset: int, starts: list[int] = starts) -> int:
+            return bisect_right(starts, offset) - 1
+
+        moved = [replace(span, start=place(span.start), end=place(span.end - 1) + 1) for span in spans]
+        sides.append(_without_marks(masked.text, moved, masked.marks))
+    ((text, spans), parts), ((negative, negative_spans), negative_parts) = sides
+    words = replace(conditioning, text=text, spans=spans, negative=negative, negative_spans=negative_spans)
+    return words, parts, negative_parts

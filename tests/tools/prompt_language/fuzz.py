@@ -23,6 +23,7 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, canonical_text
 from limner.tools.prompt_language.assemble import LocatedError
 from limner.tools.prompt_language.convert import convert
+from limner.tools.prompt_language.dialects import DIALECTS
 from limner.tools.prompt_language.document import from_document, to_document
 from limner.tools.prompt_language.parse import parse, read
 from limner.tools.prompt_language.schedule import elapsed_by_step, segments
@@ -35,7 +36,6 @@ PIECES = (
     "[cat:dog:0.5]", "[x::5]", "(y:1.3)", "((z))", "[u|v]", "AND", "BREAK", "<lora:q:1>", "(w)1.2", "v++", "nan", "inf", "1/3", "0-0.5",
     "\u202e", "\x00", "\ud7ff", "🙂", "가", "각", "\r\n", "\u00a0", "[detailed:0.85-1:1]", " ", "１",
 )  # fmt: skip
-DIALECTS = ("a1111", "comfyui", "compel", "df")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,7 +103,7 @@ def _round_trip(conditioning: Conditioning, steps: int) -> None:
     if there.fidelity != "exact":
         return
     places = elapsed_by_step(steps)
-    before = [_words(conditioning, step, places) for step in range(steps)]
+    before = [_words(there.conditioning, step, places) for step in range(steps)]
     if not there.written.output:
         assert not any(before), before
         return

@@ -97,10 +97,8 @@ def test_brackets_without_a_weight_group_and_escapes_are_text() -> None:
     [
         ("a (cat", 2, "never closed"),
         ("a cat)", 5, "closes nothing"),
-        ("a (cat)0", 7, "above 0"),
         ('("a", "b").blend(1, 1)', 9, "no counterpart"),
         ("cat.swap(dog)", 3, "no counterpart"),
-        ("a cat withLora(x)", 6, "no counterpart"),
         ("a cat" + "+" * 100, 2, "64"),
     ],
 )

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
-from limner.tools.prompt_language.convert import DIALECTS, convert, detect
+from limner.tools.prompt_language.convert import convert
+from limner.tools.prompt_language.dialects import DIALECTS, told_dialect
 from limner.tools.prompt_language.document import to_document
 from limner.tools.prompt_language.parse import read
 from limner.tools.prompt_language.write import write
@@ -22,54 +23,68 @@ from tests.prompt_samples import SAMPLES, prompts
 from tests.tools.prompt_language.prompts import prompts_of_words
 
 GOLDEN = {
-    "a cat in the snow": "df",
+    "a cat in the snow": "plain",
+    r"16:9 [sic]": "plain",
+    "balloon party ] static [ shape animal": "plain",
+    "state-of-the-art, well-lit, sci-fi": "plain",
+    "a cat (tabby), on a sofa": "plain",
+    "a portrait of Ana (1920s), c++ book, 4k+, hot::2 dog": "plain",
+    "ROMEO AND JULIET": "plain",
+    "Futuristic drone {prompt} . sleek": "plain",
+    "1girl, :), >:), \\o/, (c)2019 studio": "plain",
+    "a cat --ar 16:9": "plain",
     "a cat, [anime:0-1:1.5] style": "df",
     "[x:1->0.5:1]": "df",
-    r"16:9 \[sic\]": "df",
     "a (small) cat [x:0.5-1:1]": "df",
-    "balloon party ] static [ shape animal": "df",
     "[beauty:0.5->0:0.75], [esoteric:1->0.5:0.5]": "df",
-    "state-of-the-art, well-lit, sci-fi": "df",
     "a [x:-0.5-1:1]": "df",
     "a [x:nan-1:1]": "df",
     "a [x:0.5-1.5:-1]": "df",
     "a [x:1e-1-1:1]": "df",
     "a [cat:dog:0.5]": "a1111",
-    "[[x]:5]": "a1111",
+    "a [[x:2]:5]": "a1111",
     "a [cat:10]": "a1111",
     "a [cat::0.3] (x:1.2)": "a1111",
     "a [(cat:1.5):0.3]": "a1111",
     "a [cow|horse] in a field": "a1111",
     "a cat <lora:style:0.8>": "a1111",
+    "a (cat:1.2)": "a1111",
+    "((masterpiece)), a cat": "a1111",
+    "1girl, (smile), [blurry]": "a1111",
+    r"hatsune miku \(vocaloid\)": "a1111",
+    "a cat BREAK a dog": "a1111",
+    "cats AND dogs": "a1111",
+    "embedding:cozy, a room": "comfyui",
     "a (cat)1.3": "compel",
     "a (red cat)++": "compel",
+    "a cat++": "compel",
+    "a portrait withLora(inkpunk, 0.7)": "compel",
     '("a", "b").blend(1, 1)': "compel",
     "cat.swap(dog)": "compel",
+    "{{masterpiece}}, a cat": "novelai",
+    "1.3::red hair::, a girl": "novelai",
 }
 
-UNCLEAR = {
-    "a (cat:1.2)": ("a1111", "comfyui"),
-    "a (cat)": ("df", "a1111", "comfyui", "compel"),
-    "a [cat]": ("a1111", "df"),
-    "a cat++": ("compel", "df"),
-    "cats AND dogs": ("a1111", "df"),
-    "[x:0.5-1:1] (cat:1.2)": ("df", "a1111"),
-    "[x:0.5-1:1] [cat:dog:0.5]": ("df", "a1111"),
-}
+UNCLEAR = ["[x:0.5-1:1] (cat:1.2)", "[x:0.5-1:1] [cat:dog:0.5]", "a cat++ <lora:x:1>"]
 
 
 @pytest.mark.parametrize("prompt", GOLDEN)
 def test_the_dialect_is_told_from_the_marks(prompt: str) -> None:
-    assert detect(prompt) == GOLDEN[prompt]
+    told = told_dialect(prompt)
+    assert told.dialect == GOLDEN[prompt]
+    assert bool(told.mark) == (told.dialect != "plain")
 
 
 @pytest.mark.parametrize("prompt", UNCLEAR)
-def test_what_two_dialects_would_read_differently_is_refused_with_the_choices(prompt: str) -> None:
-    with pytest.raises(BadInput, match="not clear") as found:
+def test_marks_that_exclude_one_another_are_refused_with_the_choices(prompt: str) -> None:
+    with pytest.raises(BadInput, match="--dialect") as found:
         convert(prompt, "df")
-    for choice in UNCLEAR[prompt]:
-        assert f"--from {choice}" in str(found.value)
-        assert "\n" not in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+def test_a_mark_of_two_dialects_is_read_as_the_more_common_ones_and_said() -> None:
+    assert any("read as A1111" in reason.why for reason in convert("a (cat:1.2)", "df").reasons)
+    assert not any("read as" in reason.why for reason in convert("a (cat:1.2)", "df", "a1111").reasons)
 
 
 @settings(deadline=None)
@@ -77,18 +92,17 @@ def test_what_two_dialects_would_read_differently_is_refused_with_the_choices(pr
 def test_a_prompt_with_a_triple_is_never_taken_for_another_dialect(conditioning: Conditioning) -> None:
     if conditioning.spans:
         try:
-            assert detect(write(conditioning)) == "df"
+            assert told_dialect(write(conditioning)).dialect == "df"
         except BadInput as error:
-            assert "not clear" in str(error)
+            assert "--dialect" in str(error)
 
 
 @pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.stem)
-def test_what_people_write_is_plain_text_or_refused(file: Path) -> None:
+def test_what_people_write_is_plain_text_but_for_whole_tags_in_brackets(file: Path) -> None:
+    """DiffusionDB's and Lexica's people put brackets around words; only where a tag stands in them, or they are doubled, they are marks."""
     for line in prompts(file):
-        try:
-            assert detect(line) == "df"
-        except BadInput as error:
-            assert "--from" in str(error)
+        told = told_dialect(line)
+        assert told.dialect == "plain" or (told.dialect == "a1111" and told.mark[0] in "([")
 
 
 @settings(deadline=None)
@@ -155,7 +169,7 @@ def test_a_document_and_a_graph_are_read_as_what_they_are() -> None:
 
 
 def test_a_prompt_may_begin_with_a_brace() -> None:
-    assert convert("{a cat, dog}", "a1111").written.output == "{a cat, dog}"
+    assert convert("{a cat} in a box", "a1111").written.output == "{a cat} in a box"
 
 
 def test_what_the_text_of_df_prompt_cannot_say_is_reported() -> None:
@@ -166,7 +180,7 @@ def test_what_the_text_of_df_prompt_cannot_say_is_reported() -> None:
 
 
 def test_lenient_reading_says_what_it_took_for_text() -> None:
-    found = convert("a ] static [ shape", "a1111", lenient=True)
+    found = convert("a ] static [ shape", "a1111", "df", lenient=True)
     assert found.written.output == r"a \] static \[ shape"
     assert [reason.why.startswith("taken for plain text") for reason in found.reasons] == [True, True]
 

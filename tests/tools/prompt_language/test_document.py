@@ -53,7 +53,7 @@ GOOD: dict[str, Any] = {"version": 1, "text": "a cat", "spans": [{"start": 2, "e
         {"spans": [{"start": 2, "end": 9, "lo": 0.5}]},
         {"spans": [{"start": 2, "end": 5, "lo": 0.5, "hi": 0.25}]},
         {"spans": [{"start": 2, "end": 5, "lo": "nan"}]},
-        {"spans": [{"start": 2, "end": 5, "weight": 0}]},
+        {"spans": [{"start": 2, "end": 5, "weight": -1}]},
         {"spans": [{"start": "2", "end": 5}]},
     ],
 )

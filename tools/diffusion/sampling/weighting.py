@@ -75,7 +75,8 @@ def _ratio(before: torch.Tensor, after: torch.Tensor, weights: Collection[float]
     Were all rows' means of one sign, it would lie between 1 / (largest weight) and 1 / (smallest weight).
     """
     ratio = float(before) / float(after) if float(after) else 0.0
-    if not 1 / (SLACK * max(1.0, *weights)) <= ratio <= SLACK / max(SMALLEST_MEAN, min(1.0, *weights)) or abs(float(before)) < SMALLEST_MEAN:
+    largest = SLACK / max(SMALLEST_MEAN, min(1.0, *weights))
+    if not 1 / (SLACK * max(1.0, *weights)) <= ratio <= largest or abs(float(before)) < SMALLEST_MEAN:
         warnings.warn("the embedding has next to no mean to restore, and it is left unrestored", RuntimeWarning, stacklevel=3)
         return 1.0
     return ratio
