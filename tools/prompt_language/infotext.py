@@ -27,6 +27,7 @@ NOISE = Reason("exact", "A1111 draws its noise on the GPU by default and ComfyUI
 
 _NETWORK = re.compile(r"(?:,\s*|\s)?<(?:lora|lyco):[^<>]*>", re.IGNORECASE)
 _EMBEDDING = re.compile(r"\bembedding:([^\s,():]+)", re.IGNORECASE)
+_BREAKS = re.compile(r"(?:,\s*|\s+)?\bBREAK\b[\s,]*")
 _TIMING = re.compile(r"ConditioningSetTimestepRange|KSamplerAdvanced .*, another pass")
 _QUOTED = re.compile(r'[,:\n"]')
 
@@ -54,7 +55,14 @@ def infotext_in(text: str, source: str | None, steps: int | None = None) -> Made
     if not found.prompt:
         raise BadInput("the infotext has no prompt before its settings")
     prompt, negative = (_NETWORK.sub("", each).strip() for each in (found.prompt, found.negative))
-    conditioning, reasons = read_a1111(prompt, negative, steps or found.steps)
+    try:
+        conditioning, reasons = read_a1111(prompt, negative, steps or found.steps)
+    except BadInput:
+        if not (_BREAKS.search(prompt) or _BREAKS.search(negative)):
+            raise
+        prompt, negative = (_BREAKS.sub(", ", each).strip(" ,\n") for each in (prompt, negative))
+        conditioning, reasons = read_a1111(prompt, negative, steps or found.steps)
+        reasons = (*reasons, Reason("unsupported", "the border between chunks is not carried", "BREAK"))
     return Made("a1111", conditioning, found, (*reasons, *not_carried(found)))
 
 
