@@ -16,6 +16,7 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.files.columns import Chunk, Row, chosen, parsed, schema
 from limner.promptdb.files.file_kinds import MAX_LINE, Kind, Malformed, decoded, lines
 from limner.promptdb.files.read_generated import infotexts
+from limner.promptdb.generated.a1111 import is_infotext
 
 ROWS = 20_000  # in a chunk
 CHARACTERS = 1 << 24  # most characters of the prompts in a chunk
@@ -44,7 +45,7 @@ def read_rows(file: BinaryIO, path: Path, kind: Kind, skip: int = 0, rows: int =
     elif kind == "infotext":
         raw, parse = infotexts(_lines(file, path, blank=True), path.name), lambda row: row
     else:
-        raw, parse = _lines(file, path), lambda line: parsed({"text": line}, {"text": "text"})
+        raw, parse = _lines(file, path), _prompt_line
     yield from _chunks(raw, parse, path, skip, rows)
 
 
@@ -89,6 +90,12 @@ def _lines(file: BinaryIO, path: Path, blank: bool = False) -> Iterator[Raw]:
             continue
         if blank or text.strip():
             yield number, text
+
+
+def _prompt_line(line: str) -> Row:
+    if line.lstrip().startswith("Steps:") and is_infotext(line.strip()):
+        raise Malformed("settings of a picture, which is no prompt")
+    return parsed({"text": line}, {"text": "text"})
 
 
 def _json(text: str) -> Any:

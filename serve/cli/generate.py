@@ -32,6 +32,7 @@ def generate_command(
 ) -> None:
     """Draw prompts, DF-Prompts such as "a cat, [sharp focus:0-0.5:1.25]" among them, nothing else. With --from: draw again what a
     picture says of itself, made here or by another tool."""
+    from limner.promptdb.generated.a1111 import is_infotext
     from limner.serve.commands import generate
     from limner.serve.commands.generate import Reading
     from limner.serve.terminal import printing
@@ -41,6 +42,8 @@ def generate_command(
     reading = Reading(lenient, weights, ranges)
     if source is not None:
         document = generate.redraw(settings, source, given, count)
+    elif prompts and len(prompts) == 1 and not negative and is_infotext(prompts[0]):
+        document = generate.redraw(settings, prompts[0], given, count)
     else:
         document = generate.generate(settings, prompts or [], negative, count, reading)
     if as_json:

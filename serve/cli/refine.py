@@ -33,6 +33,7 @@ def refine_command(
     """Refine one prompt: rewrite it, search, and check the best candidate on seeds that no search has seen."""
     from limner.graph.runner import Control
     from limner.graph.solvers import DpoOptions
+    from limner.promptdb.generated.a1111 import is_infotext
     from limner.serve.commands import refine
     from limner.serve.terminal import printing, watching
 
@@ -40,7 +41,8 @@ def refine_command(
         raise BadInput("give either a prompt or --resume RUN; a resumed run keeps its prompt")
     if source and prompt:
         raise BadInput("give either a prompt or --from PICTURE; a picture brings its own prompt")
-    found = refine.after(source, given) if source else None
+    made = source or (prompt if is_infotext(prompt) else None)
+    found = refine.after(made, given) if made else None
     if found:
         settings, prompt = found.settings(settings), found.conditioning.text
     control = Control()
@@ -50,8 +52,8 @@ def refine_command(
             document = refine.resume(settings, resume, show, control)
         else:
             document = refine.refine(settings, prompt, refining.method, show, control, DpoOptions(dpo.space, dpo.search))
-    if found and source:
-        document |= {"from": found.document(source)}
+    if found and made:
+        document |= {"from": found.document(made)}
     if as_json:
         print_json(document)
     else:

@@ -3,13 +3,14 @@ it cannot be carried. Draws nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from limner.graph.settings import HELDOUT_FROM, MOST_SEEDS, Settings
 from limner.promptdb.errors import BadInput
+from limner.promptdb.generated.a1111 import is_infotext, read_infotext
 from limner.promptdb.generated.limner import KEYWORD
 from limner.promptdb.generated.metadata import read_texts
 from limner.promptdb.generated.pictures import read_picture
@@ -42,9 +43,12 @@ class Brought:
         """Returns the settings with what the picture brings."""
         return replace(settings, **self.changes)
 
-    def document(self, path: Path, more: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Returns what a document says of the picture: {picture, tool, not_carried}. `more`: what the run cannot carry besides."""
-        return {"picture": str(path), "tool": self.found.tool, "not_carried": [*self.left, *more]}
+    def document(self, source: Path | str, more: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Returns what a document says of the picture or infotext: {picture, tool, not_carried}. `more`: what the run cannot carry
+        besides.
+        """
+        name = str(source) if isinstance(source, Path) else "the infotext"
+        return {"picture": name, "tool": self.found.tool, "not_carried": [*self.left, *more]}
 
 
 def is_own(path: Path) -> bool:
@@ -72,12 +76,18 @@ def conditioning_of(found: Generated) -> tuple[Conditioning, tuple[str, ...]]:
     return reading.conditioning, tuple(dict.fromkeys(losses))
 
 
-def brought(path: Path, given: Container[str] = ()) -> Brought:
-    """Returns what a picture brings to a run. `given`: names of options that were given by hand, which hold.
+def refuse_infotext(prompts: Iterable[str]) -> None:
+    """Raises BadInput for a prompt that is an infotext, whose settings would be drawn as words."""
+    if any(is_infotext(prompt) for prompt in prompts):
+        raise BadInput("the prompt is an infotext: settings and a negative prompt follow its words; give the words alone, or `convert` it")
+
+
+def brought(source: Path | str, given: Container[str] = ()) -> Brought:
+    """Returns what a picture, or an infotext, brings to a run. `given`: names of options that were given by hand, which hold.
 
     Raises BadInput where the picture does not say how it was made.
     """
-    found = read_picture(path)
+    found = read_picture(source) if isinstance(source, Path) else read_infotext(source)
     conditioning, left = conditioning_of(found)
     changes: dict[str, Any] = {}
     missed: list[str] = []

@@ -22,7 +22,7 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.images import drawing_of, provenance, read_provenance, write_png
 from limner.promptdb.records import Conditioning, Drawing, RangeUnit, Run, SamplerSettings, WeightMode, canonical_text
 from limner.promptdb.runs import Runs
-from limner.serve.commands.from_picture import Brought, brought, is_own, prompt_of
+from limner.serve.commands.from_picture import Brought, brought, is_own, prompt_of, refuse_infotext
 from limner.tools.budget import BudgetSpent
 from limner.tools.diffusion.remote.openai import RemoteImages
 from limner.tools.diffusion.sampling.sampler import Sampler
@@ -117,6 +117,7 @@ def generate(
     """
     if not prompts:
         raise BadInput("there is nothing to draw; give a prompt, or --from IMAGE.png")
+    refuse_infotext(prompts)
     if count * len(prompts) > settings.budget:
         raise BadInput(f"{count * len(prompts)} pictures are more than the budget of {settings.budget}; raise --budget")
     check_places(settings)
@@ -144,8 +145,8 @@ def _drawn(settings: Settings, models: Models, conditionings: list[Conditioning]
     return {**document, "schedule": _schedule(models.sampler, models.sampling, conditionings)}
 
 
-def redraw(settings: Settings, path: Path, given: Container[str] = (), count: int = 1) -> dict[str, Any]:
-    """Draws again what an image file says of itself.
+def redraw(settings: Settings, path: Path | str, given: Container[str] = (), count: int = 1) -> dict[str, Any]:
+    """Draws again what an image file says of itself, or an infotext.
 
     A picture of Limner's is drawn to the pixel, with its prompt, seed and sampler settings. Of one that another tool made, what the
     checkpoint can draw is carried, and the rest is named in `from`: {picture, tool, not_carried}. `given`: names of options that were given
@@ -154,7 +155,7 @@ def redraw(settings: Settings, path: Path, given: Container[str] = (), count: in
     Raises BadInput where the file says too little, or where the checkpoint's weights are not those that a picture of Limner's was drawn
     with.
     """
-    if not is_own(path):
+    if not isinstance(path, Path) or not is_own(path):
         return _drawn_after(settings, path, given, count)
     drawing = drawing_of(read_provenance(path))
     check_places(settings)
@@ -177,7 +178,7 @@ def _redraw(settings: Settings, path: Path, drawing: Drawing, lease: Lease) -> d
     return {**document, "schedule": _schedule(models.sampler, drawing.settings, [drawing.conditioning])}
 
 
-def _drawn_after(settings: Settings, path: Path, given: Container[str], count: int) -> dict[str, Any]:
+def _drawn_after(settings: Settings, path: Path | str, given: Container[str], count: int) -> dict[str, Any]:
     found = brought(path, given)
     settings = found.settings(settings)
     if count > settings.budget:

@@ -26,7 +26,7 @@ from limner.graph.state import CandidateRow, Context, Outcome, RefineState
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run, canonical_text
 from limner.promptdb.runs import Runs
-from limner.serve.commands.from_picture import Brought, brought
+from limner.serve.commands.from_picture import Brought, brought, refuse_infotext
 from limner.serve.commands.generate import spoken_by_triples
 from limner.serve.reports.page import rounded, shown_verdict
 from limner.serve.reports.refine import ReportFiles, write_refine
@@ -60,8 +60,8 @@ def refine(
     return _start(COMMAND, settings, prompt, method, options or DpoOptions(), show, control, pool, extras)
 
 
-def after(picture: Path, given: Container[str]) -> Brought:
-    """Returns what a picture brings to a refinement: its words, seed, steps and guidance, without what was `given` by hand.
+def after(picture: Path | str, given: Container[str]) -> Brought:
+    """Returns what a picture, or an infotext, brings to a refinement: words, seed, steps and guidance, without what was `given` by hand.
 
     Refining begins with plain words and finds weights, timing and negative prompts itself, and draws at the checkpoint's own size: those
     of the picture are among what is left. Raises BadInput where the picture does not say how it was made.
@@ -107,6 +107,7 @@ def _start(
 ) -> dict[str, Any]:
     if not canonical_text(prompt):
         raise BadInput("the prompt is empty; say what the picture should show")
+    refuse_infotext([prompt])
     if words := spoken_by_triples(prompt):
         raise BadInput(f"refine takes plain words and finds ranges and weights itself: give it {words!r}, or use generate")
     plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)

@@ -52,6 +52,14 @@ def test_what_is_no_infotext_in_such_a_file_is_named_by_its_line(tmp_path: Path)
     ]
 
 
+def test_a_prompt_of_megabytes_leaves_no_line_of_settings_behind(tmp_path: Path) -> None:
+    path = tmp_path / "long.txt"
+    path.write_text("a, " * 3_500_000 + "\nSteps: 5, Seed: 1, Sampler: Euler\n")
+    with PromptDB.open(tmp_path / "a.db") as db:
+        report = import_file(db, path)
+    assert (report.added, [line for line, _ in report.malformed]) == (0, [1, 2])
+
+
 def test_prompts_a_line_stay_prompts(tmp_path: Path) -> None:
     path = tmp_path / "lines.txt"
     path.write_text("Steps: a stair of gold\nNegative prompt: no such thing\na cat\n")

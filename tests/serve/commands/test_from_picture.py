@@ -57,6 +57,21 @@ def test_a_picture_of_a1111s_is_drawn_with_what_the_checkpoint_can_draw(
     assert told.code == 0 and "Clip skip 2" in told.err and "size 4096x4096" in told.err
 
 
+def test_pasted_infotext_is_drawn_and_refined_as_what_it_says(
+    capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path
+) -> None:
+    options = ("--checkpoint", tiny, "--out", tmp_path / "out")
+    text = INFO.format(size="16x16")
+    done = command(capfd, "generate", text, "--json", *options).document
+    assert (done["images"][0]["prompt"], done["images"][0]["seed"]) == ("a [red:0-1:1.3] cat fur, snow", 42)
+    assert done["from"]["picture"] == "the infotext" and "BREAK" in done["from"]["not_carried"]
+    seeds = ("--budget", 20, "--search-seeds", 1, "--heldout-seeds", 2, "--method", "rewrite")
+    assert command(capfd, "refine", text, *seeds, "--json", *options).document["prompt"] == "a red cat fur, snow"
+    for wrong in (("generate", text, "a dog"), ("attack", text)):
+        refused = command(capfd, *wrong, *options)
+        assert refused.code == 2 and "infotext" in refused.err and refused.err.count("\n") == 1
+
+
 def test_a_picture_of_our_own_is_drawn_again_to_the_pixel(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
     options = ("--checkpoint", tiny, "--out", tmp_path / "out", "--json")
     first = command(capfd, "generate", "a cat", "--seed", 3, "--steps", 2, *options).document["images"][0]

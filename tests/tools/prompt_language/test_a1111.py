@@ -219,7 +219,7 @@ def weights(prompt: str) -> list[tuple[str, float]]:
         ("(unnecessary)(parens)", [("unnecessaryparens", 1.1)]),
         ("1girl, :), (smile)", [("1girl, :), ", 1.0), ("smile", 1.1)]),
         (r">:) \o/ ]", [(">:) o/ ]", 1.0)]),
-        ("(a [b) c", [("a", 1.1), (" ", 1.0), ("b", 1.0), (" c", round(1 / 1.1, 6))]),
+        ("(a [b) c", [("a", 1.1), (" b ", 1.0), ("c", round(1 / 1.1, 6))]),
         ("(none:0) left", [("none", 0.0), (" left", 1.0)]),
     ],
 )
