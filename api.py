@@ -33,13 +33,19 @@ OPTIMIZE_BUDGET = 1000
 
 
 def refine(
-    prompt: str, *, method: str | Solver = "auto", scorers: Sequence[str | Scorer] = (), on_event: OnEvent | None = None, **options: Any
+    prompt: str,
+    *,
+    negative: str = "",
+    method: str | Solver = "auto",
+    scorers: Sequence[str | Scorer] = (),
+    on_event: OnEvent | None = None,
+    **options: Any,
 ) -> Refined:
     """Refine one prompt: rewrite it, search, and check the best candidate on seeds that no search has seen.
 
-    method: `auto`, `rewrite`, `df-prompt`, `dpo-diff`, or a Solver of your own. scorers: names or Scorers, the objective first; by default
-    the checkpoint's. on_event: called with every event of the run. options: fields of Settings, and `space` and `search` of `dpo-diff`.
-    Raises BadInput before anything is written.
+    negative: a negative prompt, which every candidate keeps. method: `auto`, `rewrite`, `df-prompt`, `dpo-diff`, or a Solver of your own.
+    scorers: names or Scorers, the objective first; by default the checkpoint's. on_event: called with every event of the run. options:
+    fields of Settings, and `space` and `search` of `dpo-diff`. Raises BadInput before anything is written.
     """
     from limner.serve.commands import refine as command
 
@@ -48,7 +54,8 @@ def refine(
     settings = _settings(options, names)
     chosen = _dpo_options(space, search)
     name = method if isinstance(method, str) else method.name
-    return Refined.from_document(command.refine(settings, prompt, name, _shown(on_event), options=chosen, extras=extras))
+    done = command.refine(settings, prompt, name, _shown(on_event), options=chosen, extras=extras, negative=negative)
+    return Refined.from_document(done)
 
 
 def attack(

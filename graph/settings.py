@@ -19,6 +19,12 @@ HELDOUT_FROM = 2**31
 MOST_SEEDS = 10_000
 
 
+def _dialects() -> tuple[str, ...]:
+    from limner.tools.prompt_language.dialects import AUTO, DIALECTS  # its patterns take longer to compile than --help may
+
+    return AUTO, *DIALECTS
+
+
 @dataclass(frozen=True)
 class Settings(Declared):
     """What commands have in common. `steps`, `guidance_scale`: None means what the checkpoint's card recommends. `scorers`: empty means
@@ -31,6 +37,7 @@ class Settings(Declared):
     guidance_scale: float | None = option(None, "classifier-free guidance; by default what the checkpoint recommends", ge=0)
     scorers: tuple[str, ...] = option((), "repeatable; the first is the objective, the others are reported beside it", each="scorer")
     budget: int = option(64, "images to draw at most", ge=1)
+    dialect: str = option("auto", "how prompts are written; auto tells it by their marks", choices=_dialects)
     seed: int = option(0, "first of the search seeds", ge=0, le=HELDOUT_FROM - 1)
     search_seeds: int = option(2, "seeds on which candidates are compared", ge=1, le=MOST_SEEDS)
     heldout_seeds: int = option(8, "seeds, never searched, on which the result is measured", ge=2, le=MOST_SEEDS)  # an interval needs two

@@ -25,6 +25,7 @@ from limner.tools.budget import TOLERANCE, Budget, BudgetSpent
 from limner.tools.diffusion.base import CancelToken, Drawn, Hooks, ImageModel
 from limner.tools.evaluation import Evaluation
 from limner.tools.events import Emit
+from limner.tools.prompt_language.carry import carried
 from limner.tools.scoring.base import Scorer, can_judge
 
 __all__ = ["Emit", "Evaluation", "Evaluator"]
@@ -153,6 +154,7 @@ class Evaluator:
         self.run = run
         self.cancel = cancel
         self.hooks: Hooks | None = None
+        self.typed: Conditioning | None = None
         self._payment = CacheIsFree()
         self._dropped: set[str] = set()
         self._in_flight = InFlight(db, run)
@@ -184,9 +186,21 @@ class Evaluator:
                 return scorer
         raise BadInput(f"scorer {name!r} was not opened, only {', '.join(item.name for item in self.scorers) or 'none'}")
 
+    def carrying(self, typed: Conditioning) -> Evaluator:
+        """Returns the same Evaluator, which draws every conditioning with the weights, chunk borders and negative prompt of `typed`, the
+        prompt as the person wrote it; who searches need not know of them.
+        """
+        inner = copy(self)
+        inner.typed = None if typed == Conditioning(typed.text) else typed
+        return inner
+
+    def as_drawn(self, conditioning: Conditioning) -> Conditioning:
+        """Returns a conditioning with what `carrying` adds to it."""
+        return conditioning if self.typed is None else carried(self.typed, conditioning)
+
     def drawing(self, conditioning: Conditioning, seed: int) -> Drawing:
         """Returns the record of the picture of a conditioning on a seed, drawn or not."""
-        return Drawing(conditioning, int(seed), self.settings, self.model.fingerprint)
+        return Drawing(self.as_drawn(conditioning), int(seed), self.settings, self.model.fingerprint)
 
     def image(self, drawing_id: str) -> Image.Image:
         """Returns the picture of a stored drawing. Raises BadInput where there is none."""

@@ -26,31 +26,32 @@ def generate_command(
     source: Annotated[Path | None, typer.Option("--from", help="a picture that says how it was made, to be drawn again")] = None,
     schedule: Annotated[bool, typer.Option("--schedule", help="show which words act at which step")] = False,
     lenient: Annotated[bool, typer.Option("--lenient", help="brackets that begin no triple are plain text")] = False,
-    weights: Annotated[str, typer.Option("--weights", help="mean_restore, none, norm_restore or lerp_from_empty")] = "mean_restore",
+    weights: Annotated[str, typer.Option("--weights", help="mean_restore, none, norm_restore, lerp_from_empty; else the dialect's")] = "",
     ranges: Annotated[str, typer.Option("--ranges", help="what ranges are parts of: step or sigma (the noise level)")] = "step",
     as_json: Json = False,
 ) -> None:
-    """Draw prompts, DF-Prompts such as "a cat, [sharp focus:0-0.5:1.25]" among them, nothing else. With --from: draw again what a
-    picture says of itself, made here or by another tool."""
+    """Draw prompts in any dialect, DF-Prompts such as "a cat, [sharp focus:0-0.5:1.25]" among them, nothing else. With --from: draw
+    again what a picture says of itself, made here or by another tool."""
     from limner.promptdb.generated.a1111 import is_infotext
     from limner.serve.commands import generate
-    from limner.serve.commands.generate import Reading
+    from limner.serve.commands.generate import Manner
     from limner.serve.terminal import printing
 
     if source is not None and prompts:
         raise BadInput("give either prompts or --from IMAGE.png; an image brings its own prompt")
-    reading = Reading(lenient, weights, ranges)
+    manner = Manner(lenient, weights, ranges)
     if source is not None:
         document = generate.redraw(settings, source, given, count)
     elif prompts and len(prompts) == 1 and not negative and is_infotext(prompts[0]):
         document = generate.redraw(settings, prompts[0], given, count)
     else:
-        document = generate.generate(settings, prompts or [], negative, count, reading)
+        document = generate.generate(settings, prompts or [], negative, count, manner)
     if as_json:
         return print_json(document)
     if schedule:
         printing.print_schedule(document["schedule"], console())
     printing.print_rows(document["images"], ("path", "seed", "prompt"), console())
+    printing.print_notes([line for read in document.get("readings", []) for line in (*read["notes"], *read["acts"])], console())
     print_not_carried(document)
 
 
@@ -63,7 +64,7 @@ def print_not_carried(document: dict[str, Any]) -> None:
 PICTURE = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 
 
-@takes_settings("checkpoint", "device", "dtype", "scorer")
+@takes_settings("checkpoint", "device", "dtype", "dialect", "scorer")
 def score_command(
     settings: Settings,
     pictures: Annotated[list[str], typer.Argument(metavar="PICTURE...", help="picture files; a last one that is no file is the prompt")],

@@ -18,7 +18,7 @@ from limner.graph.sources import GROUPS, OPTIONS, Given, given_values, made
 from limner.promptdb.errors import BadInput
 from limner.tools.options import Option, options_of
 
-DRAWING = ("checkpoint", "device", "dtype", "steps", "guidance_scale", "scorer", "budget", "seed", "truncate", "out", "db")
+DRAWING = ("checkpoint", "device", "dtype", "steps", "guidance_scale", "scorer", "budget", "dialect", "seed", "truncate", "out", "db")
 SEARCHING = tuple(item.name for item in options_of(Settings))
 LEARNING = tuple(item.name for item in options_of(LearningSettings))
 STORED = ("out", "db")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,7 @@ def refine_command(
     dpo: DpoSettings,
     given: Mapping[str, Given],
     prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
+    negative: Annotated[str, typer.Option("--negative", help="a negative prompt, which every candidate keeps")] = "",
     source: Annotated[Path | None, typer.Option("--from", help="a picture that says how it was made, whose prompt is refined")] = None,
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
     verbose: Verbose = False,
@@ -39,19 +41,22 @@ def refine_command(
 
     if resume and (prompt or source):
         raise BadInput("give either a prompt or --resume RUN; a resumed run keeps its prompt")
+    if resume and negative:
+        raise BadInput("--resume goes on with a run as it was started: leave out --negative")
     if source and prompt:
         raise BadInput("give either a prompt or --from PICTURE; a picture brings its own prompt")
     made = source or (prompt if is_infotext(prompt) else None)
     found = refine.after(made, given) if made else None
     if found:
-        settings, prompt = found.settings(settings), found.conditioning.text
+        settings, prompt, negative = found.settings(settings), found.found.prompt, negative or found.found.negative
+        settings = replace(settings, dialect=found.found.notation)
     control = Control()
     show = partial(watching.show_events, verbose=verbose)
     with watching.stop_on_signals(control):
         if resume:
             document = refine.resume(settings, resume, show, control)
         else:
-            document = refine.refine(settings, prompt, refining.method, show, control, DpoOptions(dpo.space, dpo.search))
+            document = refine.refine(settings, prompt, refining.method, show, control, DpoOptions(dpo.space, dpo.search), negative=negative)
     if found and made:
         document |= {"from": found.document(made)}
     if as_json:

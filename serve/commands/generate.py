@@ -23,13 +23,15 @@ from limner.promptdb.images import drawing_of, provenance, read_provenance, writ
 from limner.promptdb.records import Conditioning, Drawing, RangeUnit, Run, SamplerSettings, WeightMode, canonical_text
 from limner.promptdb.runs import Runs
 from limner.serve.commands.from_picture import Brought, brought, is_own, prompt_of, refuse_infotext
+from limner.serve.commands.reading import effects_of, notes_on
 from limner.tools.budget import BudgetSpent
 from limner.tools.diffusion.remote.openai import RemoteImages
 from limner.tools.diffusion.sampling.sampler import Sampler
 from limner.tools.diffusion.sampling.timing import Timing
 from limner.tools.prompt_language.assemble import LocatedError
+from limner.tools.prompt_language.dialects import AUTO
 from limner.tools.prompt_language.infotext import infotext_of
-from limner.tools.prompt_language.parse import parse, read
+from limner.tools.prompt_language.reader import Reading, read_prompt
 from limner.tools.prompt_language.schedule import timetable
 from limner.tools.prompt_language.write import write, write_negative
 
@@ -41,40 +43,41 @@ MOST_RESIZED = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How prompts are read. `lenient`: brackets that begin no triple are text. `weights`: a weight mode. `ranges`: a unit of ranges."""
+class Manner:
+    """How prompts are read. `lenient`: brackets that begin no triple are text. `weights`: a weight mode, by default that of the dialect.
+    `ranges`: a unit of ranges.
+    """
 
     lenient: bool = False
-    weights: str = "mean_restore"
+    weights: str = ""
     ranges: str = "step"
 
     def __post_init__(self) -> None:
-        for option, value, known in (("--weights", self.weights, WEIGHT_MODES), ("--ranges", self.ranges, RANGE_UNITS)):
+        for option, value, known in (("--weights", self.weights, ("", *WEIGHT_MODES)), ("--ranges", self.ranges, RANGE_UNITS)):
             if value not in known:
-                raise BadInput(f"{option} knows {', '.join(known)}, not {value!r}")
+                raise BadInput(f"{option} knows {', '.join(filter(None, known))}, not {value!r}")
 
 
-def asked(prompts: Sequence[str], negative: str, reading: Reading) -> list[Conditioning]:
-    """Returns the distinct conditionings of the prompts, in order.
+def asked(
+    prompts: Sequence[str], negative: str, manner: Manner, dialect: str = AUTO, steps: int | None = None
+) -> list[Reading]:
+    """Returns the distinct prompts as they are read, in order.
 
-    Raises BadInput for an empty one, and with the place for brackets that begin no triple.
+    `steps`: model calls, for A1111's step numbers. Raises BadInput for an empty one, and with the place for what cannot be read.
     """
-    found = []
+    found = dict[Conditioning, Reading]()
     for prompt in prompts:
         try:
-            plain = read(prompt, negative, reading.lenient, cast(WeightMode, reading.weights))
+            reading = read_prompt(prompt, negative, dialect, steps, manner.lenient)
         except LocatedError as error:
             raise BadInput(f"{error}; --lenient draws such brackets as text") from error
-        if not plain.text:
+        if not reading.conditioning.text:
             raise BadInput("the prompt is empty; say what the picture should show")
-        found.append(replace(plain, range_unit=cast(RangeUnit, reading.ranges)))
-    return list(dict.fromkeys(found))
-
-
-def spoken_by_triples(prompt: str) -> str:
-    """Returns the words of a prompt that holds a triple; empty where it holds none."""
-    found = parse(prompt, lenient=True)
-    return found.spoken()[0] if any(piece.span for piece in found.pieces) else ""
+        conditioning = replace(reading.conditioning, range_unit=cast(RangeUnit, manner.ranges))
+        if manner.weights:
+            conditioning = replace(conditioning, weight_mode=cast(WeightMode, manner.weights))
+        found.setdefault(conditioning, replace(reading, conditioning=conditioning))
+    return list(found.values())
 
 
 def schedule(conditionings: Sequence[Conditioning], timing: Timing) -> list[dict[str, Any]]:
@@ -98,7 +101,7 @@ def schedule(conditionings: Sequence[Conditioning], timing: Timing) -> list[dict
 
 
 COMMAND = "generate"
-AS_WRITTEN = Reading()
+AS_WRITTEN = Manner()
 
 
 def generate(
@@ -106,11 +109,11 @@ def generate(
     prompts: Sequence[str],
     negative: str,
     count: int,
-    reading: Reading = AS_WRITTEN,
+    manner: Manner = AS_WRITTEN,
     control: Control | None = None,
     pool: ModelPool | None = None,
 ) -> dict[str, Any]:
-    """Draws every prompt on `count` seeds from `settings.seed` on; returns the document of `generate --json`. Texts may be DF-Prompts.
+    """Draws every prompt on `count` seeds from `settings.seed` on; returns the document of `generate --json`. Texts may be in any dialect.
 
     `pool`: where the checkpoint stays open for the next request; by default one that ends with this one. Raises BadInput before anything is
     written, Cancelled after `control.request_drain()`.
@@ -122,14 +125,26 @@ def generate(
         raise BadInput(f"{count * len(prompts)} pictures are more than the budget of {settings.budget}; raise --budget")
     check_places(settings)
     with (pool or ModelPool()).lease() as lease:
-        return _generate(settings, prompts, negative, count, reading, control or Control(), lease)
+        return _generate(settings, prompts, negative, count, manner, control or Control(), lease)
 
 
 def _generate(
-    settings: Settings, prompts: Sequence[str], negative: str, count: int, reading: Reading, control: Control, lease: Lease
+    settings: Settings, prompts: Sequence[str], negative: str, count: int, manner: Manner, control: Control, lease: Lease
 ) -> dict[str, Any]:
     models = open_models(settings, lease, with_scorers=False)
-    return _drawn(settings, models, asked(prompts, negative, reading), count, control)
+    readings = asked(prompts, negative, manner, settings.dialect, models.sampling.steps)
+    document = _drawn(settings, models, [reading.conditioning for reading in readings], count, control)
+    return {**document, "readings": [_read_as(reading, models) for reading in readings]}
+
+
+def _read_as(reading: Reading, models: Models) -> dict[str, Any]:
+    return {
+        "prompt": reading.text,
+        "negative": reading.negative,
+        "dialect": reading.dialect,
+        "notes": notes_on(reading, models.sampler),
+        "acts": effects_of(reading.conditioning),
+    }
 
 
 def _drawn(settings: Settings, models: Models, conditionings: list[Conditioning], count: int, control: Control) -> dict[str, Any]:
@@ -220,7 +235,8 @@ def score(
 ) -> dict[str, Any]:
     """Returns the document of `score --json`: the values of every scorer for an image file and a prompt. Nothing is stored.
 
-    `prompt`: None for that which the picture's metadata says. `pool`: as in `generate`. `extras`: scorers that are objects already.
+    `prompt`: judged by its words, without marks of its dialect; None for that which the picture's metadata says. `pool`: as in `generate`.
+    `extras`: scorers that are objects already.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -233,14 +249,14 @@ def score(
         raise BadInput(f"there is no file {path}") from error
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"{path} is not a readable image") from error
-    prompt = canonical_text(prompt_of(path) if prompt is None else prompt)
+    words = prompt_of(path) if prompt is None else read_prompt(prompt, dialect=settings.dialect, steps=settings.steps).conditioning.text
     with (pool or ModelPool()).lease() as lease:
         checkpoint = lease.checkpoint(settings.checkpoint, settings.device, settings.dtype)
         scorers = open_scorers(settings, lease, checkpoint, extras=extras)
-        scores = {item.name: float(item.score([image], [prompt])[0]) for item in scorers}
+        scores = {item.name: float(item.score([image], [words])[0]) for item in scorers}
     return {
         "image": str(path),
-        "prompt": prompt,
+        "prompt": words,
         "checkpoint": checkpoint.name,
         "scores": {name: round(value, 6) if np.isfinite(value) else None for name, value in scores.items()},
     }

@@ -27,14 +27,18 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run, canonical_text
 from limner.promptdb.runs import Runs
 from limner.serve.commands.from_picture import Brought, brought, refuse_infotext
-from limner.serve.commands.generate import spoken_by_triples
+from limner.serve.commands.reading import effects_of, notes_on, other_forms
 from limner.serve.reports.page import rounded, shown_verdict
 from limner.serve.reports.refine import ReportFiles, write_refine
+from limner.tools.prompt_language.convert import written_back
+from limner.tools.prompt_language.reader import Reading, read_prompt
 from limner.tools.prompt_language.write import write, write_negative
 from limner.tools.solvers.registry import solvers
 
 COMMAND = "refine"
 ATTACK = "attack"
+TYPED = "typed"
+"""Under which a run's settings keep the prompts as they were typed."""
 
 Show = Callable[[Iterable[Event]], None]
 
@@ -48,29 +52,27 @@ def refine(
     options: DpoOptions | None = None,
     pool: ModelPool | None = None,
     extras: Extras = NO_EXTRAS,
+    negative: str = "",
 ) -> dict[str, Any]:
-    """Refines `prompt`; returns the document of `refine --json`.
+    """Refines `prompt`, written in the dialect of the settings; returns the document of `refine --json`.
 
-    `options`: of the method dpo-diff. `pool`: where its checkpoint stays open for the next run; by default one that ends with this run.
-    `extras`: scorers and solvers that are objects already.
+    `negative`: a negative prompt, in the same dialect, which every candidate keeps. `options`: of the method dpo-diff. `pool`: where its
+    checkpoint stays open for the next run; by default one that ends with this run. `extras`: scorers and solvers that are objects already.
 
     Raises BadInput before anything is written, Stopped after `control.request_drain()`.
     """
     check_method(method, solvers() | extras.factories)
-    return _start(COMMAND, settings, prompt, method, options or DpoOptions(), show, control, pool, extras)
+    return _start(COMMAND, settings, prompt, method, options or DpoOptions(), show, control, pool, extras, negative)
 
 
 def after(picture: Path | str, given: Container[str]) -> Brought:
-    """Returns what a picture, or an infotext, brings to a refinement: words, seed, steps and guidance, without what was `given` by hand.
+    """Returns what a picture, or an infotext, brings to a refinement: prompts, seed, steps and guidance, without what was `given` by hand.
 
-    Refining begins with plain words and finds weights, timing and negative prompts itself, and draws at the checkpoint's own size: those
-    of the picture are among what is left. Raises BadInput where the picture does not say how it was made.
+    Refining draws at the checkpoint's own size and sampler: those of the picture are among what is left. Raises BadInput where the picture
+    does not say how it was made.
     """
     found = brought(picture, given)
-    plain = found.conditioning
-    missed = [f"negative prompt {plain.negative!r}"] if plain.negative else []
-    missed += ["weights and timing of words"] if plain.spans or plain.negative_spans else []
-    missed += [f"size {found.size[0]}x{found.size[1]} (the checkpoint's own is drawn)"] if found.size else []
+    missed = [f"size {found.size[0]}x{found.size[1]} (the checkpoint's own is drawn)"] if found.size else []
     missed += [f"sampler {found.found.sampler}"] if found.scheduler else []
     return replace(found, left=(*missed, *found.left))
 
@@ -104,14 +106,14 @@ def _start(
     control: Control | None,
     pool: ModelPool | None = None,
     extras: Extras = NO_EXTRAS,
+    negative: str = "",
 ) -> dict[str, Any]:
     if not canonical_text(prompt):
         raise BadInput("the prompt is empty; say what the picture should show")
     refuse_infotext([prompt])
-    if words := spoken_by_triples(prompt):
-        raise BadInput(f"refine takes plain words and finds ranges and weights itself: give it {words!r}, or use generate")
     plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     kept = {**settings.to_json(), "method": method, "dpo_diff": options.to_json()}
+    kept[TYPED] = {"prompt": canonical_text(prompt), "negative": canonical_text(negative)}
     with (pool or ModelPool()).lease() as lease:
         run = Run(new_run_id(command), command, canonical_text(prompt), kept)
         return _run(settings, run, show, control or Control(), lease, extras)
@@ -123,26 +125,35 @@ def _run(settings: Settings, run: Run, show: Show, control: Control, lease: Leas
     check_places(settings)
     objective = OBJECTIVE if method == METHOD else ""
     models = open_models(settings, lease, objective=objective, attack=options.attack, extras=extras)
-    check_prompt(run.prompt, models.sampler, settings.truncate)
+    reading = typed_in(run, settings, models.sampling.steps)
+    run = replace(run, prompt=check_prompt(reading.conditioning.text, models.sampler, settings.truncate))
     settings.contract.check_prompt(run.prompt)
     with open_context(settings, models, run.id, "auto", settings.budget, control) as opened:
         context = with_solver(opened, options)
+        context = replace(context, evaluator=context.evaluator.carrying(reading.conditioning))
         check_method(method, context.solvers, context.evaluator)
         with closing(stream_refine(context, run, control)) as events:  # ended before the database is, whatever `show` raises
             show(events)
         state = refine_state(context, run.id)
-        document = _document(context, state, write_refine(context, state, settings.folder / run.id))
+        document = _document(context, state, reading, write_refine(context, state, settings.folder / run.id))
         if not options.attack:  # a prompt that makes the model draw worse is no example
             learn_from_refine(context, state)
         Runs(context.db).finish(run.id, "done", document)
     return document
 
 
-def _document(context: Context, state: RefineState, files: ReportFiles) -> dict[str, Any]:
+def typed_in(run: Run, settings: Settings, steps: int) -> Reading:
+    """Returns a run's prompt as the person typed it, read for this number of model calls. Raises BadInput for what cannot be read."""
+    typed = run.settings.get(TYPED) or {"prompt": run.prompt, "negative": ""}
+    return read_prompt(typed["prompt"], typed["negative"], settings.dialect if TYPED in run.settings else "plain", steps)
+
+
+def _document(context: Context, state: RefineState, reading: Reading, files: ReportFiles) -> dict[str, Any]:
     """The document of `refine --json`.
 
-    `scores` compare the user's prompt with the best candidate, adopted or not: the evidence for `verdict`. `result` and `best_tried`, the
-    candidate that was not adopted, have each its own scores on the held-out seeds.
+    `prompt` is the prompt's words, `typed` what was typed, `notes` what to know of how it was read. `scores` compare the user's prompt with
+    the best candidate, adopted or not: the evidence for `verdict`. `result` and `best_tried`, the candidate that was not adopted, have each
+    its own scores on the held-out seeds.
     """
     outcome = state["outcome"]
     best, improved = outcome["best"], outcome["improved"]
@@ -150,11 +161,14 @@ def _document(context: Context, state: RefineState, files: ReportFiles) -> dict[
         "verdict": shown_verdict(outcome["verdict"]),
         "run": state["run"],
         "prompt": state["prompt"],
+        "typed": {"prompt": reading.text, "negative": reading.negative},
+        "dialect": reading.dialect,
+        "notes": notes_on(reading, context.evaluator.model),
         "method": state["method"],
         "checkpoint": context.evaluator.model.name,
         "chat_model": context.chat.name,
-        "result": _prompt(outcome, outcome["result"], "after" if improved else "before"),
-        "best_tried": _prompt(outcome, best, "after") if best and not improved else None,
+        "result": _prompt(context, reading, outcome, outcome["result"], "after" if improved else "before"),
+        "best_tried": _prompt(context, reading, outcome, best, "after") if best and not improved else None,
         "improved": improved,
         "scores": {name: rounded(row) for name, row in outcome["scores"].items()},
         "used": context.evaluator.budget.used(),
@@ -163,13 +177,20 @@ def _document(context: Context, state: RefineState, files: ReportFiles) -> dict[
     }
 
 
-def _prompt(outcome: Outcome, row: CandidateRow, side: Literal["before", "after"]) -> dict[str, Any]:
-    """A prompt with its own scores: the means on that side of the comparison."""
-    conditioning = conditioning_of(row)
+def _prompt(
+    context: Context, reading: Reading, outcome: Outcome, row: CandidateRow, side: Literal["before", "after"]
+) -> dict[str, Any]:
+    """A prompt with its own scores: the means on that side of the comparison. `typed`: in the dialect in which the prompt was typed."""
+    conditioning = context.evaluator.as_drawn(conditioning_of(row))
+    steps = context.evaluator.settings.steps
+    written = written_back(reading, conditioning, steps)
     return {
         "text": conditioning.text,
         "negative": write_negative(conditioning),
         "df_prompt": write(conditioning) if conditioning.spans else None,
+        "typed": {"prompt": written.output, "negative": written.negative},
+        "acts": effects_of(conditioning),
+        "other_forms": other_forms(reading, conditioning, steps),
         "conditioning_id": conditioning.id,
         "scores": {name: rounded(scores)[side] for name, scores in outcome["scores"].items()},
     }

@@ -130,7 +130,8 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
     higher = outcome["higher_is_better"]
     found = _found(context, state)
     best = outcome["best"]
-    text = conditioning_of(best).text if best else prompt
+    tried = context.evaluator.as_drawn(conditioning_of(best)) if best else None
+    text = tried.text if tried else prompt
     row = outcome["scores"][objective]
     attack = isinstance(context.evaluator.objective, Adversarial)
     return {
@@ -151,9 +152,9 @@ def _view(context: Context, state: RefineState) -> dict[str, Any]:
         "pairs": _pairs(context, state, found),
         "aspect": page.aspect(context),
         "diff": word_diff(prompt, text),
-        "negative": conditioning_of(best).negative if best else "",
+        "negative": tried.negative if tried else "",
         "origin": best["origin"] if best else "",
-        "timeline": timeline(conditioning_of(best)) if best else {},
+        "timeline": timeline(tried) if tried else {},
         "strip": strip(context, outcome.get("strip", [])),
         "scores": [page.difference_view(context, name, item, found.differences(name, 0, 1)) for name, item in outcome["scores"].items()],
         "path": _path_view(state),

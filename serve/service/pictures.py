@@ -13,7 +13,7 @@ from limner.graph.chat.topic import asked_for
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
 from limner.promptdb.store import PromptDB
-from limner.serve.commands.generate import Reading, asked
+from limner.serve.commands.generate import Manner, asked
 from limner.serve.reports import page
 from limner.serve.reports.timeline import WIDTH, timeline
 from limner.tools.prompt_language.assemble import LocatedError
@@ -57,7 +57,7 @@ def over_time(text: str, negative: str, lenient: bool) -> dict[str, Any]:
 
     Raises BadInput, with the place where brackets begin no triple.
     """
-    conditioning = asked([text], negative, Reading(lenient))[0]
+    conditioning = asked([text], negative, Manner(lenient), "df")[0].conditioning
     plain = {"prompt": write_text(conditioning.text, ()), "rows": [], "width": WIDTH, "unit": conditioning.range_unit}
     return {**(timeline(conditioning) or plain), "plain": plain["prompt"]}
 

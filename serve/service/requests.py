@@ -63,7 +63,7 @@ Prompt = Annotated[str, StringConstraints(min_length=1, max_length=PROMPT_CHARS)
 Negative = Annotated[str, StringConstraints(max_length=PROMPT_CHARS)]
 Pin = Annotated[str, StringConstraints(min_length=1, max_length=PIN_CHARS)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Dialect = Literal["a1111", "comfyui", "compel", "df"]
+Dialect = Literal["plain", "a1111", "comfyui", "compel", "invokeai", "novelai", "df"]
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,79}$")]
 
 
@@ -102,7 +102,7 @@ SERVED_MOST: dict[str, float] = {
 }
 """Upper bounds of requests, by field, where the setting has a higher one or none; of lists, the length."""
 
-DRAWING = ("checkpoint", "steps", "guidance_scale", "seed", "truncate")
+DRAWING = ("checkpoint", "steps", "guidance_scale", "dialect", "seed", "truncate")
 SEARCHING = tuple(item.field for item in options_of(Settings) if item.field not in (*DRAWING, *NOT_SERVED))
 
 _HELP = {"checkpoint": "one of the checkpoints that this server offers"}
@@ -162,9 +162,10 @@ class SearchingAsk(DrawingAsk):
 @offers(RefineSettings)
 @offers(DpoSettings)
 class RefineAsk(SearchingAsk):
-    """A prompt to be refined."""
+    """A prompt to be refined. `negative`: every candidate keeps it."""
 
     prompt: Prompt
+    negative: Negative = ""
 
 
 class GenerateAsk(DrawingAsk):
@@ -173,7 +174,7 @@ class GenerateAsk(DrawingAsk):
     prompts: list[Prompt] = Field(min_length=1, max_length=64)
     negative: Negative = ""
     count: int = Field(default=1, ge=1, le=64, description="pictures of each prompt, on seeds from `seed` on")
-    lenient: bool = Field(default=False, description="prompts are DF-Prompts; brackets that begin no triple are plain text")
+    lenient: bool = Field(default=False, description="brackets that begin no triple of a DF-Prompt are plain text")
 
 
 class BatchPromptAsk(Ask):

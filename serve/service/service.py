@@ -38,7 +38,7 @@ from limner.serve.commands import optimize as optimizing
 from limner.serve.commands import refine as refining
 from limner.serve.commands.convert import converted
 from limner.serve.commands.from_picture import prompt_of
-from limner.serve.commands.generate import Reading
+from limner.serve.commands.generate import Manner
 from limner.serve.service import files, pictures
 from limner.serve.service.jobs import JobRecord, Jobs
 from limner.serve.service.live import latest_pictures, live_view
@@ -132,7 +132,8 @@ class Service:
         """Returns the document of `refine`; `tell` is called with events in the queue's thread. Raises BadInput, Busy, Stopped."""
         settings, refined = self.settings_for(ask), RefineSettings(**ask.given(RefineSettings))
         options = DpoOptions(**ask.given(DpoSettings))
-        work = partial(refining.refine, settings, ask.prompt, refined.method, _each(tell), options=options, pool=self.drawing.models)
+        also = {"options": options, "pool": self.drawing.models, "negative": ask.negative}
+        work = partial(refining.refine, settings, ask.prompt, refined.method, _each(tell), **also)
         return await self.drawing.run(client, lambda control: work(control=control))
 
     async def generate(self, client: str, ask: GenerateAsk) -> Document:
@@ -140,7 +141,7 @@ class Service:
         settings = self.settings_for(ask)
         wanted = len(ask.prompts) * ask.count
         settings = replace(settings, budget=max(settings.budget, min(wanted, self.limits.budget)))
-        work = partial(drawing.generate, settings, ask.prompts, ask.negative, ask.count, Reading(ask.lenient), pool=self.drawing.models)
+        work = partial(drawing.generate, settings, ask.prompts, ask.negative, ask.count, Manner(ask.lenient), pool=self.drawing.models)
         return await self.drawing.run(client, lambda control: work(control=control))
 
     async def score(self, client: str, image: bytes, prompt: str | None, ask: DrawingAsk) -> Document:

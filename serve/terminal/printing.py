@@ -30,6 +30,7 @@ def print_refined(document: Mapping[str, Any], console: Console | None = None, a
     if document["improved"]:
         console.print("This means the same, and is drawn worse:" if attack else "Use this prompt:")
         _print_prompt(result, console, "bold")
+        _print_forms(result, console)
     else:
         console.print("No prompt was found that leads it astray." if attack else "Your prompt stays as it is.")
         if tried := document.get("best_tried"):
@@ -37,7 +38,25 @@ def print_refined(document: Mapping[str, Any], console: Console | None = None, a
             _print_prompt(tried, console)
     console.print()
     console.print(_scores(document["scores"], "seeds"))
+    print_notes(document.get("notes", []), console)
     _print_cost(document, console)
+
+
+def print_notes(notes: Sequence[str], console: Console) -> None:
+    """Prints what to know of how a prompt was read, one line each."""
+    for note in notes:
+        console.print(Text.assemble(("note: ", "yellow"), plain(note)), soft_wrap=True)
+
+
+def _print_forms(prompt: Mapping[str, Any], console: Console) -> None:
+    """When the words act, and the prompt as A1111 takes it; a graph of ComfyUI's is long, so it is said where to get it."""
+    for line in prompt.get("acts", []):
+        console.print(plain(f"  {line}"), style="dim", soft_wrap=True)
+    forms = prompt.get("other_forms", {})
+    if "a1111" in forms:
+        console.print(plain(f"  in A1111: {forms['a1111']['prompt']}"), soft_wrap=True)
+    if "comfyui" in forms:
+        console.print("  in ComfyUI: limner runs export RUN --to comfyui", style="dim", soft_wrap=True)
 
 
 def print_optimized(document: Mapping[str, Any], console: Console | None = None) -> None:
@@ -74,9 +93,10 @@ def _print_verdict(document: Mapping[str, Any], console: Console) -> None:
 
 
 def _print_prompt(prompt: Mapping[str, Any], console: Console, style: str = "") -> None:
-    console.print(plain(f"  {prompt['df_prompt'] or prompt['text']}"), style=style)
-    if prompt["negative"]:
-        console.print(plain(f"  negative: {prompt['negative']}"))
+    typed = prompt.get("typed") or {"prompt": prompt["df_prompt"] or prompt["text"], "negative": prompt["negative"]}
+    console.print(plain(f"  {typed['prompt']}"), style=style, soft_wrap=True)
+    if typed["negative"]:
+        console.print(plain(f"  negative: {typed['negative']}"), soft_wrap=True)
 
 
 def _scores(scores: Mapping[str, Mapping[str, Any]], unit: str) -> Table:

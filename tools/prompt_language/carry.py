@@ -9,10 +9,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
 
 from limner.promptdb.records import Conditioning, EffectSpan
-from limner.tools.prompt_language.opaque import OpaquePart
-from limner.tools.prompt_language.reader import Placed, Reading
+from limner.tools.prompt_language.opaque import OpaquePart, Placed
+
+if TYPE_CHECKING:
+    from limner.tools.prompt_language.reader import Reading
 
 _WORD = re.compile(r"\w+")
 

@@ -14,6 +14,7 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, canonical_text
 from limner.tools.prompt_language.assemble import NUMBER, Effect, LocatedError, Part, Problem, assemble, read_number, write_decimal
 from limner.tools.prompt_language.comfyui import SIGMA, in_steps
+from limner.tools.prompt_language.dialects import OPERATORS
 from limner.tools.prompt_language.fidelity import Reason, Written, distinct
 from limner.tools.prompt_language.schedule import Segment
 
@@ -22,9 +23,6 @@ SWAPPED = Reason("exact", "compel has no ranges: encode each prompt of the list,
 OPERATOR = Reason("approximate", "compel takes a + or - at the end of a word for emphasis, and keeps the backslash that prevents it")
 
 PLUS, MINUS = Fraction(11, 10), Fraction(9, 10)
-
-OPERATORS = re.compile(r"\)\s*\.(?:and|add|blend|swap|attend)\s*\(|\.(?:swap|attend)\s*\(")
-"""What combines whole prompts or swaps words by attention, which has no counterpart here."""
 
 _SPECIAL = re.compile(r'[()"]')
 _TRAILING = re.compile(r"(?<=[^\s+-])([+-]+)(?=\s|$|,)")

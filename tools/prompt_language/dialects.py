@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from limner.promptdb.errors import BadInput
-from limner.tools.prompt_language import compel
 from limner.tools.prompt_language.emphasis import RANGE_LIKE
 from limner.tools.prompt_language.opaque import Kind
 
@@ -64,6 +63,9 @@ _COMFYUI = re.compile(r"\bembedding:\w")
 _COMPEL = re.compile(
     r"\)(?:\+|(?:-+|\d?\.\d+|\d)(?=[\s,.)]|$))|(?<![A-Za-z])[A-Za-z]{2,}(?:\+\++|--+)(?=[\s,.)]|$)", re.ASCII
 )
+OPERATORS = re.compile(r"\)\s*\.(?:and|add|blend|swap|attend)\s*\(|\.(?:swap|attend)\s*\(")
+"""What combines whole prompts or swaps words by attention in compel, which has no counterpart here."""
+
 _LORA_CALL = re.compile(r"\b(?:with|use)Lora\s*\(")
 _NOVELAI = (
     re.compile(r"(?<![\w.:])-?(?:\d{1,4}(?:\.\d{0,4})?|\.\d{1,4})::[^:]"),
@@ -90,7 +92,7 @@ def told_dialect(source: str) -> Told:
         if mark := _first(rest, *_A1111_ALONE[2:4], _SHARED[0]):
             raise BadInput(f"{triple[0]!r} is a triple of DF-Prompt and {mark!r} is A1111's: say which is meant with --dialect df or a1111")
         return Told("df", triple[0])
-    signed = _first(text, compel.OPERATORS, _LORA_CALL) or ("" if _SHARED[0].search(text) else _first(text, _COMPEL))
+    signed = _first(text, OPERATORS, _LORA_CALL) or ("" if _SHARED[0].search(text) else _first(text, _COMPEL))
     if alone and signed:
         raise BadInput(f"{alone!r} is A1111's and {signed!r} is compel's: say which is meant with --dialect a1111 or compel")
     if signed:

@@ -1,0 +1,70 @@
+"""What a person should know of how a prompt was read, and a prompt in the forms that other tools load."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Conditioning, EffectSpan
+from limner.tools.diffusion.base import ImageModel
+from limner.tools.prompt_language.carry import parts_for
+from limner.tools.prompt_language.convert import write_in
+from limner.tools.prompt_language.dialects import Dialect
+from limner.tools.prompt_language.reader import Reading
+
+FORMS: tuple[Dialect, ...] = ("a1111", "comfyui")
+"""The forms in which a DF-Prompt is given to a person: nothing else loads one."""
+
+
+def notes_on(reading: Reading, model: ImageModel) -> list[str]:
+    """Returns one line for each thing to know: the dialect that was told, what is not loaded, and how a long prompt is read."""
+    notes = list(reading.notes)
+    for name, text in (("prompt", reading.conditioning.text), ("negative prompt", reading.conditioning.negative)):
+        tokens, room = model.token_count(text)
+        if tokens > room:
+            how = "in windows side by side" if model.most_windows > 1 else "up to the limit"
+            notes.append(f"the {name} has {tokens} tokens, more than the {room} of one window: it is read {how}")
+    return notes
+
+
+def in_words(span: EffectSpan) -> str:
+    """Returns when the words of a span act, in words: "in the second half", "from 25 % to 60 %"."""
+    if (span.lo, span.hi) == (0, 1):
+        return "from first to last step"
+    halves = {(Fraction(0), Fraction(1, 2)): "in the first half", (Fraction(1, 2), Fraction(1)): "in the second half"}
+    if (span.lo, span.hi) in halves:
+        return halves[span.lo, span.hi]
+    first, last = f"{float(100 * span.lo):.3g} %", f"{float(100 * span.hi):.3g} %"
+    if span.lo == 0:
+        return f"in the first {last} of the steps"
+    return f"after {first} of the steps" if span.hi == 1 else f"from {first} to {last} of the steps"
+
+
+def effects_of(conditioning: Conditioning) -> list[str]:
+    """Returns one line for each stretch of words with a time or a weight: which words, when, how strong."""
+    lines = []
+    for text, spans in ((conditioning.text, conditioning.spans), (conditioning.negative, conditioning.negative_spans)):
+        for span in spans:
+            weight = "" if span.weight == 1 else f", weight {float(span.weight):.4g}"
+            lines.append(f"{text[span.start : span.end]!r} acts {in_words(span)}{weight}")
+    return lines
+
+
+def other_forms(reading: Reading, conditioning: Conditioning, steps: int) -> dict[str, Any]:
+    """Returns a prompt with times or weights in A1111's text and as ComfyUI's graph, for `steps` model calls; {} for a plain one.
+
+    The dialect that was typed, and a form in which the tool cannot say the prompt, are left out.
+    """
+    if not (conditioning.spans or conditioning.negative_spans):
+        return {}
+    forms = dict[str, Any]()
+    for dialect in FORMS:
+        if dialect == reading.dialect:
+            continue
+        try:
+            written = write_in(dialect, conditioning, *parts_for(reading, conditioning), steps=steps)
+        except BadInput:
+            continue
+        forms[dialect] = {"prompt": written.output, "negative": written.negative}
+    return forms
