@@ -73,7 +73,9 @@ def graph_in(document: object) -> Made:
     if not found.prompt:
         raise BadInput("the graph's prompt is empty")
     # Ranges, and a chain of samplers that is one drawing, are carried as timing.
-    others = replace(found, notes=tuple(name for name in found.notes if not _TIMING.fullmatch(name)))
+    chunked = conditioning.breaks or conditioning.negative_breaks
+    kept = [name for name in found.notes if not _TIMING.fullmatch(name) and not (chunked and name == "ConditioningConcat")]
+    others = replace(found, notes=tuple(kept))
     return Made("comfyui", conditioning, others, distinct((*reasons, *not_carried(others))))
 
 
@@ -136,7 +138,7 @@ def _without(conditioning: Conditioning, start: int, end: int) -> Conditioning:
 
     text = conditioning.text[:start] + conditioning.text[end:]
     spans = tuple(replace(span, start=moved(span.start), end=moved(span.end)) for span in conditioning.spans)
-    return replace(conditioning, text=text, spans=spans)
+    return replace(conditioning, text=text, spans=spans, breaks=tuple(map(moved, conditioning.breaks)))
 
 
 def a1111_settings(found: Generated) -> tuple[dict[str, Any], list[Reason]]:
