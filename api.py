@@ -130,11 +130,13 @@ def generate(prompts: str | Sequence[str], *, negative: str = "", count: int = 1
     ]
 
 
-def score(image: Path | str | Image.Image, prompt: str, *, scorers: Sequence[str | Scorer] = (), **options: Any) -> dict[str, float | None]:
+def score(
+    image: Path | str | Image.Image, prompt: str | None = None, *, scorers: Sequence[str | Scorer] = (), **options: Any
+) -> dict[str, float | None]:
     """Judge a picture for a prompt by every scorer.
 
-    image: a file, or an RGB picture. Returns values by scorer name, None where a scorer has no answer. Raises BadInput for an unreadable
-    file.
+    image: a file, or an RGB picture. prompt: by default what the file says that it was drawn from. Returns values by scorer name, None
+    where a scorer has no answer. Raises BadInput for an unreadable file, and for one that says no prompt where none is given.
     """
     from limner.serve.commands import generate as command
 

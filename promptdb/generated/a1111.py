@@ -99,7 +99,7 @@ def divide(text: str) -> Infotext:
 
 def _pairs(line: str) -> list[tuple[str, str]]:
     """Returns the pairs of a line. What stands between two commas and has no key belongs to the value before it."""
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, list[str]]] = []
     place, tries = 0, 0
     while place < len(line):
         key = _KEY.match(line, place)
@@ -107,7 +107,7 @@ def _pairs(line: str) -> list[tuple[str, str]]:
             end = line.find(",", place)
             end = len(line) if end < 0 else end
             if found and line[place:end].strip():
-                found[-1] = (found[-1][0], f"{found[-1][1]},{line[place:end].rstrip()}")
+                found[-1][1].append(line[place:end].rstrip())
             place = end + 1
             continue
         start = key.end()
@@ -120,9 +120,9 @@ def _pairs(line: str) -> list[tuple[str, str]]:
             value = line[start:end]
         border = line.find(",", end)
         border = len(line) if border < 0 else border
-        found.append((key[1].strip(), (value + line[end:border]).strip()))
+        found.append((key[1].strip(), [(value + line[end:border]).strip()]))
         place = border + 1
-    return found
+    return [(key, ",".join(values)) for key, values in found]
 
 
 def _unquoted(quoted: str) -> str:

@@ -86,6 +86,8 @@ def _joined(walk: Walk, asked: Node, side: str) -> str:
     pieces = walk.pieces(asked.link(*names), side)
     if any((piece.begin, piece.end) != (0, 1) for piece in pieces):
         walk.notes.append("ConditioningSetTimestepRange")
+    if any(piece.chunk for piece in pieces):
+        walk.notes.append("ConditioningConcat")
     return ", ".join(dict.fromkeys(piece.text.strip() for piece in pieces if piece.text.strip()))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -29,7 +29,7 @@ ENCODERS = (
     *("CLIPTextEncode", "CLIPTextEncodeSDXL", "CLIPTextEncodeSDXLRefiner", "CLIPTextEncodeSD3", "CLIPTextEncodeFlux"),
     *("CLIPTextEncodeHunyuanDiT", "CLIPTextEncodeHiDream", "CLIPTextEncodePixArtAlpha", "CLIPTextEncodeLumina2"),
 )
-JOINING = ("ConditioningCombine", "ConditioningConcat", "ConditioningAverage")
+JOINING = ("ConditioningCombine", "ConditioningAverage")
 SILENT = ("Reroute", "Reroute (rgthree)", "ReroutePrimitive|pysssss", "PrimitiveNode")
 LOADERS = ("ckpt_name", "unet_name", "model_name", "base_ckpt_name", "gguf_name", "diffusion_model_name")
 
@@ -43,11 +43,15 @@ _STRENGTHS = ("lora_wt_{}", "model_str_{}", "model_weight_{}", "lora_weight_{}",
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A text that reaches a sampler, and the part of the training timesteps in which it acts, 0 at the noise."""
+    """A text that reaches a sampler, and the part of the training timesteps in which it acts, 0 at the noise.
+
+    `chunk`: whether it stands behind the piece before it as a chunk of its own (ConditioningConcat).
+    """
 
     text: str
     begin: Fraction = Fraction(0)
     end: Fraction = Fraction(1)
+    chunk: bool = False
 
 
 class Walk:
@@ -120,7 +124,11 @@ class Walk:
         if (node.id, side) in done:
             return
         done.add((node.id, side))
-        if node.kind in JOINING:
+        if node.kind == "ConditioningConcat":
+            yield from self._pieces(node.link("conditioning_to"), side, trail, done)
+            behind = list(self._pieces(node.link("conditioning_from"), side, trail, done))
+            yield from (replace(piece, chunk=piece.chunk or number == 0) for number, piece in enumerate(behind))
+        elif node.kind in JOINING:
             if node.kind != "ConditioningCombine" or not self._ranged(node):
                 self.notes.append(note(node.kind, self.value(node, "conditioning_to_strength")))
             for onward in node.links():

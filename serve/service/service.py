@@ -132,7 +132,7 @@ class Service:
         """Returns the document of `refine`; `tell` is called with events in the queue's thread. Raises BadInput, Busy, Stopped."""
         settings, refined = self.settings_for(ask), RefineSettings(**ask.given(RefineSettings))
         options = DpoOptions(**ask.given(DpoSettings))
-        also = {"options": options, "pool": self.drawing.models, "negative": ask.negative}
+        also: dict[str, Any] = {"options": options, "pool": self.drawing.models, "negative": ask.negative}
         work = partial(refining.refine, settings, ask.prompt, refined.method, _each(tell), **also)
         return await self.drawing.run(client, lambda control: work(control=control))
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from limner.promptdb.errors import BadInput
@@ -70,12 +71,13 @@ def write_comfyui(
     """Returns a complete graph, from checkpoint to picture.
 
     `steps`: model calls of the run; None writes timestep ranges. `parts`, `negative_parts`: opaque parts with their places in the texts;
-    tags of LoRAs become LoraLoader nodes, BREAK joins two texts by ConditioningConcat, other parts stay in the text. Raises BadInput where
+    tags of LoRAs become LoraLoader nodes, breaks ConditioningConcat, other parts stay in the text. Raises BadInput where
     there are too many ranges.
     """
     reasons = list[Reason]()
     settings = replace(settings, loras=(*settings.loras, *_loras((*parts, *negative_parts), reasons)))
-    in_text = [[(place, part) for place, part in side if part.kind != "network"] for side in (parts, negative_parts)]
+    elsewhere = ("network", "break", "and")
+    in_text = [[(place, part) for place, part in side if part.kind not in elsewhere] for side in (parts, negative_parts)]
     conditioning, marks = with_marks(conditioning, *in_text)
     spans = conditioning.spans + conditioning.negative_spans
     timed = any((span.lo, span.hi) != (0, 1) for span in spans)
@@ -119,26 +121,10 @@ def read_decimal(text: str | None) -> float | None:
 
 
 def _with_parts(nodes: dict[str, NodeDocument], marks: dict[str, OpaquePart]) -> dict[str, NodeDocument]:
-    """Returns the graph with the parts in its texts; a text with a BREAK becomes two nodes and a ConditioningConcat."""
-    if not marks:
-        return nodes
-    breaks = {mark for mark, part in marks.items() if part.kind == "break"}
-    for name, node in list(nodes.items()):
-        if node["class_type"] != "CLIPTextEncode":
-            continue
-        pieces = re.split("|".join(breaks), node["inputs"]["text"]) if breaks else [node["inputs"]["text"]]
-        texts = [put_back(piece, marks).strip() for piece in pieces]
-        node["inputs"]["text"] = texts[0]
-        first, clip = name, node["inputs"]["clip"]
-        if len(texts) > 1:  # the links that lead to this node shall lead to the last of the chain
-            first = str(len(nodes) + 1)
-            nodes[first] = {"class_type": "CLIPTextEncode", "inputs": {**node["inputs"]}}
-        for number, text in enumerate(texts[1:], start=1):
-            other, last = str(len(nodes) + 1), number == len(texts) - 1
-            nodes[other] = {"class_type": "CLIPTextEncode", "inputs": {"text": text, "clip": clip}}
-            joined = {"class_type": "ConditioningConcat", "inputs": {"conditioning_to": [first, 0], "conditioning_from": [other, 0]}}
-            first = name if last else str(len(nodes) + 1)
-            nodes[first] = joined
+    """Returns the graph with the parts in its texts."""
+    for node in nodes.values() if marks else ():
+        if node["class_type"] == "CLIPTextEncode":
+            node["inputs"]["text"] = put_back(node["inputs"]["text"], marks)
     return nodes
 
 
@@ -155,10 +141,30 @@ def comfyui_text(conditioning: Conditioning) -> Written:
 def in_steps(conditioning: Conditioning, steps: int) -> tuple[tuple[Segment, ...], tuple[Segment, ...]]:
     """Returns the segments of the prompt and of the negative prompt, both cut at the same steps."""
     places = elapsed_by_step(steps)
-    rows = ((conditioning.text, conditioning.spans), (conditioning.negative, conditioning.negative_spans))
-    cuts = {segment.start for text, spans in rows for segment in segments(text, spans, places)}
-    first, second = (segments(text, spans, places, cuts) for text, spans in rows)
+    rows = (
+        (conditioning.text, conditioning.spans, conditioning.breaks),
+        (conditioning.negative, conditioning.negative_spans, conditioning.negative_breaks),
+    )
+    cuts = {segment.start for text, spans, _ in rows for segment in segments(text, spans, places)}
+    first, second = (segments(text, spans, places, cuts, breaks) for text, spans, breaks in rows)
     return first, second
+
+
+def chunks_of(segment: Segment) -> list[Segment]:
+    """Returns the parts of a segment between its breaks, without the blanks at their borders; empty parts are left out."""
+    borders = [0, *(place for place in segment.breaks if 0 < place < len(segment.text)), len(segment.text)]
+    found = []
+    for first, last in pairwise(borders):
+        text = segment.text[first:last]
+        start, stop = first + len(text) - len(text.lstrip()), first + len(text.rstrip())
+        spans = [
+            replace(span, start=max(span.start, start) - start, end=min(span.end, stop) - start)
+            for span in segment.spans
+            if max(span.start, start) < min(span.end, stop)
+        ]
+        if start < stop:
+            found.append(Segment(segment.start, segment.stop, segment.text[start:stop], tuple(spans)))
+    return found if len(found) > 1 else [replace(segment, breaks=())]
 
 
 def weighted(segment: Segment, reasons: list[Reason]) -> str:
@@ -186,15 +192,16 @@ Timed = Sequence[tuple[Fraction, Fraction, Segment]]
 
 
 def _in_fractions(conditioning: Conditioning) -> tuple[Timed, Timed]:
-    return _timed(conditioning.text, conditioning.spans), _timed(conditioning.negative, conditioning.negative_spans)
+    positive = _timed(conditioning.text, conditioning.spans, conditioning.breaks)
+    return positive, _timed(conditioning.negative, conditioning.negative_spans, conditioning.negative_breaks)
 
 
-def _timed(text: str, spans: Sequence[EffectSpan]) -> Timed:
+def _timed(text: str, spans: Sequence[EffectSpan], breaks: Sequence[int]) -> Timed:
     """Returns segments between all times at which some span begins or ends, as (begin, end, segment)."""
     borders = sorted({Fraction(0), Fraction(1), *(border for span in spans for border in (span.lo, span.hi))})
     if len(borders) > MOST_BORDERS:
         raise BadInput(f"ranges that begin or end at {len(borders)} different times make as many prompts; name the steps (--steps)")
-    found = segments(text, spans, borders[:-1])
+    found = segments(text, spans, borders[:-1], breaks=breaks)
     return [(borders[item.start], borders[item.stop], item) for item in found]
 
 
@@ -269,6 +276,12 @@ class _Graph:
         return whole
 
     def _encoded(self, segment: Segment) -> list[Any]:
+        first, *others = (self._encoded_chunk(chunk) for chunk in chunks_of(segment))
+        for other in others:
+            first = self._out(self._add("ConditioningConcat", conditioning_to=first, conditioning_from=other))
+        return first
+
+    def _encoded_chunk(self, segment: Segment) -> list[Any]:
         text = weighted(segment, self._reasons)
         if text not in self._texts:
             self._texts[text] = self._out(self._add("CLIPTextEncode", text=text, clip=self._clip))
@@ -305,8 +318,11 @@ def read_graph(document: object) -> tuple[Conditioning, tuple[Reason, ...]]:
     reader = _ReadGraph(graph_of(document))
     turns = list(reader.samplers())
     (words, spans), (others, other_spans) = (merge(reader.turns(turns, name)) for name in ("positive", "negative"))
+    breaks = {side: reader.breaks(text, side) for side, text in (("positive", words), ("negative", others))}
     missed = tuple(Reason("unsupported", f"{name} is not carried") for name in dict.fromkeys(reader.walk.notes))
-    conditioning = Conditioning(words, others, spans, other_spans, "lerp_from_empty")
+    conditioning = Conditioning(
+        words, others, spans, other_spans, "lerp_from_empty", breaks=breaks["positive"], negative_breaks=breaks["negative"]
+    )
     return conditioning, ((PERCENT,) if reader.ranged else ()) + missed
 
 
@@ -315,6 +331,7 @@ class _ReadGraph:
         self._graph = graph
         self.walk = Walk(graph)
         self.ranged = False
+        self._chunks: dict[str, list[str]] = {}
 
     def samplers(self) -> Iterator[tuple[Fraction, Node]]:
         """Yields the nodes that take the prompts, in the order in which they run: (where each begins, as a fraction of the steps; node)."""
@@ -345,7 +362,7 @@ class _ReadGraph:
                 read_made(self._graph)  # raises, and names what it met
             pieces = pieces or [Piece("")]
             if all((piece.begin, piece.end) == (0, 1) for piece in pieces):
-                pieces = [Piece(", ".join(dict.fromkeys(piece.text.strip() for piece in pieces)))]
+                pieces = [self._one(pieces, side, alone=len(samplers) == 1)]
             elif len(samplers) > 1:
                 raise BadInput("timestep ranges within a chain of samplers are not read")
             else:
@@ -355,6 +372,20 @@ class _ReadGraph:
             if any(abs(right - left) > 2 * HALF_OPEN for left, right in self._joints(pieces)):
                 raise BadInput("the timestep ranges overlap or leave gaps, so no single prompt says the same")
         return sorted(found, key=lambda turn: turn.start)
+
+    def _one(self, pieces: list[Piece], side: str, alone: bool) -> Piece:
+        """Returns pieces that act all the time as one; keeps where chunks begin, for a sampler that is `alone`."""
+        if len(pieces) > 1 and all(piece.chunk for piece in pieces[1:]) and alone:
+            self._chunks[side] = [assemble(comfyui_parts(canonical_text(piece.text))[0])[0] for piece in pieces]
+            return Piece(" ".join(piece.text.strip() for piece in pieces))
+        self.walk.notes += ["ConditioningConcat"] if any(piece.chunk for piece in pieces) else []
+        return Piece(", ".join(dict.fromkeys(piece.text.strip() for piece in pieces)))
+
+    def breaks(self, text: str, side: str) -> tuple[int, ...]:
+        """Returns where chunks begin in a text that `turns` has read."""
+        chunks = self._chunks.get(side, [])
+        places = [sum(len(chunk) + 1 for chunk in chunks[:number]) for number in range(1, len(chunks))]
+        return tuple(places) if " ".join(chunks) == text else ()
 
     @staticmethod
     def _joints(pieces: list[Piece]) -> Iterator[tuple[Fraction, Fraction]]:

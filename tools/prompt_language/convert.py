@@ -22,7 +22,7 @@ from limner.tools.prompt_language.document import from_document, read_json
 from limner.tools.prompt_language.fidelity import Level, Reason, Written, distinct, worst
 from limner.tools.prompt_language.infotext import Made, graph_in, infotext_in, write_made
 from limner.tools.prompt_language.novelai import write_novelai
-from limner.tools.prompt_language.opaque import Kind, OpaquePart, Placed, put_back, with_marks
+from limner.tools.prompt_language.opaque import Kind, OpaquePart, Placed, put_back, with_breaks, with_marks
 from limner.tools.prompt_language.reader import WHY, Reading, read_prompt
 from limner.tools.prompt_language.write import write, write_negative
 
@@ -121,6 +121,7 @@ def write_in(
     BadInput as the writers do.
     """
     reasons = list[Reason]()
+    parts, negative_parts = with_breaks(parts, conditioning.breaks), with_breaks(negative_parts, conditioning.negative_breaks)
     kept = [[(place, _named(part, to)) for place, part in side if part.kind in WRITTEN[to]] for side in (parts, negative_parts)]
     left_out = [part.shown for _, part in (*parts, *negative_parts) if part.kind not in WRITTEN[to]]
     reasons += [Reason("unsupported", f"{NAMES[to]} cannot say it, and it is left out", words) for words in left_out]
@@ -149,7 +150,9 @@ def written_back(reading: Reading, conditioning: Conditioning, steps: int | None
     """
     if conditioning == reading.conditioning:
         return Written(reading.text, reading.negative)
-    marked, marks = with_marks(conditioning, *parts_for(reading, conditioning))
+    parts, negative_parts = parts_for(reading, conditioning)
+    breaks, negative_breaks = with_breaks(parts, conditioning.breaks), with_breaks(negative_parts, conditioning.negative_breaks)
+    marked, marks = with_marks(conditioning, breaks, negative_breaks)
     timed = any((span.lo, span.hi) != (0, 1) for span in (*conditioning.spans, *conditioning.negative_spans))
     dialect = reading.dialect
     if (dialect == "plain" and not conditioning.is_plain) or (timed and dialect != "a1111"):

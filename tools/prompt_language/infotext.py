@@ -65,7 +65,9 @@ def graph_in(document: object) -> Made:
     if not found.prompt:
         raise BadInput("the graph's prompt is empty")
     # Ranges, and a chain of samplers that is one drawing, are carried as timing.
-    others = replace(found, notes=tuple(name for name in found.notes if not _TIMING.fullmatch(name)))
+    chunked = conditioning.breaks or conditioning.negative_breaks
+    kept = [name for name in found.notes if not _TIMING.fullmatch(name) and not (chunked and name == "ConditioningConcat")]
+    others = replace(found, notes=tuple(kept))
     words, parts, negative_parts = taken_out(conditioning, OPAQUE["comfyui"])
     tags = [(len(words.text), OpaquePart("network", f" <lora:{item.name}:{item.weight:g}>")) for item in found.loras]
     reading = Reading("comfyui", "", conditioning.text, conditioning.negative, words, (*parts, *tags), negative_parts)

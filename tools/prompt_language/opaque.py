@@ -170,9 +170,21 @@ def with_marks(conditioning: Conditioning, parts: Placed, negative_parts: Placed
         sides.append(("".join([*written, text[position:]]), tuple(moved)))
     (text, spans), (negative, negative_spans) = sides
     whole = replace(
-        conditioning, text=text, negative=negative, spans=spans, negative_spans=negative_spans, breaks=(), negative_breaks=()
+        conditioning,
+        text=text,
+        negative=negative,
+        spans=spans,
+        negative_spans=negative_spans,
+        breaks=tuple(place + sum(other <= place for other, _ in parts) for place in conditioning.breaks),
+        negative_breaks=tuple(place + sum(other <= place for other, _ in negative_parts) for place in conditioning.negative_breaks),
     )
     return whole, marks
+
+
+def with_breaks(parts: Placed, breaks: Sequence[int]) -> list[tuple[int, OpaquePart]]:
+    """Returns the parts, and a BREAK for each chunk that begins where no part says so."""
+    said = {place for place, part in parts if part.kind in _DIVIDING}
+    return [*parts, *((place, OpaquePart("break", "BREAK ")) for place in breaks if place not in said)]
 
 
 def put_back(text: str, marks: dict[str, OpaquePart]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -99,6 +100,16 @@ def test_ten_megabytes_are_refused_in_one_line() -> None:
         with pytest.raises(BadInput, match="at most") as caught:
             read_infotext(text)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [", a" * 80_000, ', k: "' + '\\"' * 100_000, ', k: {"a": [' * 20_000, ", k: " + "[" * 200_000, " " * 200_000, ", k:" * 60_000],
+)
+def test_settings_that_never_end_take_no_longer_than_others(settings: str) -> None:
+    began = time.monotonic()
+    read_infotext(f"x\nSteps: 1, Seed: 1{settings}")
+    assert time.monotonic() - began < 2
 
 
 LINE = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=40).filter(

@@ -43,9 +43,9 @@ def test_steps_come_from_the_environment_as_everywhere(capfd: pytest.CaptureFixt
     [
         (["a [x:1-0.5:1]", "--to", "a1111"], "character 6: the range '1-0.5' is reversed"),
         (["a [x:0-1:nan]", "--to", "a1111"], "character 10"),
-        (["a ] b", "--to", "a1111"], "closes nothing"),
+        (["a ] b", "--to", "a1111", "--from", "df"], "closes nothing"),
         (["a [cat:5]", "--to", "df"], "--steps"),
-        (["a (cat:1.2)", "--to", "df"], "--from a1111 or --from comfyui"),
+        (["[x:0-1:2] (cat:1.2)", "--to", "df"], "--dialect df or a1111"),
         (["a [b|c]", "--to", "df"], "no counterpart"),
         (["a", "--to", "midjourney"], "midjourney"),
         (["", "--to", "df"], "empty"),

@@ -45,12 +45,12 @@ def test_a_picture_of_a1111s_is_drawn_with_what_the_checkpoint_can_draw(
     path = picture(tmp_path / "a.png", INFO.format(size="24x16"))
     done = command(capfd, "generate", "--from", path, "--json", *options)
     (row,) = done.document["images"]
-    assert (row["prompt"], row["negative"], row["seed"]) == ("a [red:0-1:1.3] cat fur, snow", "dog", 42)
+    assert (row["prompt"], row["negative"], row["seed"]) == ("a [red:0-1:1.3] cat fur snow", "dog", 42)
     assert (row["settings"]["steps"], row["settings"]["guidance_scale"]) == (3, 3.0)
     assert (row["settings"]["width"], row["settings"]["height"]) == (24, 16)
     assert row["settings"]["scheduler"] == "EulerAncestralDiscreteScheduler"
     assert done.document["from"]["tool"] == "a1111"
-    assert done.document["from"]["not_carried"] == ["<lora:ink:0.8>", "BREAK", "checkpoint other", "Clip skip 2"]
+    assert done.document["from"]["not_carried"] == ["<lora:ink:0.8>", "checkpoint other", "Clip skip 2"]
     by_hand = command(capfd, "generate", "--from", path, "--seed", 5, "--steps", 2, "--count", 2, "--json", *options).document
     assert [item["seed"] for item in by_hand["images"]] == [5, 6] and by_hand["images"][0]["settings"]["steps"] == 2
     told = command(capfd, "generate", "--from", picture(tmp_path / "b.png", INFO.format(size="4096x4096")), *options)
@@ -63,10 +63,10 @@ def test_pasted_infotext_is_drawn_and_refined_as_what_it_says(
     options = ("--checkpoint", tiny, "--out", tmp_path / "out")
     text = INFO.format(size="16x16")
     done = command(capfd, "generate", text, "--json", *options).document
-    assert (done["images"][0]["prompt"], done["images"][0]["seed"]) == ("a [red:0-1:1.3] cat fur, snow", 42)
-    assert done["from"]["picture"] == "the infotext" and "BREAK" in done["from"]["not_carried"]
+    assert (done["images"][0]["prompt"], done["images"][0]["seed"]) == ("a [red:0-1:1.3] cat fur snow", 42)
+    assert done["from"]["picture"] == "the infotext" and "<lora:ink:0.8>" in done["from"]["not_carried"]
     seeds = ("--budget", 20, "--search-seeds", 1, "--heldout-seeds", 2, "--method", "rewrite")
-    assert command(capfd, "refine", text, *seeds, "--json", *options).document["prompt"] == "a red cat fur, snow"
+    assert command(capfd, "refine", text, *seeds, "--json", *options).document["prompt"] == "a red cat fur snow"
     for wrong in (("generate", text, "a dog"), ("attack", text)):
         refused = command(capfd, *wrong, *options)
         assert refused.code == 2 and "infotext" in refused.err and refused.err.count("\n") == 1
@@ -86,9 +86,11 @@ def test_refine_takes_the_words_and_settings_and_names_the_rest(
     seeds = ("--budget", 20, "--search-seeds", 1, "--heldout-seeds", 2)
     options = ("--checkpoint", tiny, "--method", "rewrite", *seeds, "--out", tmp_path / "o")
     done = command(capfd, "refine", "--from", path, "--steps", 2, "--json", *options)
-    assert done.document["prompt"] == "a red cat fur, snow"
+    assert done.document["prompt"] == "a red cat fur snow"
     left = done.document["from"]["not_carried"]
-    assert {"negative prompt 'dog'", "weights and timing of words", "<lora:ink:0.8>", "Clip skip 2"} <= set(left)
+    assert {"<lora:ink:0.8>", "Clip skip 2"} <= set(left)
+    assert done.document["typed"] == {"prompt": "a (red:1.3) cat, <lora:ink:0.8> fur BREAK snow", "negative": "dog"}
+    assert "(red:1.3)" in done.document["result"]["typed"]["prompt"] and "dog" in done.document["result"]["typed"]["negative"]
     run = command(capfd, "runs", "show", done.document["run"], "--out", tmp_path / "o", "--json").document
     assert (run["settings"]["seed"], run["settings"]["steps"], run["settings"]["guidance_scale"]) == (42, 2, 3.0)
     for wrong in (("a cat", "--from", path), ("--resume", "x", "--from", path)):
@@ -122,8 +124,8 @@ def test_seeds_and_steps_out_of_range_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("found", "words", "left"),
     [
-        (Generated("a (cat:1.2), :)", notation="a1111"), "a (cat:1.2), :)", "a1111 marks"),
-        (Generated("a fox, embedding:cozy, (lamp:1.1)", notation="comfyui"), "a fox, , lamp", "embedding:cozy"),
+        (Generated("a (cat:1.2), [a|b]", notation="a1111"), "a (cat:1.2), [a|b]", "a1111 marks"),
+        (Generated("a fox, embedding:cozy, (lamp:1.1)", notation="comfyui"), "a fox, lamp", "embedding:cozy"),
         (Generated("a fox (in fog)1.3", notation="invokeai"), "a fox in fog", ""),
         (Generated("a <b> fox [x]", notation="plain"), "a <b> fox [x]", ""),
     ],

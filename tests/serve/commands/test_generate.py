@@ -10,7 +10,7 @@ from PIL import Image
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
-from limner.serve.commands.generate import Reading, asked
+from limner.serve.commands.generate import Manner, asked
 from tests.commands import command
 from tests.prompt_samples import SHORT, bracketed
 from tests.tiny_card import tiny_with_card
@@ -56,19 +56,16 @@ def test_a_range_of_the_noise_level_ends_earlier_than_one_of_the_steps(
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        ("a cat [", "character 7"),
         ("a [red:1-0.5:1] cat", "reversed"),
         ("a [red:0-2:1] cat", "leaves 0..1"),
-        ("a [red:0-1:nan] cat", "a weight is a finite number above 0"),
-        ("a [red:0-1:inf] cat", "a weight is a finite number above 0"),
-        ("a [red:0-1:0] cat", "a weight is a finite number above 0"),
-        ("a [red:0-1:-1] cat", "a weight is a finite number above 0"),
-        ("a [[red]:0-1:1] cat", "do not nest"),
-        ("a [] cat", "empty"),
+        ("a [red:0-1:nan] cat", "a weight is a finite number of at least 0"),
+        ("a [red:0-1:inf] cat", "a weight is a finite number of at least 0"),
+        ("a [red:0-1:-1] cat", "a weight is a finite number of at least 0"),
         ("a [:0-1:1] cat", "no words"),
-        ("a [cat:dog:0.5]", "--from a1111"),
         ("a [c:0-1:1.5]at", "one token"),
-        ("[" + "cat " * 80 + ":0-0.5:1]", "80 tokens"),
+        ("[" + "cat " * 2401 + ":0-0.5:1]", "2401 tokens"),
+        ("a [cat|dog]", "no counterpart"),
+        ("(cat:1.2) [red:0-1:1]", "--dialect df or a1111"),
     ],
 )
 def test_bad_input_is_one_line_with_the_place(
@@ -88,19 +85,50 @@ def test_prompts_with_stray_brackets_are_drawn_as_text(capfd: pytest.CaptureFixt
     stray = bracketed(SHORT)
     assert stray
     options = ("--checkpoint", tiny, "--steps", 1, "--out", tmp_path, "--truncate", "--json")
-    assert command(capfd, "generate", stray[0], *options).code == 2
-    found = asked(stray, "", Reading(lenient=True))
-    assert found == [Conditioning(line) for line in stray]
-    assert len(command(capfd, "generate", *stray, "--lenient", *options).document["images"]) == len(stray)
+    found = asked(stray, "", Manner(), "plain")
+    assert [item.conditioning for item in found] == [Conditioning(line) for line in stray]
+    assert command(capfd, "generate", stray[0], "--dialect", "df", *options).code == 2
+    for extra in ((), ("--dialect", "df", "--lenient")):
+        assert len(command(capfd, "generate", *stray, *extra, *options).document["images"]) == len(stray)
 
 
-def test_refine_takes_plain_words(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
-    result = command(capfd, "refine", PROMPT, "--checkpoint", tiny, "--out", tmp_path / "out")
-    assert result.code == 2 and "'a cat, red, blue'" in result.err and not (tmp_path / "out").exists()
+@pytest.mark.parametrize(
+    ("prompt", "words", "note"),
+    [
+        ("a (red:1.2) cat, <lora:ink:0.8>", "a [red:0-1:1.2] cat", "<lora:ink:0.8>"),
+        ("a [red:blue:0.5] cat", "a [red:0.5-1:1][blue:0-0.5:1] cat", "A1111"),
+        ("a red cat BREAK a dog", "a red cat a dog", "BREAK"),
+        ("a cat --ar 16:9", "a cat", "--ar 16:9"),
+        ("cat " * 80, ("cat " * 80).strip(), "80 tokens"),
+    ],
+)
+def test_every_dialect_is_drawn_and_what_is_left_out_is_said(
+    capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, prompt: str, words: str, note: str
+) -> None:
+    options = ("--checkpoint", tiny, "--steps", 2, "--out", tmp_path)
+    done = command(capfd, "generate", prompt, *options, "--json").document
+    assert done["images"][0]["prompt"] == words
+    assert any(note in line for line in done["readings"][0]["notes"])
+    assert note in command(capfd, "generate", prompt, *options).out
+
+
+def test_what_is_not_wanted_may_stand_in_a_flag(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
+    options = ("--checkpoint", tiny, "--steps", 2, "--out", tmp_path, "--negative", "blurry", "--json")
+    [image] = command(capfd, "generate", "a cat --no people, cars", *options).document["images"]
+    assert (image["prompt"], image["negative"]) == ("a cat", "blurry, people, cars")
+
+
+def test_refine_takes_a_df_prompt_and_keeps_what_it_says(capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
+    seeds = ("--budget", 20, "--search-seeds", 1, "--heldout-seeds", 2, "--method", "rewrite", "--json")
+    done = command(capfd, "refine", "a cat, [red:0.5-1:1.25]", "--checkpoint", tiny, "--out", tmp_path, "--steps", 2, *seeds).document
+    assert (done["prompt"], done["dialect"]) == ("a cat, red", "df")
+    for shown in filter(None, (done["result"], done["best_tried"])):
+        assert "[red:0.5-1:1.25]" in shown["typed"]["prompt"] and "'red' acts in the first half, weight 1.25" in shown["acts"]
+        assert shown["other_forms"]["a1111"]["prompt"]
 
 
 def test_unknown_weightings_and_units_are_refused() -> None:
     with pytest.raises(BadInput, match="--weights knows mean_restore"):
-        Reading(weights="heavy")
+        Manner(weights="heavy")
     with pytest.raises(BadInput, match="--ranges knows step, sigma"):
-        Reading(ranges="second")
+        Manner(ranges="second")

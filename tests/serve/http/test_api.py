@@ -15,6 +15,7 @@ pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 import httpx
 from PIL import Image
 
+from tests.promptdb.generated.pictures_made import png
 from tests.serve.live_server import client, serving, tiny_settings
 
 
@@ -81,6 +82,9 @@ def test_pictures_are_drawn_judged_and_found_again(http: httpx.Client) -> None:
     picture = http.get(drawn["images"][0]["path"]).content
     judged = http.post("/v1/score", files={"image": ("cat.png", picture)}, data={"prompt": "a cat"}).raise_for_status().json()
     assert set(judged["scores"]) == {"liking", "likeness", "truth"} and judged["image"] == ""
+    assert http.post("/v1/score", files={"image": ("cat.png", picture)}).raise_for_status().json() == judged  # as the picture says
+    silent = http.post("/v1/score", files={"image": ("x.png", png())})
+    assert silent.status_code == 400 and silent.json()["error"]["message"].startswith("the picture does not say how it was made")
 
 
 def test_prompts_are_converted_and_searched(http: httpx.Client) -> None:

@@ -95,6 +95,8 @@ async def everything(client: Client) -> None:
     assert set(judged.structured_content["scores"]) == {"liking", "likeness", "truth"}
     sent = await client.call_tool("score", {"image": pictures[0].data, "prompt": "a red cat"})
     assert sent.structured_content["scores"] == judged.structured_content["scores"]
+    unsaid = await client.call_tool("score", {"image": document["images"]["before"][0]})
+    assert unsaid.structured_content["prompt"] == document["prompt"]
     hits = (await client.call_tool("search_prompts", {"query": "castle", "limit": 2})).structured_content["hits"]
     assert len(hits) == 2
     prompt = json.loads((await client.read_resource(f"limner://prompts/{hits[0]['id']}")).contents[0].text)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
 from limner.promptdb.errors import BadInput
-from limner.promptdb.records import Conditioning
+from limner.promptdb.records import Conditioning, EffectSpan
 from limner.tools.prompt_language.comfyui import read_comfyui, read_graph, write_comfyui
 from limner.tools.prompt_language.fidelity import worst
 from limner.tools.prompt_language.parse import read
@@ -163,3 +164,16 @@ def test_ranges_that_overlap_are_refused() -> None:
     of_kind(graph, "ConditioningSetTimestepRange")[0]["end"] = 0.8
     with pytest.raises(BadInput, match="overlap"):
         read_graph(graph)
+
+
+@pytest.mark.parametrize("steps", [None, 10])
+def test_breaks_are_encoded_apart_and_joined_behind_one_another(steps: int | None) -> None:
+    conditioning = Conditioning("a red cat, snow at night", "fog dust", (EffectSpan(2, 5, weight=Fraction(3, 2)),), breaks=(11, 16),
+                                negative_breaks=(4,), weight_mode="lerp_from_empty")  # fmt: skip
+    graph = write_comfyui(conditioning, steps).output
+    assert {row["text"] for row in of_kind(graph, "CLIPTextEncode")} == {"a (red:1.5) cat,", "snow", "at night", "fog", "dust"}
+    assert len(of_kind(graph, "ConditioningConcat")) == 3
+    assert read_graph(graph) == (conditioning, ())
+    timed = Conditioning("a cat, snow", spans=(EffectSpan(2, 5, hi=Fraction(1, 2)),), breaks=(7,))
+    texts = [row["text"] for row in of_kind(write_comfyui(timed, 10).output, "CLIPTextEncode")]
+    assert sorted(texts) == sorted(["a cat,", "a ,", "snow", ""])

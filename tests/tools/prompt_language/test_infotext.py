@@ -94,11 +94,11 @@ def test_times_in_an_infotext_take_its_own_steps() -> None:
     assert {node["inputs"]["noise_seed"] for node in done.written.output.values() if node["class_type"] == "KSamplerAdvanced"} == {42}
 
 
-def test_a_break_is_told_and_the_rest_is_carried() -> None:
+def test_a_break_is_carried_into_the_graph_and_back() -> None:
     done = convert(f"a car, BREAK\nfog\nNegative prompt: dust BREAK rain\n{SETTINGS}", "comfyui")
-    found = read_comfyui(done.written.output)
-    assert (found.prompt, found.negative, found.seed) == ("a car, fog", "dust, rain", 42)
-    assert "BREAK" in {reason.words for reason in done.reasons} and done.fidelity == "unsupported"
+    assert read_comfyui(done.written.output).seed == 42 and done.fidelity == "exact"
+    back = convert(json.dumps(done.written.output), "a1111").written
+    assert (back.output, back.negative) == ("a car, BREAK fog", "dust BREAK rain")
 
 
 def test_infotext_is_refused_where_its_parts_clash() -> None:

@@ -125,8 +125,8 @@ def test_a_decomposed_letter_is_the_composed_one_and_offsets_follow() -> None:
         ("a [foo] b", 2, "no triple"),
         ("a [x:0-1] b", 2, "no triple"),
         ("a [style: anime:0-1:1.5] b", 8, r"\:"),
-        ("a [cat:dog:0.5]", 7, "--from a1111"),
-        ("a [cat:0.5]", 2, "--from a1111"),
+        ("a [cat:dog:0.5]", 7, "--dialect a1111"),
+        ("a [cat:0.5]", 2, "--dialect a1111"),
         ("e[\u0301:0-1:2]", 1, "accent"),
     ],
 )
