@@ -45,7 +45,7 @@ def test_a_picture_of_a1111s_is_drawn_with_what_the_checkpoint_can_draw(
     path = picture(tmp_path / "a.png", INFO.format(size="24x16"))
     done = command(capfd, "generate", "--from", path, "--json", *options)
     (row,) = done.document["images"]
-    assert (row["prompt"], row["negative"], row["seed"]) == ("a [red:0-1:1.3] cat fur snow", "dog", 42)
+    assert (row["prompt"], row["negative"], row["seed"]) == ("a [red:0-1:1.3] cat, fur snow", "dog", 42)
     assert (row["settings"]["steps"], row["settings"]["guidance_scale"]) == (3, 3.0)
     assert (row["settings"]["width"], row["settings"]["height"]) == (24, 16)
     assert row["settings"]["scheduler"] == "EulerAncestralDiscreteScheduler"
@@ -63,10 +63,10 @@ def test_pasted_infotext_is_drawn_and_refined_as_what_it_says(
     options = ("--checkpoint", tiny, "--out", tmp_path / "out")
     text = INFO.format(size="16x16")
     done = command(capfd, "generate", text, "--json", *options).document
-    assert (done["images"][0]["prompt"], done["images"][0]["seed"]) == ("a [red:0-1:1.3] cat fur snow", 42)
+    assert (done["images"][0]["prompt"], done["images"][0]["seed"]) == ("a [red:0-1:1.3] cat, fur snow", 42)
     assert done["from"]["picture"] == "the infotext" and "<lora:ink:0.8>" in done["from"]["not_carried"]
     seeds = ("--budget", 20, "--search-seeds", 1, "--heldout-seeds", 2, "--method", "rewrite")
-    assert command(capfd, "refine", text, *seeds, "--json", *options).document["prompt"] == "a red cat fur snow"
+    assert command(capfd, "refine", text, *seeds, "--json", *options).document["prompt"] == "a red cat, fur snow"
     for wrong in (("generate", text, "a dog"), ("attack", text)):
         refused = command(capfd, *wrong, *options)
         assert refused.code == 2 and "infotext" in refused.err and refused.err.count("\n") == 1
@@ -86,7 +86,7 @@ def test_refine_takes_the_words_and_settings_and_names_the_rest(
     seeds = ("--budget", 20, "--search-seeds", 1, "--heldout-seeds", 2)
     options = ("--checkpoint", tiny, "--method", "rewrite", *seeds, "--out", tmp_path / "o")
     done = command(capfd, "refine", "--from", path, "--steps", 2, "--json", *options)
-    assert done.document["prompt"] == "a red cat fur snow"
+    assert done.document["prompt"] == "a red cat, fur snow"
     left = done.document["from"]["not_carried"]
     assert {"<lora:ink:0.8>", "Clip skip 2"} <= set(left)
     assert done.document["typed"] == {"prompt": "a (red:1.3) cat, <lora:ink:0.8> fur BREAK snow", "negative": "dog"}
