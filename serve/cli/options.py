@@ -24,6 +24,7 @@ LEARNING = tuple(item.name for item in options_of(LearningSettings))
 STORED = ("out", "db")
 
 Verbose = Annotated[bool, typer.Option("--verbose", help="show every step of the graph by its name, with its seconds")]
+Column = Annotated[str | None, typer.Option("--column", help="the column that holds the prompts, where it has another name")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout, everything else on stderr")]
 
 

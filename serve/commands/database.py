@@ -12,6 +12,7 @@ from limner.promptdb import upkeep
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.export import FORMATS, Format, export_file, form_of
 from limner.promptdb.files.ingest import LISTED, import_file
+from limner.promptdb.files.reading import nothing_read
 from limner.promptdb.search.filters import Filters
 from limner.promptdb.search.keyword import highlights
 from limner.promptdb.search.merit import merits
@@ -27,23 +28,31 @@ Document = dict[str, Any]
 DECIMALS = 4
 
 
-def import_files(settings: Settings, files: Sequence[Path], source: str | None, tell: Tell) -> Document:
-    """Adds the prompts of files; a row that cannot be used is counted, named and skipped.
+def import_files(settings: Settings, files: Sequence[Path], source: str | None, tell: Tell, column: str | None = None) -> Document:
+    """Adds the prompts of files, and styles as instructions; a row that cannot be used is counted, named and skipped.
 
-    Raises BadInput for a file that cannot be read; what was added before it stays.
+    `read` rows are those added (prompts and styles), already there (`duplicates`) and refused (`malformed_rows`). Raises BadInput for a
+    file that cannot be read, where what was added before it stays, and where no file has anything that can be used.
     """
     absent = next((path for path in files if not path.expanduser().is_file()), None)
     if absent is not None:
         raise BadInput(f"there is no file {absent}")
-    names = ("added", "duplicates", "pictures", "long", "malformed_rows", "resumed")
-    document: Document = {**dict.fromkeys(names, 0), "malformed": []}
+    names = ("read", "added", "duplicates", "styles", "pictures", "long", "malformed_rows", "resumed")
+    document: Document = {**dict.fromkeys(names, 0), "malformed": [], "notes": []}
+    empty: BadInput | None = None
     with open_database(settings.database) as db:
         for path in files:
-            report = import_file(db, path, source, partial(tell, path.name))
+            report = import_file(db, path, source, partial(tell, path.name), column)
             for name in names:
                 document[name] += getattr(report, name)
             room = LISTED - len(document["malformed"])
             document["malformed"] += [{"file": str(path), "line": line, "reason": reason} for line, reason in report.malformed[:room]]
+            document["notes"] += [{"file": str(path), "note": note} for note in report.notes]
+            if report.read == report.malformed_rows and not report.resumed:
+                empty = empty or nothing_read(path, report.malformed[0] if report.malformed else None)
+                document["notes"].append({"file": str(path), "note": "holds no prompts"})
+        if empty and document["read"] == document["malformed_rows"] and not document["resumed"]:
+            raise empty
         count_modifiers(db, partial(tell, "modifiers"))
         index_of(db).segments(db, partial(tell, "likeness"))
     return document
