@@ -78,12 +78,16 @@ def schema() -> pa.Schema:
     return pa.schema([(name, kind[name]) for name in (*NAMES, "plain")])
 
 
-@lru_cache(512)
-def chosen(names: tuple[str, ...], column: str | None = None) -> dict[str, str]:
+def chosen(names: Sequence[str], column: str | None = None) -> dict[str, str]:
     """Returns {our column: the file's column} for the columns of a file. `column`: the one that holds the prompts, of whatever name.
 
     Of a pair the professional prompt is the text, and what the user typed is both the subject and `plain`.
     """
+    return _chosen(tuple(names), column)
+
+
+@lru_cache(512)
+def _chosen(names: tuple[str, ...], column: str | None) -> dict[str, str]:
     lower = {_normal(name): name for name in reversed(names)}
     found = {ours: next((lower[name] for name in theirs if name in lower), None) for ours, theirs in NAMES.items()}
     if column is not None:

@@ -50,7 +50,7 @@ def document_rows(file: BinaryIO, path: Path) -> Iterator[tuple[int, Any]]:
     elif document and all(isinstance(row, Mapping) for row in document.values()):
         rows = ({**row, "name": name} for name, row in document.items())
     else:
-        rows = [document] if "text" in chosen(tuple(document)) or _reshaped(document) is not document else ()
+        rows = [document] if "text" in chosen(list(document)) or _reshaped(document) is not document else ()
     if rows == ():
         raise BadInput(f"{path} holds no list of prompts; give Lexica's, civitai's or DiffusionDB's JSON, a list, or JSONL")
     yield from enumerate(rows, start=1)
@@ -73,14 +73,14 @@ def json_row(row: Any, column: str | None = None) -> Row:
         row = {"text": row}
     if not isinstance(row, Mapping):
         raise Malformed("neither a JSON object nor a string")
-    columns = chosen(tuple(row), column)
+    columns = chosen(list(row), column)
     if "text" not in columns:
         if column is not None:
             raise Malformed(f"no field {column!r}")
         row = _reshaped(row)
-        columns = chosen(tuple(row))
+        columns = chosen(list(row))
     if "plain" in columns and not row[columns["plain"]]:  # an instruction without input
-        columns = chosen(tuple(name for name in row if row[name]))
+        columns = chosen([name for name in row if row[name]])
     return parsed(row, columns)
 
 

@@ -19,10 +19,11 @@ from limner.promptdb.records import canonical_text, text_id
 
 @dataclass(frozen=True, slots=True)
 class BatchPrompt:
-    """A naive prompt of a batch; `pins` are words that every rewrite must contain."""
+    """A naive prompt of a batch; `pins` are words that every rewrite must contain. `template`: what it was made of, or empty."""
 
     text: str
     pins: tuple[str, ...] = ()
+    template: str = ""
 
 
 @dataclass(frozen=True, slots=True)

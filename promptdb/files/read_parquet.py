@@ -41,7 +41,7 @@ def read_parquet(
 
     try:
         with pq.ParquetFile(path) as file:
-            columns = chosen(tuple(file.schema_arrow.names), column)
+            columns = chosen(file.schema_arrow.names, column)
             if "text" not in columns:
                 raise BadInput(f"{name or path} has {no_prompts(file.schema_arrow.names)}")
             total, done = file.metadata.num_rows, 0

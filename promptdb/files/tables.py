@@ -50,7 +50,7 @@ def table_rows(lines: Iterator[Raw], path: Path, usual: str, column: str | None 
             waiting = taken + waiting
             yield number, fields
         elif not header:
-            header, columns = fields, chosen(tuple(fields), column)
+            header, columns = fields, chosen(fields, column)
             if "text" not in columns:
                 raise BadInput(f"{path} has {no_prompts(fields)}")
         elif isinstance(row := _fitting(fields, header, separator), Malformed):
@@ -66,7 +66,7 @@ def _separator(line: str, usual: str, column: str | None) -> str:
     for separator in dict.fromkeys((usual, *SEPARATORS)):
         fields = _fields(line, separator)
         if isinstance(fields, list):
-            found[separator] = ("text" in chosen(tuple(fields), column), len(fields))
+            found[separator] = ("text" in chosen(fields, column), len(fields))
     return max(found, key=lambda separator: found[separator]) if found else usual
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
-from limner.serve.cli.options import DRAWING, Json, takes_settings
+from limner.serve.cli.options import DRAWING, Combinatorial, Json, Most, Wildcards, takes_settings
 from limner.serve.terminal.printing import console, print_json
 
 
@@ -24,12 +25,16 @@ def generate_command(
     lenient: Annotated[bool, typer.Option("--lenient", help="brackets that begin no triple are plain text")] = False,
     weights: Annotated[str, typer.Option("--weights", help="mean_restore, none, norm_restore or lerp_from_empty")] = "mean_restore",
     ranges: Annotated[str, typer.Option("--ranges", help="what ranges are parts of: step or sigma (the noise level)")] = "step",
+    wildcards: Wildcards = None,
+    combinatorial: Combinatorial = False,
+    most: Most = None,
     as_json: Json = False,
 ) -> None:
     """Draw prompts, DF-Prompts such as "a cat, [sharp focus:0-0.5:1.25]" among them, nothing else. With --from: draw again what an image
     says of itself."""
     from limner.serve.commands import generate
     from limner.serve.commands.generate import Reading
+    from limner.serve.commands.templates import Expanding
     from limner.serve.terminal import printing
 
     if source is not None and prompts:
@@ -38,12 +43,15 @@ def generate_command(
     if source is not None:
         document = generate.redraw(settings, source)
     else:
-        document = generate.generate(settings, prompts or [], negative, count, reading)
+        document = generate.generate(settings, prompts or [], negative, count, reading, expanding=Expanding(wildcards, combinatorial, most))
     if as_json:
         return print_json(document)
     if schedule:
         printing.print_schedule(document["schedule"], console())
     printing.print_rows(document["images"], ("path", "seed", "prompt"), console())
+    for row in document.get("templates", []):
+        more = ", the first of more; see --most" if row["more"] else ""
+        print(f"{row['prompts']} {'prompt' if row['prompts'] == 1 else 'prompts'} made of {row['template']!r}{more}", file=sys.stderr)
 
 
 @takes_settings("checkpoint", "device", "dtype", "scorer")

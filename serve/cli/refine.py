@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from limner.graph.settings import RefineSettings, Settings
 from limner.promptdb.errors import BadInput
-from limner.serve.cli.options import SEARCHING, Json, Verbose, takes_settings
+from limner.serve.cli.options import SEARCHING, Json, Verbose, Wildcards, takes_settings
 from limner.serve.terminal.printing import console, print_json
 from limner.tools.solvers.dpo_diff.settings import DpoSettings
 
@@ -21,6 +22,7 @@ def refine_command(
     dpo: DpoSettings,
     prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
+    wildcards: Wildcards = None,
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
@@ -38,11 +40,14 @@ def refine_command(
         if resume:
             document = refine.resume(settings, resume, show, control)
         else:
-            document = refine.refine(settings, prompt, refining.method, show, control, DpoOptions(dpo.space, dpo.search))
+            options = DpoOptions(dpo.space, dpo.search)
+            document = refine.refine(settings, prompt, refining.method, show, control, options, wildcards=wildcards)
     if as_json:
         print_json(document)
     else:
         printing.print_refined(document, console())
+    if template := document.get("template"):
+        print(f"one prompt of the template {template!r} was refined: {document['prompt']!r}; another --seed takes another", file=sys.stderr)
 
 
 @takes_settings("search", *SEARCHING)

@@ -22,6 +22,7 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.images import drawing_of, provenance, read_provenance, write_png
 from limner.promptdb.records import Conditioning, Drawing, RangeUnit, Run, SamplerSettings, WeightMode, canonical_text
 from limner.promptdb.runs import Runs
+from limner.serve.commands.templates import AS_TYPED, Expanding, Wanted, wanted
 from limner.tools.budget import BudgetSpent
 from limner.tools.diffusion.remote.openai import RemoteImages
 from limner.tools.diffusion.sampling.sampler import Sampler
@@ -94,6 +95,7 @@ def schedule(conditionings: Sequence[Conditioning], timing: Timing) -> list[dict
 
 COMMAND = "generate"
 AS_WRITTEN = Reading()
+NO_TEMPLATES: Mapping[str, str] = {}
 
 
 def generate(
@@ -104,34 +106,42 @@ def generate(
     reading: Reading = AS_WRITTEN,
     control: Control | None = None,
     pool: ModelPool | None = None,
+    expanding: Expanding = AS_TYPED,
 ) -> dict[str, Any]:
-    """Draws every prompt on `count` seeds from `settings.seed` on; returns the document of `generate --json`. Texts may be DF-Prompts.
+    """Draws every prompt on `count` seeds from `settings.seed` on; returns the document of `generate --json`. Texts may be DF-Prompts, and
+    templates (`{red|blue}`, `__name__`), of which each picture has its own prompt.
 
-    `pool`: where the checkpoint stays open for the next request; by default one that ends with this one. Raises BadInput before anything is
-    written, Cancelled after `control.request_drain()`.
+    `expanding`: how templates become prompts. `pool`: where the checkpoint stays open for the next request; by default one that ends with
+    this one. Raises BadInput before anything is written, Cancelled after `control.request_drain()`.
     """
     if not prompts:
         raise BadInput("there is nothing to draw; give a prompt, or --from IMAGE.png")
-    if count * len(prompts) > settings.budget:
-        raise BadInput(f"{count * len(prompts)} pictures are more than the budget of {settings.budget}; raise --budget")
+    rows, templates = wanted(prompts, negative, range(settings.seed, settings.seed + count), expanding)
+    pictures = sum(len(row.seeds) for row in rows)
+    if pictures > settings.budget:
+        raise BadInput(f"{pictures} pictures are more than the budget of {settings.budget}; raise --budget")
     check_places(settings)
     with (pool or ModelPool()).lease() as lease:
-        return _generate(settings, prompts, negative, count, reading, control or Control(), lease)
+        document = _generate(settings, rows, reading, control or Control(), lease)
+    return {**document, **({"templates": templates} if templates else {})}
 
 
 def _generate(
-    settings: Settings, prompts: Sequence[str], negative: str, count: int, reading: Reading, control: Control, lease: Lease
+    settings: Settings, rows: Sequence[Wanted], reading: Reading, control: Control, lease: Lease
 ) -> dict[str, Any]:
     models = open_models(settings, lease, with_scorers=False)
-    conditionings = asked(prompts, negative, reading)
-    seeds = list(range(settings.seed, settings.seed + count))
-    models.sampler.check([Drawing(item, seeds[0], models.sampling, models.sampler.fingerprint) for item in conditionings])
-    with _running(settings, models, " | ".join(item.text for item in conditionings), control) as (context, run):
+    read = [(asked([row.prompt], row.negative, reading)[0], row) for row in rows]
+    conditionings = list(dict.fromkeys(conditioning for conditioning, _ in read))
+    models.sampler.check([Drawing(item, settings.seed, models.sampling, models.sampler.fingerprint) for item in conditionings])
+    shown = dict.fromkeys(row.template or conditioning.text for conditioning, row in read)
+    with _running(settings, models, " | ".join(shown), control) as (context, run):
+        drawings = {context.evaluator.drawing(item, seed): row.template for item, row in read for seed in row.seeds}
         try:
-            ids = context.evaluator.draw(conditionings, seeds)
+            context.evaluator.draw_each(list(drawings))
         except BudgetSpent as error:  # caps are checked above; this one was spent by another process
             raise BadInput(f"{error}; raise --budget") from error
-        document = _document(context, run, settings.folder / run, [str(key) for key in ids.ravel()])
+        made_of = {drawing.id: template for drawing, template in drawings.items() if template}
+        document = _document(context, run, settings.folder / run, [drawing.id for drawing in drawings], made_of)
     return {**document, "schedule": _schedule(models.sampler, models.sampling, conditionings)}
 
 
@@ -205,15 +215,19 @@ def _running(settings: Settings, models: Models, prompt: str, control: Control |
         yield context, run.id
 
 
-def _document(context: Context, run: str, folder: Path, drawing_ids: Sequence[str]) -> dict[str, Any]:
+def _document(
+    context: Context, run: str, folder: Path, drawing_ids: Sequence[str], templates: Mapping[str, str] = NO_TEMPLATES
+) -> dict[str, Any]:
+    """`templates`: what the prompt of a drawing was made of, by drawing id."""
     stored = context.db.stored_drawings(drawing_ids)
     images = []
     for number, key in enumerate(drawing_ids):
         drawing, image = stored[key].drawing, stored[key].image
+        made_of = {"template": templates[key]} if key in templates else {}
         path = None if image is None else folder / f"{number:03d}-seed{drawing.seed}.png"
         if path is not None and image is not None:
-            write_png(context.images.get(image), path, provenance(stored[key], {}, run))
-        images.append(_image_row(drawing, path))
+            write_png(context.images.get(image), path, {**provenance(stored[key], {}, run), **made_of})
+        images.append({**_image_row(drawing, path), **made_of})
     document = {"run": run, "checkpoint": context.evaluator.model.name, "images": images, "used": context.evaluator.budget.used()}
     Runs(context.db).finish(run, "done", document)
     return document

@@ -33,6 +33,7 @@ from limner.promptdb.records import Run
 from limner.promptdb.runs import Runs
 from limner.promptdb.store import PromptDB
 from limner.promptdb.trials import Trials
+from limner.serve.commands.templates import AS_TYPED, Expanding, expanded_batch
 from limner.serve.reports.optimize import write_optimize
 from limner.serve.reports.page import rounded, shown_verdict
 from limner.tools.scoring.asked import World
@@ -56,18 +57,20 @@ def optimize(
     pool: ModelPool | None = None,
     extras: Extras = NO_EXTRAS,
     column: str | None = None,
+    expanding: Expanding = AS_TYPED,
 ) -> dict[str, Any]:
     """Learns on prompts; returns the document of `optimize --json`.
 
     `source`: the prompts, or a file of them; `limit` of them are read. `column`: of the file, where its name says nothing. `instruction`:
-    where to start; may be the name of a style that was imported. `show`: called with the events. `run_id`: chosen by a caller that
-    must know it beforehand. `pool`: where the checkpoint stays open for the next run; by default one that ends with this run. `extras`:
-    scorers that are objects already.
+    where to start; may be the name of a style that was imported. `expanding`: how templates (`{red|blue}`, `__name__`) become prompts.
+    `show`: called with the events. `run_id`: chosen by a caller that must know it beforehand. `pool`: where the checkpoint stays open for
+    the next run; by default one that ends with this run. `extras`: scorers that are objects already.
 
     Raises BadInput before anything is written, Stopped after `control.request_drain()`, ServerAway where the chat server does not answer.
     """
     _check_names(settings, learning)
     read = read_prompts(source, limit, column) if isinstance(source, Path) else distinct(source, limit)
+    read = expanded_batch(read, settings.seed, expanding)
     name, file = (source.name, str(source)) if isinstance(source, Path) else (GIVEN, GIVEN)
     begun = _style(settings, instruction) or instruction.strip() or DEFAULT_INSTRUCTION
     facts = {"file": file, "limit": limit, "column": column, "instruction": begun}
@@ -130,15 +133,17 @@ def _run(
         read = read or read_prompts(str(run.settings["file"]), run.settings["limit"], run.settings.get("column"))
         usable, too_long = _short_enough(read.prompts, models)
         notes = _notes(read, too_long, _coverage(usable, models))
-        rows = [[prompt.text, list(prompt.pins)] for prompt in usable]
+        rows = [[prompt.text, list(prompt.pins), *([prompt.template] if prompt.template else [])] for prompt in usable]
         run = replace(run, settings={**run.settings, "prompts": rows, "notes": notes})
-    prompts = [BatchPrompt(text, tuple(pins)) for text, pins in run.settings["prompts"]]
+    prompts = [BatchPrompt(text, tuple(pins), *template) for text, pins, *template in run.settings["prompts"]]
     with prepared(settings, learning, models, run, prompts, str(run.settings["instruction"]), control) as (context, start):
         start["warnings"] = [*run.settings["notes"], *start.get("warnings", [])]
         with closing(stream_optimize(context, run, start, control)) as events:  # ended before the database is, whatever `show` raises
             show(events)
         state = optimize_state(context, run.id)
         document = _document(context, state, write_optimize(context, state, settings.folder / run.id))
+        if made := [{"prompt": prompt.text, "template": prompt.template} for prompt in prompts if prompt.template]:
+            document["templates"] = made
         learn_from_optimize(context, run.id)
         Runs(context.db).finish(run.id, "done", document)
     return document
