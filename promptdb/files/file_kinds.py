@@ -93,7 +93,7 @@ def _text_kind(head: str, suffix: str, column: str | None) -> Kind:
     if suffix == ".json" and kind != "jsonl":
         kind = "json"
     if kind in ("text", "csv", "tsv") and suffix not in (".csv", ".tsv"):
-        kind = _table_kind(head, column) or ("text" if kind == "text" else kind)
+        kind = _table_kind(head, column, prose=bool(suffix)) or ("text" if kind == "text" else kind)
     if kind in ("csv", "tsv") and _are_styles(head):
         return "styles"
     return "json styles" if kind == "json" and _are_json_styles(head) else kind
@@ -146,14 +146,17 @@ def _by_content(head: str) -> Kind:
     return "text"
 
 
-def _table_kind(head: str, column: str | None) -> Kind | None:
-    """Returns the kind of a table by the names in its first line; None where there are none of prompts."""
+def _table_kind(head: str, column: str | None, prose: bool) -> Kind | None:
+    """Returns the kind of a table by the names in its first line; None where there are none of prompts. `prose`: whether the file may well
+    begin with a prompt, among whose commas "text" may stand.
+    """
     first = head.split("\n", 1)[0].strip("\r")
     if re.fullmatch(r"sep=.", first):
         return "csv"
     wanted = {"prompt", "text", *([column.strip().lower()] if column else [])}
     for separator in SEPARATORS:
-        if separator in first and wanted & {name.strip(' "').lower() for name in first.split(separator)}:
+        sure = wanted - {"text"} if prose and separator == "," else wanted
+        if separator in first and sure & {name.strip(' "').lower() for name in first.split(separator)}:
             return "tsv" if separator == "\t" else "csv"
     return None
 

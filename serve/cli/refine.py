@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,8 +47,12 @@ def refine_command(
         print_json(document)
     else:
         printing.print_refined(document, console())
+    _print_template(document)
+
+
+def _print_template(document: Mapping[str, Any]) -> None:
     if template := document.get("template"):
-        print(f"one prompt of the template {template!r} was refined: {document['prompt']!r}; another --seed takes another", file=sys.stderr)
+        print(f"of the template {template!r} the prompt {document['prompt']!r} was taken; another --seed takes another", file=sys.stderr)
 
 
 @takes_settings("search", *SEARCHING)
@@ -77,3 +82,4 @@ def attack_command(
         print_json(document)
     else:
         printing.print_refined(document, console(), attack=True)
+    _print_template(document)

@@ -150,13 +150,14 @@ def redraw(settings: Settings, path: Path) -> dict[str, Any]:
 
     Raises BadInput where the file says too little, or where the checkpoint's weights are not those that it was drawn with.
     """
-    drawing = drawing_of(read_provenance(path))
+    known = read_provenance(path)
+    drawing = drawing_of(known)
     check_places(settings)
     with ModelPool().lease() as lease:
-        return _redraw(settings, path, drawing, lease)
+        return _redraw(settings, path, drawing, lease, str(known.get("template", "")))
 
 
-def _redraw(settings: Settings, path: Path, drawing: Drawing, lease: Lease) -> dict[str, Any]:
+def _redraw(settings: Settings, path: Path, drawing: Drawing, lease: Lease, template: str) -> dict[str, Any]:
     dtype = settings.dtype or drawing.settings.dtype
     models = open_models(replace(settings, dtype=dtype), lease, with_scorers=False)
     if models.sampler.fingerprint != drawing.checkpoint:
@@ -167,7 +168,7 @@ def _redraw(settings: Settings, path: Path, drawing: Drawing, lease: Lease) -> d
     again = Models(models.checkpoint, models.sampler, (), drawing.settings)
     with _running(settings, again, drawing.conditioning.text) as (context, run):
         context.evaluator.draw([drawing.conditioning], [drawing.seed])
-        document = _document(context, run, settings.folder / run, [drawing.id])
+        document = _document(context, run, settings.folder / run, [drawing.id], {drawing.id: template} if template else NO_TEMPLATES)
     return {**document, "schedule": _schedule(models.sampler, drawing.settings, [drawing.conditioning])}
 
 

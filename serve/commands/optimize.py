@@ -73,7 +73,7 @@ def optimize(
     read = expanded_batch(read, settings.seed, expanding)
     name, file = (source.name, str(source)) if isinstance(source, Path) else (GIVEN, GIVEN)
     begun = _style(settings, instruction) or instruction.strip() or DEFAULT_INSTRUCTION
-    facts = {"file": file, "limit": limit, "column": column, "instruction": begun}
+    facts = {"file": file, "limit": limit, "instruction": begun, **({"column": column} if column else {})}
     run = Run(run_id or new_run_id(COMMAND), COMMAND, name, {**settings.to_json(), "learning": learning.to_json(), **facts})
     with (pool or ModelPool()).lease() as lease:
         return _run(settings, learning, run, read, show, control or Control(), lease, extras)

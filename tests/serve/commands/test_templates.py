@@ -46,6 +46,8 @@ def test_each_picture_of_a_template_has_its_own_prompt_by_its_seed(
     assert document["used"]["images"] == 12
     later = command(capfd, "generate", TEMPLATE, "--seed", 3, "--count", 1, *options).document
     assert later["images"][0]["drawing_id"] == rows[3]["drawing_id"]
+    redrawn = command(capfd, "generate", "--from", rows[0]["path"], "--checkpoint", tiny, "--out", tmp_path / "out", "--json").document
+    assert redrawn["images"][0]["template"] == TEMPLATE
     with PromptDB.open(tmp_path / "out" / "limner.db") as db:
         run = Runs(db).get(document["run"])
         assert run is not None and run.prompt == f"{TEMPLATE} | a plain kite"
@@ -100,6 +102,14 @@ def test_a_template_is_converted_as_text_and_never_called_exact(capfd: pytest.Ca
     shown = str(document["output"]) + str(document["negative"])
     assert all(mark in shown for mark in ("{red|2::blue}", "__place__", "{blurry|dark}")) and document["fidelity"] != "exact"
     assert {reason["words"] for reason in document["reasons"]} >= {"{red|2::blue}", "__place__", "{blurry|dark}"}
+
+
+def test_flags_behind_a_prompt_are_read_or_named(capfd: pytest.CaptureFixture[str]) -> None:
+    document = command(capfd, "convert", "an otter --ar 3:2 --no people, text", "--to", "a1111", "--negative", "blurry", "--json").document
+    assert (document["output"], document["negative"], document["fidelity"]) == ("an otter", "blurry, people, text", "unsupported")
+    assert [reason["words"] for reason in document["reasons"]] == ["--ar 3:2"]
+    same = command(capfd, "convert", "an otter -- a well--known one --at sea", "--to", "a1111", "--json").document
+    assert same["output"] == "an otter -- a well--known one --at sea"
 
 
 def test_a_batch_has_several_prompts_of_a_template_and_leaves_out_those_that_cannot_be_read(cards: Path) -> None:
