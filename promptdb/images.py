@@ -110,14 +110,15 @@ def drawing_of(provenance: Mapping[str, Any]) -> Drawing:
     return drawing
 
 
-def write_png(image: Image.Image, path: Path | str, provenance: Mapping[str, Any]) -> None:
-    """Writes a PNG with `provenance` (JSON-able) for `read_provenance`, and with the generation parameters that other tools show.
+def write_png(image: Image.Image, path: Path | str, provenance: Mapping[str, Any], parameters: str = "") -> None:
+    """Writes a PNG with `provenance` (JSON-able) for `read_provenance`.
 
-    Raises BadInput where the file cannot be written.
+    `parameters`: the infotext that other tools show and read; "" for none. Raises BadInput where the file cannot be written.
     """
     chunks = PngInfo()
     chunks.add_itxt(CHUNK, json.dumps(dict(provenance), sort_keys=True, allow_nan=False))
-    chunks.add_itxt("parameters", _parameters(provenance))
+    if parameters:  # a PNG text chunk is UTF-8 without NUL
+        chunks.add_itxt("parameters", parameters.replace("\0", " ").encode("utf-8", "replace").decode("utf-8"))
     _write_whole(image, Path(path), chunks)
 
 
@@ -146,25 +147,6 @@ def read_provenance(path: Path | str) -> dict[str, Any]:
 
 # Pillow's errors for broken files besides OSError: SyntaxError for a bad header, ValueError for oversized text, decompression bombs.
 _DAMAGE = (SyntaxError, ValueError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)
-
-
-def _parameters(provenance: Mapping[str, Any]) -> str:
-    """Returns stable-diffusion-webui's generation parameters: prompt, negative prompt, then one line of `Key: value` pairs."""
-    settings: Mapping[str, Any] = provenance.get("settings") or {}
-    pairs = {
-        "Steps": settings.get("steps"),
-        "Sampler": settings.get("scheduler"),
-        "CFG scale": settings.get("guidance_scale"),
-        "Seed": provenance.get("seed"),
-        "Size": f"{settings['width']}x{settings['height']}" if {"width", "height"} <= settings.keys() else None,
-        "Model hash": provenance.get("checkpoint"),
-    }
-    lines = [str(provenance.get("prompt", ""))]
-    if provenance.get("negative"):
-        lines.append(f"Negative prompt: {provenance['negative']}")
-    lines.append(", ".join(f"{key}: {value}" for key, value in pairs.items() if value is not None))
-    # A PNG text chunk is UTF-8 without NUL.
-    return "\n".join(lines).replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
 
 
 def _write_whole(image: Image.Image, path: Path, chunks: PngInfo) -> None:

@@ -16,8 +16,9 @@ from typing import BinaryIO, Literal, cast
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.text_lines import PLAIN, Malformed, TextForm, head_text, text_form
+from limner.promptdb.generated.a1111 import holds_infotext
 
-Kind = Literal["parquet", "json", "jsonl", "csv", "tsv", "text", "styles", "json styles"]
+Kind = Literal["parquet", "json", "jsonl", "csv", "tsv", "text", "infotext", "styles", "json styles"]
 Packing = Literal["", "gzip", "zstd"]
 
 PEEK = 1 << 16
@@ -72,7 +73,7 @@ def file_kind(path: Path, column: str | None = None) -> FileKind:
     name = path.with_suffix("") if packing and path.suffix.lower() in _PACKED else path
     suffix = name.suffix.lower()
     if suffix in _OTHERS:
-        raise BadInput(f"{path}: files ending in {suffix} cannot be imported; give parquet, JSON, JSONL, CSV or text")
+        raise BadInput(f"{path}: files ending in {suffix} cannot be imported; give parquet, JSON, JSONL, CSV, text or pictures")
     if suffix in _WILDCARDS:
         raise BadInput(f"{path} is YAML, which holds wildcards and no prompts; name its folder by --wildcards where prompts use them")
     with unpacked(path, packing) as opened:
@@ -94,6 +95,8 @@ def _text_kind(head: str, suffix: str, column: str | None) -> Kind:
         kind = "json"
     if kind in ("text", "csv", "tsv") and suffix not in (".csv", ".tsv"):
         kind = _table_kind(head, column, prose=bool(suffix)) or ("text" if kind == "text" else kind)
+    if kind == "text" and holds_infotext(head):
+        return "infotext"
     if kind in ("csv", "tsv") and _are_styles(head):
         return "styles"
     return "json styles" if kind == "json" and _are_json_styles(head) else kind

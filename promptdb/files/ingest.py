@@ -6,12 +6,15 @@ Importing a file again adds nothing; an interrupted import continues where it st
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from limner.promptdb.errors import BadInput
+from limner.promptdb.files.columns import Chunk
 from limner.promptdb.files.file_kinds import FileKind, file_kind, unpacked
 from limner.promptdb.files.loading import Loader
+from limner.promptdb.files.read_generated import fingerprint, is_picture_file, read_pictures
 from limner.promptdb.files.reading import Progress, read_file
 from limner.promptdb.files.styles import Style, add_styles, read_styles
 from limner.promptdb.files.text_lines import Malformed, Notes
@@ -60,22 +63,35 @@ def import_file(
     before the damage stays.
     """
     path = Path(path).expanduser()
+    if is_picture_file(path):
+        return import_pictures(db, [path], source or path.resolve().parent.name, progress)
     kind = file_kind(path, column)
     notes = Notes()
     if kind.kind in ("styles", "json styles"):
         report = _import_styles(db, path, kind, notes)
     else:
-        report = _import_prompts(db, path, kind, notes, source, column, progress)
+        loader = Loader(db, source or kind.name, _fingerprint(path, source, column), keep_sources=source is None)
+        report = _imported(db, loader, lambda skip: read_file(path, kind, notes, column, skip, progress))
     return replace(report, notes=notes.sentences())
 
 
-def _import_prompts(
-    db: PromptDB, path: Path, kind: FileKind, notes: Notes, source: str | None, column: str | None, progress: Progress
+def import_pictures(
+    db: PromptDB, paths: Sequence[Path], source: str, progress: Progress = lambda done, total: None
 ) -> ImportReport:
-    loader = Loader(db, source or kind.name, _fingerprint(path, source, column), keep_sources=source is None)
+    """Adds the prompts of pictures that were made elsewhere, by their metadata; no pixel is decoded.
+
+    `source`: the prompts' source. `malformed`: (number of the picture from 1, reason), for those that say no prompt too, so that added,
+    duplicates and malformed pictures are all pictures.
+    """
+    loader = Loader(db, source, fingerprint(paths, source))
+    return _imported(db, loader, lambda skip: read_pictures(paths, progress, skip))
+
+
+def _imported(db: PromptDB, loader: Loader, chunks: Callable[[int], Iterable[Chunk]]) -> ImportReport:
+    """Loads the chunks behind the rows that an earlier import has loaded, and counts."""
     report = ImportReport(resumed=loader.position())
     with db.bulk():
-        for chunk in read_file(path, kind, notes, column, report.resumed, progress):
+        for chunk in chunks(report.resumed):
             loaded = loader.load(chunk)
             report.added, report.duplicates = report.added + loaded.added, report.duplicates + loaded.duplicates
             report.pictures, report.long = report.pictures + loaded.pictures, report.long + loaded.long

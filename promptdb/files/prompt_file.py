@@ -6,12 +6,14 @@ half is taken: what the user typed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limner.promptdb.errors import BadInput
+from limner.promptdb.files.columns import Chunk
 from limner.promptdb.files.file_kinds import file_kind
+from limner.promptdb.files.read_generated import is_picture_file, pictures_in, read_pictures
 from limner.promptdb.files.reading import nothing_read, read_file
 from limner.promptdb.files.text_lines import Notes
 from limner.promptdb.records import canonical_text, text_id
@@ -37,7 +39,7 @@ class PromptFile:
 
 
 def read_prompts(path: Path | str, limit: int | None = None, column: str | None = None) -> PromptFile:
-    """Returns the distinct prompts of a file of any kind that is imported, at most `limit`.
+    """Returns the distinct prompts of a file of any kind that is imported, a picture and a folder of pictures among them, at most `limit`.
 
     Rows may bring `pins`: a list, or a text in which semicolons separate them. `column`: the column of the prompts, where its name says
     nothing. Raises BadInput where the file cannot be read or has no prompt.
@@ -47,7 +49,7 @@ def read_prompts(path: Path | str, limit: int | None = None, column: str | None 
     duplicates = pairs = negatives = 0
     malformed = list[tuple[int, str]]()
     notes = Notes()
-    for chunk in read_file(path, file_kind(path, column), notes, column, rows=limit):
+    for chunk in _chunks(path, notes, column, limit):
         malformed += chunk.malformed
         for row in chunk.rows.select(["text", "plain", "pins", "negative"]).to_pylist():
             prompt = BatchPrompt(canonical_text(row["plain"] or row["text"]), tuple(_pins(row["pins"])))
@@ -66,6 +68,16 @@ def read_prompts(path: Path | str, limit: int | None = None, column: str | None 
     if negatives:
         said.append(f"{_count(negatives)} given with a negative prompt, which learning does not use: the rewriter writes its own")
     return PromptFile(tuple(found.values()), duplicates, tuple(malformed), tuple(said))
+
+
+def _untold(done: int, total: int) -> None:
+    """Progress that nobody is told."""
+
+
+def _chunks(path: Path, notes: Notes, column: str | None, limit: int | None) -> Iterator[Chunk]:
+    if path.is_dir():
+        return read_pictures(pictures_in(path), _untold)
+    return read_pictures([path], _untold) if is_picture_file(path) else read_file(path, file_kind(path, column), notes, column, rows=limit)
 
 
 def _count(prompts: int) -> str:

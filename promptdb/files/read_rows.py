@@ -15,8 +15,10 @@ from limner.promptdb.files.columns import Chunk, Row, parsed, schema
 from limner.promptdb.files.documents import document_rows, json_line, json_row
 from limner.promptdb.files.file_kinds import FileKind, usable
 from limner.promptdb.files.prompt_flags import may_have_flags, read_flags
+from limner.promptdb.files.read_generated import infotexts
 from limner.promptdb.files.tables import table_rows
 from limner.promptdb.files.text_lines import Malformed, Notes, as_utf8, text_lines
+from limner.promptdb.generated.a1111 import is_infotext
 
 ROWS = 20_000  # in a chunk
 CHARACTERS = 1 << 24  # most characters of the prompts in a chunk
@@ -44,6 +46,8 @@ def read_rows(
     elif kind.kind in ("csv", "tsv"):
         lines = text_lines(stream, notes, kind.form.windows, blank=True)
         raw, parse = table_rows(lines, path, "\t" if kind.kind == "tsv" else ",", column), lambda pair: parsed(*pair)
+    elif kind.kind == "infotext":
+        raw, parse = infotexts(text_lines(stream, notes, blank=True), path.name), lambda row: row
     elif column is not None:
         raise BadInput(f"{path} is plain text, one prompt a line, and has no columns; leave --column out")
     else:
@@ -57,7 +61,9 @@ def _is_comment(line: str | Malformed) -> bool:
 
 
 def _line(line: str, notes: Notes) -> Row:
-    """A line of plain text in our columns, without its flags."""
+    """A line of plain text in our columns, without its flags. Raises Malformed for the settings of a picture."""
+    if line.lstrip().startswith("Steps:") and is_infotext(line.strip()):
+        raise Malformed("settings of a picture, which is no prompt")
     if not may_have_flags(line):
         return {"text": usable(line, "prompt"), "subject": "", "negative": ""}
     found = read_flags(line)

@@ -48,7 +48,10 @@ def read_file(
             yield chunk
 
 
-def nothing_read(path: Path, malformed: tuple[int, str] | None) -> BadInput:
-    """Returns the error of a file without a single prompt. `malformed`: the first row that was refused, with its reason."""
+def nothing_read(path: Path, malformed: tuple[int, str] | None, pictures: bool = False) -> BadInput:
+    """Returns the error of a file without a single prompt, or with `pictures` of a picture or a folder of them. `malformed`: the first row
+    that was refused, with its reason."""
+    if pictures:
+        return BadInput(f"{path} holds no prompts{f': {malformed[1]}' if malformed else ''}")
     reason = f": line {malformed[0]}: {malformed[1]}" if malformed else ""
     return BadInput(f"{path} holds no prompts{reason}; give one prompt a line, JSONL or CSV, or name the column of its prompts by --column")

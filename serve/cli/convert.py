@@ -16,7 +16,7 @@ from limner.serve.terminal.printing import print_json
 @takes_settings("steps")
 def convert_command(
     settings: Settings,
-    text: Annotated[str, typer.Argument(help="a prompt, or a ComfyUI graph or DF-Prompt document in JSON")],
+    text: Annotated[str, typer.Argument(help="a prompt, an infotext of A1111's, or a ComfyUI graph or DF-Prompt document in JSON")],
     to: Annotated[str, typer.Option("--to", help="a1111, comfyui, compel or df")],
     source: Annotated[str | None, typer.Option("--from", help="the same names; by default told from the prompt's marks")] = None,
     negative: Annotated[str, typer.Option("--negative", help="the negative prompt, in the same dialect")] = "",
@@ -38,7 +38,11 @@ def convert_command(
 
 
 def _text(document: dict[str, Any]) -> str:
-    """What a person copies: the prompt, and below it the negative prompt in the form in which A1111 writes it."""
+    """What a person copies: the prompt, below it the negative prompt and the settings in the form in which A1111 writes them."""
+    from limner.tools.prompt_language.infotext import settings_line
+
     output = document["output"]
     text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, indent=2)
-    return text + (f"\nNegative prompt: {document['negative']}" if document["negative"] else "")
+    lines = [f"Negative prompt: {document['negative']}"] if document["negative"] else []
+    lines += [settings_line(document["settings"])] if document.get("settings") else []
+    return "\n".join([text, *lines])

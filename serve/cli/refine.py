@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from limner.graph.settings import RefineSettings, Settings
+from limner.graph.sources import Given
 from limner.promptdb.errors import BadInput
+from limner.serve.cli.generate import print_not_carried
 from limner.serve.cli.options import SEARCHING, Json, Verbose, Wildcards, takes_settings
 from limner.serve.terminal.printing import console, print_json
 from limner.tools.solvers.dpo_diff.settings import DpoSettings
@@ -21,7 +24,9 @@ def refine_command(
     settings: Settings,
     refining: RefineSettings,
     dpo: DpoSettings,
+    given: Mapping[str, Given],
     prompt: Annotated[str, typer.Argument(help="what the picture should show")] = "",
+    source: Annotated[Path | None, typer.Option("--from", help="a picture that says how it was made, whose prompt is refined")] = None,
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
     wildcards: Wildcards = None,
     verbose: Verbose = False,
@@ -30,11 +35,18 @@ def refine_command(
     """Refine one prompt: rewrite it, search, and check the best candidate on seeds that no search has seen."""
     from limner.graph.runner import Control
     from limner.graph.solvers import DpoOptions
+    from limner.promptdb.generated.a1111 import is_infotext
     from limner.serve.commands import refine
     from limner.serve.terminal import printing, watching
 
-    if resume and prompt:
+    if resume and (prompt or source):
         raise BadInput("give either a prompt or --resume RUN; a resumed run keeps its prompt")
+    if source and prompt:
+        raise BadInput("give either a prompt or --from PICTURE; a picture brings its own prompt")
+    made = source or (prompt if is_infotext(prompt) else None)
+    found = refine.after(made, given) if made else None
+    if found:
+        settings, prompt = found.settings(settings), found.conditioning.text
     control = Control()
     show = partial(watching.show_events, verbose=verbose)
     with watching.stop_on_signals(control):
@@ -43,10 +55,13 @@ def refine_command(
         else:
             options = DpoOptions(dpo.space, dpo.search)
             document = refine.refine(settings, prompt, refining.method, show, control, options, wildcards=wildcards)
+    if found and made:
+        document |= {"from": found.document(made)}
     if as_json:
         print_json(document)
     else:
         printing.print_refined(document, console())
+        print_not_carried(document)
     _print_template(document)
 
 

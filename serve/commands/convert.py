@@ -15,11 +15,12 @@ EXTENSION = "the template is kept as text: it is drawn as words where the Dynami
 def converted(
     text: str, to: str, source: str | None = None, steps: int | None = None, negative: str = "", lenient: bool = False
 ) -> dict[str, Any]:
-    """Converts a prompt; returns {from, to, steps, output, negative, fidelity, reasons, df_prompt}.
+    """Converts a prompt; returns {from, to, steps, output, negative, fidelity, reasons, df_prompt}, and with a prompt that came with its
+    settings, A1111's `settings`.
 
-    `output` is a text, or for node graphs and lists of prompts a JSON value; `df_prompt` the canonical JSON of what was read. Choices and
-    wildcards of a template are kept as they are written; of the flags behind a prompt `--no people` is a negative prompt, and others
-    (`--ar 16:9`) are named. Raises BadInput for what cannot be read, or not in one way only.
+    `output` is a text, or for node graphs, which hold their settings, and lists of prompts a JSON value; `df_prompt` the canonical JSON of
+    what was read. Choices and wildcards of a template are kept as they are written; of the flags behind a prompt `--no people` is a
+    negative prompt, and others (`--ar 16:9`) are named. Raises BadInput for what cannot be read, or not in one way only.
     """
     from limner.tools.prompt_language.convert import convert as translate
     from limner.tools.prompt_language.document import to_document
@@ -43,6 +44,7 @@ def converted(
         "fidelity": worst(reasons),
         "reasons": [reason.to_json() for reason in reasons],
         "df_prompt": to_document(done.conditioning),
+        **({"settings": dict(done.settings)} if done.settings else {}),
     }
     return restored(document, marks) if marks else document
 

@@ -1,5 +1,5 @@
-"""Exports what a run found in forms that other tools load: a preset in JSON, a system prompt, a workflow or styles for ComfyUI, A1111's
-styles.
+"""Exports what a run found in forms that other tools load: a preset in JSON, a system prompt, a workflow or styles for ComfyUI, infotext
+or styles for A1111.
 
 A run of `optimize` has an instruction; the part of it that needs no language model is exported as a style: the keywords that its rewritings
 share. A run of `refine`, `attack` or `chat` has one prompt, with its timing and weights.
@@ -21,11 +21,13 @@ from limner.graph.optimize.arms import manner
 from limner.graph.settings import Settings
 from limner.graph.verdict import verdict_in
 from limner.promptdb.errors import BadInput
+from limner.promptdb.generated.record import Generated
 from limner.promptdb.records import Conditioning, Run
 from limner.promptdb.runs import Runs
 from limner.promptdb.seed import open_database
 from limner.promptdb.store import PromptDB
 from limner.promptdb.trials import Trial, Trials
+from limner.tools.prompt_language.document import from_document, to_document
 
 SHARED = 12  # keywords in a list at most
 PROMPTED = ("refine", "attack", "chat")
@@ -37,7 +39,8 @@ def preset(settings: Settings, run_id: str) -> dict[str, Any]:
 
     kind `instruction`: instruction, positive and negative (keywords that its rewritings share), verdict in words, improved, checkpoint,
     chat_model, heldout, heldout_initial; the instruction is the learned one where it was shown to be better, else the initial one. kind
-    `prompt`: prompt, negative, request, df_prompt (`convert` reads it), verdict in words, improved, checkpoint, scores.
+    `prompt`: prompt, negative, request, df_prompt (`convert` reads it), settings (seed, steps, ... of the run), verdict in words, improved,
+    checkpoint, scores.
 
     Raises BadInput for a run that is unknown, not done, or found nothing of the kind.
     """
@@ -78,18 +81,22 @@ def comfyui(document: dict[str, Any]) -> str:
     if document["kind"] == "instruction":
         style = {"name": document["name"], "prompt": _pattern(document), "negative_prompt": document["negative"]}
         return json.dumps([style], ensure_ascii=False, indent=2)
-    output = _converted(document, "comfyui").output
-    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, indent=2)
+    from limner.tools.prompt_language.convert import convert
+
+    graph = convert(json.dumps(document["df_prompt"]), "comfyui", made=_made(document)).written.output
+    return json.dumps(graph, ensure_ascii=False, indent=2)
 
 
 def a1111(document: dict[str, Any]) -> str:
-    """Returns `styles.csv` with one row: name, prompt, negative_prompt; `{prompt}` stands for what is typed beside the style."""
-    if document["kind"] == "instruction":
-        row = [document["name"], _pattern(document), document["negative"]]
-    else:
-        written = _converted(document, "a1111")
-        row = [document["name"], str(written.output), written.negative]
+    """Returns, for a prompt, the infotext that A1111 reads into its fields, with the run's settings; for an instruction `styles.csv` with
+    one row: name, prompt, negative_prompt; `{prompt}` stands for what is typed beside the style.
+    """
+    if document["kind"] == "prompt":
+        from limner.tools.prompt_language.infotext import infotext
+
+        return infotext(from_document(document["df_prompt"]), _made(document))
     out = io.StringIO()
+    row = [document["name"], _pattern(document), document["negative"]]
     csv.writer(out).writerows([["name", "prompt", "negative_prompt"], row])
     return out.getvalue().rstrip("\r\n")
 
@@ -140,8 +147,6 @@ def _instruction(db: PromptDB, run: Run, document: dict[str, Any]) -> dict[str, 
 
 
 def _prompt(db: PromptDB, run: Run, document: dict[str, Any]) -> dict[str, Any]:
-    from limner.tools.prompt_language.document import to_document
-
     result = document["result"]
     if "conditioning" in result:
         conditioning = Conditioning.from_json(result["conditioning"])
@@ -154,6 +159,7 @@ def _prompt(db: PromptDB, run: Run, document: dict[str, Any]) -> dict[str, Any]:
         "negative": conditioning.negative,
         "request": document.get("prompt", run.prompt),
         "df_prompt": to_document(conditioning),
+        "settings": _settings_of(db, run, conditioning),
         "verdict": verdict_in(document)["words"],
         "improved": document["improved"],
         "checkpoint": document.get("checkpoint", ""),
@@ -161,10 +167,32 @@ def _prompt(db: PromptDB, run: Run, document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _converted(document: dict[str, Any], dialect: str) -> Any:
-    from limner.tools.prompt_language.convert import convert
+def _settings_of(db: PromptDB, run: Run, conditioning: Conditioning) -> dict[str, Any]:
+    """Returns {seed, scheduler, steps, guidance_scale, width, height, dtype} as the run drew the prompt; where it drew nothing of it,
+    what it was started with, without None.
+    """
+    asked = {name: run.settings.get(name) for name in ("seed", "steps", "guidance_scale")}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    rows = db.query("SELECT settings, seed FROM drawing WHERE conditioning = ? ORDER BY seed", [conditioning.id])
+    drawn = [{**json.loads(settings), "seed": seed} for settings, seed in rows]
+    same = [row for row in drawn if all(row[name] == asked[name] for name in asked if name != "seed")]
+    return {**same[0], **asked} if same else asked
 
-    return convert(json.dumps(document["df_prompt"]), dialect).written
+
+def _made(document: dict[str, Any]) -> Generated:
+    """Returns the settings of a preset of a prompt as those of a picture. The checkpoint is the user's to choose."""
+    given = document["settings"]
+    width, height = given.get("width"), given.get("height")
+    return Generated(
+        document["prompt"],
+        document["negative"],
+        given.get("seed"),
+        given.get("steps"),
+        given.get("guidance_scale"),
+        given.get("scheduler", ""),
+        size=(width, height) if width and height else None,
+        tool="limner",
+    )
 
 
 def _pattern(document: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from limner.promptdb.records import text_id
 from limner.serve.reports import page
 from limner.serve.reports.timeline import strip, timeline
 from limner.tools.evaluation import Evaluation
+from limner.tools.prompt_language.infotext import infotext_of
 from limner.tools.scoring.adversarial import Adversarial
 
 METHOD = "dpo-diff"
@@ -253,7 +254,9 @@ def _write_pictures(context: Context, state: RefineState, drawing_ids: Sequence[
         if key not in stored or (image := stored[key].image) is None:
             continue
         scores = {score.scorer: score.value for score in context.db.scores_of(key) if score.reference == reference}
-        path = folder / f"{name}-{stored[key].drawing.seed}.png"
-        write_png(context.images.get(image), path, provenance(stored[key], scores, state["run"]))
+        drawing = stored[key].drawing
+        path = folder / f"{name}-{drawing.seed}.png"
+        said = infotext_of(drawing, context.evaluator.model.name)
+        write_png(context.images.get(image), path, provenance(stored[key], scores, state["run"]), said)
         paths.append(path)
     return paths

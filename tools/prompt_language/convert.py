@@ -6,19 +6,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast, get_args
 
 from limner.promptdb.errors import BadInput
+from limner.promptdb.generated.record import Generated
 from limner.promptdb.records import Conditioning, canonical_text
 from limner.tools.prompt_language import compel
 from limner.tools.prompt_language.a1111 import WHOLE_PROMPTS, read_a1111, write_a1111
-from limner.tools.prompt_language.comfyui import is_graph, read_comfyui, read_graph, write_comfyui
+from limner.tools.prompt_language.comfyui import is_graph, read_comfyui, write_comfyui
 from limner.tools.prompt_language.compel import read_compel, write_compel
 from limner.tools.prompt_language.document import from_document, read_json
 from limner.tools.prompt_language.emphasis import RANGE_LIKE
 from limner.tools.prompt_language.fidelity import Level, Reason, Written, distinct, worst
+from limner.tools.prompt_language.infotext import Made, graph_in, infotext_in, write_made
 from limner.tools.prompt_language.parse import parse
 from limner.tools.prompt_language.write import write, write_negative
 
@@ -83,6 +85,8 @@ class Conversion:
     conditioning: Conditioning
     written: Written
     reasons: tuple[Reason, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of the picture that the prompt came with, beside the prompt and by the target's names; a graph holds them itself."""
 
     @property
     def fidelity(self) -> Level:
@@ -91,9 +95,18 @@ class Conversion:
 
 
 def convert(
-    text: str, to: str, source: str | None = None, steps: int | None = None, negative: str = "", lenient: bool = False
+    text: str,
+    to: str,
+    source: str | None = None,
+    steps: int | None = None,
+    negative: str = "",
+    lenient: bool = False,
+    made: Generated | None = None,
 ) -> Conversion:
     """Converts `text`, and `negative` in the same dialect, to the dialect `to`.
+
+    An infotext and a node graph are taken apart, and their settings are written by the target's names. `made`: settings for a prompt that
+    comes without.
 
     `source`: the dialect of `text`; None detects it. `steps`: model calls of the run that the prompt is for, 1 to 1000. `lenient`
     (DF-Prompt only): brackets that begin no triple are literal text. Raises BadInput for prompts that cannot be read, or read in more than
@@ -106,10 +119,25 @@ def convert(
     _check_unicode(text, negative)
     if not canonical_text(text):
         raise BadInput("the prompt is empty; give the text to convert")
+    if (found := infotext_in(text, source, steps)) is not None and canonical_text(negative):
+        raise BadInput("an infotext brings its own negative prompt; leave --negative out")
+    if found is None and (document := _document(text, source)) is not None and is_graph(document):
+        found = graph_in(document) if not negative else None
+    if found is not None:
+        return _with_settings(found, to, steps)
     dialect, conditioning, known = _read(text, negative, source, steps, lenient)
     _check_unicode(conditioning.text, conditioning.negative)  # a JSON document may escape surrogates
+    if made is not None:
+        return _with_settings(Made(dialect, conditioning, made, known), to, steps)
     written = _WRITERS[to](conditioning, steps)
     return Conversion(dialect, to, conditioning, written, distinct((*known, *written.reasons)))
+
+
+def _with_settings(made: Made, to: str, steps: int | None) -> Conversion:
+    _check_unicode(made.conditioning.text, made.conditioning.negative)
+    written, settings = write_made(made, to, steps, _WRITERS[to])
+    return Conversion(cast(Dialect, made.source), cast(Dialect, to), made.conditioning, written,
+                      distinct((*made.reasons, *written.reasons)), settings)  # fmt: skip
 
 
 def _check_unicode(*texts: str) -> None:
@@ -125,8 +153,6 @@ def _read(text: str, negative: str, source: str | None, steps: int | None, lenie
     document = _document(text, source)
     if document is not None and negative:
         raise BadInput("a JSON document brings its own negative prompt; leave --negative out")
-    if document is not None and is_graph(document):
-        return "comfyui", *read_graph(document)
     if document is not None:
         return "df", from_document(document), ()
     if source is None:

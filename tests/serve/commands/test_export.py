@@ -12,7 +12,8 @@ import pytest
 
 from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
-from limner.promptdb.records import Conditioning, EffectSpan, Instruction, Run
+from limner.promptdb.generated.a1111 import read_infotext
+from limner.promptdb.records import Conditioning, Drawing, EffectSpan, Instruction, Run, SamplerSettings
 from limner.promptdb.runs import Runs
 from limner.promptdb.store import PromptDB
 from limner.promptdb.trials import Arm, Trial, Trials
@@ -28,13 +29,17 @@ def settings(tmp_path: Path) -> Settings:
     with PromptDB.open(chosen.database) as db:
         row = {"delta": 0.1}
         db.add_conditionings([CONDITIONING])
-        Runs(db).start(Run("refined", "refine", "a cat"))
+        Runs(db).start(Run("refined", "refine", "a cat", {"seed": 7, "steps": 4, "guidance_scale": None}))
+        for steps, seed in ((20, 7), (4, 2**31)):  # another run drew it, too
+            drawing = Drawing(CONDITIONING, seed, SamplerSettings(steps=steps, guidance_scale=2, height=96), "weights")
+            db.add_drawing(drawing, None, 1, "cpu")
         result = {"text": CONDITIONING.text, "negative": CONDITIONING.negative, "df_prompt": None, "conditioning_id": CONDITIONING.id}
         Runs(db).finish(
             "refined", "done", {"result": result, "improved": True, "scores": {"hps": row}, "checkpoint": "m", "prompt": "a cat"}
         )
-        Runs(db).start(Run("talked", "chat", "a cat"))
-        chat: dict[str, Any] = {"result": {"conditioning": CONDITIONING.to_json()}, "improved": False, "scores": {}, "prompt": "a cat"}
+        Runs(db).start(Run("talked", "chat", "a cat", {"seed": 3}))
+        chat: dict[str, Any] = {"result": {"conditioning": Conditioning("a dog").to_json()}, "improved": False, "scores": {}}
+        chat["prompt"] = "a cat"
         Runs(db).finish("talked", "done", chat)
         Runs(db).start(Run("learned", "optimize", "file"))
         trials, arm = Trials(db, "learned"), Instruction("Ask for sharp focus.")
@@ -49,10 +54,10 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_a_preset_of_a_prompt_reads_back_as_the_same_conditioning(settings: Settings) -> None:
-    for run in ("refined", "talked"):
+    for run, conditioning in (("refined", CONDITIONING), ("talked", Conditioning("a dog"))):
         document = json.loads(exported(settings, run, "preset-json"))
         assert document["kind"] == "prompt" and document["request"] == "a cat"
-        assert from_document(document["df_prompt"]) == CONDITIONING
+        assert from_document(document["df_prompt"]) == conditioning
 
 
 def test_a_preset_of_an_instruction_holds_what_its_rewritings_share(settings: Settings) -> None:
@@ -61,19 +66,29 @@ def test_a_preset_of_an_instruction_holds_what_its_rewritings_share(settings: Se
     assert json.loads(exported(settings, "learned", "preset")) == document  # the older name
 
 
-def test_a1111_styles_are_a_csv_that_a_spreadsheet_reads(settings: Settings) -> None:
-    head, row = csv.reader(io.StringIO(exported(settings, "refined", "a1111")))
-    assert head == ["name", "prompt", "negative_prompt"]
-    assert "sharp focus" in row[1] and "1.25" in row[1] and row[2] == 'blurry, "dull"'
-    _, style = csv.reader(io.StringIO(exported(settings, "learned", "a1111")))
-    assert style[1:] == ["{prompt}, sharp focus", "blurry"]
+def test_a1111_gets_infotext_for_a_prompt_and_styles_for_an_instruction(settings: Settings) -> None:
+    found = read_infotext(exported(settings, "refined", "a1111"))
+    assert "sharp focus" in found.prompt and "1.25" in found.prompt and found.negative == 'blurry, "dull"'
+    assert (found.seed, found.steps, found.cfg, found.size, found.sampler) == (7, 4, 2.0, (64, 96), "DDIM")
+    head, style = csv.reader(io.StringIO(exported(settings, "learned", "a1111")))
+    assert head == ["name", "prompt", "negative_prompt"] and style[1:] == ["{prompt}, sharp focus", "blurry"]
 
 
 def test_comfyui_gets_a_graph_for_a_prompt_and_a_style_for_an_instruction(settings: Settings) -> None:
     graph = json.loads(exported(settings, "refined", "comfyui"))
-    assert any(item.get("class_type") == "CLIPTextEncode" for item in graph.values())
+    inputs = {item["class_type"]: item["inputs"] for item in graph.values()}
+    assert inputs["CheckpointLoaderSimple"] == {"ckpt_name": "YOUR_CHECKPOINT.safetensors"}
+    sampler, size = inputs["KSamplerAdvanced"], inputs["EmptyLatentImage"]
+    assert (sampler["noise_seed"], sampler["steps"], sampler["cfg"], sampler["sampler_name"]) == (7, 4, 2.0, "ddim")
+    assert (size["width"], size["height"]) == (64, 96)
     (style,) = json.loads(exported(settings, "learned", "comfyui"))
     assert style["prompt"] == "{prompt}, sharp focus" and style["negative_prompt"] == "blurry"
+
+
+def test_a_run_that_drew_nothing_of_its_prompt_exports_what_it_was_started_with(settings: Settings) -> None:
+    assert preset(settings, "talked")["settings"] == {"seed": 3}
+    assert json.loads(exported(settings, "talked", "comfyui"))["2"]["inputs"]["width"] == 512
+    assert read_infotext(exported(settings, "talked", "a1111")).seed == 3
 
 
 def test_a_system_prompt_needs_an_instruction(settings: Settings) -> None:
