@@ -16,7 +16,7 @@ LAYERS = ("promptdb", "tools", "agents", "graph", "serve", "main")
 """From the bottom up: each may import itself and what stands before it."""
 
 ROOMS = {
-    "promptdb": ("general", "search", "files"),
+    "promptdb": ("general", "search", "generated", "files"),
     "tools": ("prompt_language", "diffusion", "scoring", "lexicon", "solvers", "miniature"),
     "tools/diffusion": ("families", "sampling", "gradients", "remote"),
     "tools/solvers": ("df_prompt", "dpo_diff"),

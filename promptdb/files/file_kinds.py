@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
 from limner.promptdb.errors import BadInput
+from limner.promptdb.generated.a1111 import holds_infotext
 
-Kind = Literal["parquet", "json", "jsonl", "csv", "tsv", "text"]
+Kind = Literal["parquet", "json", "jsonl", "csv", "tsv", "text", "infotext"]
 Packing = Literal["", "gzip", "zstd"]
 
 PEEK = 1 << 16
@@ -62,7 +63,7 @@ def file_kind(path: Path) -> FileKind:
     name = path.with_suffix("") if packing and path.suffix.lower() in _PACKED else path
     suffix = name.suffix.lower()
     if suffix in _OTHERS:
-        raise BadInput(f"{path}: files ending in {suffix} cannot be imported; give parquet, JSON, JSONL, CSV or text")
+        raise BadInput(f"{path}: files ending in {suffix} cannot be imported; give parquet, JSON, JSONL, CSV, text or pictures")
     with unpacked(path, packing) as opened:
         peek = opened.stream.read(PEEK)
     stem = name.stem if suffix in (*_SUFFIXES, ".json", ".parquet") else name.name
@@ -71,6 +72,8 @@ def file_kind(path: Path) -> FileKind:
     if suffix == ".parquet":
         raise BadInput(f"{path} is no parquet file, whatever its name says; fetch it again")
     kind = _SUFFIXES.get(suffix) or _by_content(peek)
+    if kind == "text" and holds_infotext(peek.decode("utf-8-sig", "ignore")):
+        kind = "infotext"
     return FileKind("json" if suffix == ".json" and kind != "jsonl" else kind, packing, stem)
 
 

@@ -1,13 +1,13 @@
 """Imports files of prompts: recognises the format, reads it as a stream, loads it chunk by chunk, and reports.
 
-Reads DiffusionDB's parquet and per-part JSON, Lexica's JSON, JSONL, CSV and plain text, each plain or compressed by gzip or zstd. Importing
-a file again adds nothing; an interrupted import continues where it stopped.
+Reads DiffusionDB's parquet and per-part JSON, Lexica's JSON, JSONL, CSV, plain text and infotext, each plain or compressed by gzip or zstd,
+and the metadata of pictures. Importing a file again adds nothing; an interrupted import continues where it stopped.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.files.columns import Chunk
 from limner.promptdb.files.file_kinds import FileKind, file_kind, unpacked, unpacked_file
 from limner.promptdb.files.loading import Loader
+from limner.promptdb.files.read_generated import fingerprint, is_picture_file, read_pictures
 from limner.promptdb.files.read_parquet import read_parquet
 from limner.promptdb.files.read_rows import read_rows
 from limner.promptdb.store import PromptDB
@@ -50,11 +51,30 @@ def import_file(db: PromptDB, path: Path | str, source: str | None = None, progr
     Raises BadInput where the file cannot be read, is damaged or of an unknown kind; what was loaded before the damage stays.
     """
     path = Path(path).expanduser()
+    if is_picture_file(path):
+        return import_pictures(db, [path], source or path.resolve().parent.name, progress)
     kind = file_kind(path)
     loader = Loader(db, source or kind.name, _fingerprint(path, source), keep_sources=source is None)
+    return _imported(db, loader, lambda skip: _chunks(path, kind, skip, progress))
+
+
+def import_pictures(
+    db: PromptDB, paths: Sequence[Path], source: str, progress: Progress = lambda done, total: None
+) -> ImportReport:
+    """Adds the prompts of pictures that were made elsewhere, by their metadata; no pixel is decoded.
+
+    `source`: the prompts' source. `malformed`: (number of the picture from 1, reason), for those that say no prompt too, so that added,
+    duplicates and malformed pictures are all pictures.
+    """
+    loader = Loader(db, source, fingerprint(paths, source))
+    return _imported(db, loader, lambda skip: read_pictures(paths, progress, skip))
+
+
+def _imported(db: PromptDB, loader: Loader, chunks: Callable[[int], Iterable[Chunk]]) -> ImportReport:
+    """Loads the chunks behind the rows that an earlier import has loaded, and counts."""
     report = ImportReport(resumed=loader.position())
     with db.bulk():
-        for chunk in _chunks(path, kind, report.resumed, progress):
+        for chunk in chunks(report.resumed):
             loaded = loader.load(chunk)
             report.added, report.duplicates = report.added + loaded.added, report.duplicates + loaded.duplicates
             report.pictures, report.long = report.pictures + loaded.pictures, report.long + loaded.long

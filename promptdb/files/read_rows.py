@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.columns import Chunk, Row, chosen, parsed, schema
 from limner.promptdb.files.file_kinds import MAX_LINE, Kind, Malformed, decoded, lines
+from limner.promptdb.files.read_generated import infotexts
 
 ROWS = 20_000  # in a chunk
 CHARACTERS = 1 << 24  # most characters of the prompts in a chunk
@@ -40,6 +41,8 @@ def read_rows(file: BinaryIO, path: Path, kind: Kind, skip: int = 0, rows: int =
     elif kind in ("csv", "tsv"):
         separator = "\t" if kind == "tsv" else ","
         raw, parse = _table_rows(_lines(file, path, blank=True), path, separator), lambda pair: parsed(*pair)
+    elif kind == "infotext":
+        raw, parse = infotexts(_lines(file, path, blank=True), path.name), lambda row: row
     else:
         raw, parse = _lines(file, path), lambda line: parsed({"text": line}, {"text": "text"})
     yield from _chunks(raw, parse, path, skip, rows)

@@ -24,11 +24,12 @@ Source = Annotated[str | None, typer.Option("--source", help="only prompts filed
 @takes_settings(*STORED)
 def db_import(
     settings: Settings,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="parquet, JSON, JSONL, CSV or text; as it is, .gz or .zst")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="parquet, JSON, JSONL, CSV, text, infotext; pictures, folders")],
     source: Annotated[str | None, typer.Option("--source", help="file the prompts under this name")] = None,
     as_json: Json = False,
 ) -> None:
-    """Add prompts from files; those already there are counted, malformed rows are named. Ended half-way, it goes on where it was."""
+    """Add prompts from files, and from pictures that say how they were made; those already there are counted, malformed rows are named.
+    Ended half-way, it goes on where it was."""
     from limner.serve.commands import database
     from limner.serve.terminal.watching import progress_bar
 
@@ -42,7 +43,8 @@ def db_import(
     if document["long"]:
         print(f"{document['long']} rows have prompts longer than a CLIP encoder reads", file=sys.stderr)
     for row in document["malformed"][:NAMED]:
-        print(f"{row['file']}, line {row['line']}: {row['reason']}", file=sys.stderr)
+        place = f"{row['file']}, line {row['line']}" if row["line"] else row["file"]  # a picture has no lines
+        print(f"{place}: {row['reason']}", file=sys.stderr)
 
 
 @app.command("search")

@@ -11,7 +11,8 @@ from limner.graph.settings import Settings
 from limner.promptdb import upkeep
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.export import FORMATS, Format, export_file, form_of
-from limner.promptdb.files.ingest import LISTED, import_file
+from limner.promptdb.files.ingest import LISTED, import_file, import_pictures
+from limner.promptdb.files.read_generated import is_picture_file, pictures_in
 from limner.promptdb.search.filters import Filters
 from limner.promptdb.search.keyword import highlights
 from limner.promptdb.search.merit import merits
@@ -28,22 +29,32 @@ DECIMALS = 4
 
 
 def import_files(settings: Settings, files: Sequence[Path], source: str | None, tell: Tell) -> Document:
-    """Adds the prompts of files; a row that cannot be used is counted, named and skipped.
+    """Adds the prompts of files, of pictures and of folders of pictures; a row or picture that cannot be used is counted and named.
 
-    Raises BadInput for a file that cannot be read; what was added before it stays.
+    Raises BadInput for a file that cannot be read, and for a folder without pictures; what was added before it stays.
     """
-    absent = next((path for path in files if not path.expanduser().is_file()), None)
+    files = [path.expanduser() for path in files]
+    absent = next((path for path in files if not path.exists()), None)
     if absent is not None:
         raise BadInput(f"there is no file {absent}")
+    folders = {path: pictures_in(path) for path in files if path.is_dir()}
     names = ("added", "duplicates", "pictures", "long", "malformed_rows", "resumed")
     document: Document = {**dict.fromkeys(names, 0), "malformed": []}
     with open_database(settings.database) as db:
         for path in files:
-            report = import_file(db, path, source, partial(tell, path.name))
+            pictures = folders.get(path) or ([path] if is_picture_file(path) else [])
+            if pictures:
+                folder = path if path in folders else path.parent
+                report = import_pictures(db, pictures, source or folder.resolve().name or "pictures", partial(tell, path.name or str(path)))
+            else:
+                report = import_file(db, path, source, partial(tell, path.name))
             for name in names:
                 document[name] += getattr(report, name)
             room = LISTED - len(document["malformed"])
-            document["malformed"] += [{"file": str(path), "line": line, "reason": reason} for line, reason in report.malformed[:room]]
+            document["malformed"] += [
+                {"file": str(pictures[line - 1] if pictures else path), "line": 0 if pictures else line, "reason": reason}
+                for line, reason in report.malformed[:room]
+            ]
         count_modifiers(db, partial(tell, "modifiers"))
         index_of(db).segments(db, partial(tell, "likeness"))
     return document

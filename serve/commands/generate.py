@@ -5,7 +5,7 @@ Reads DF-Prompts as people write them, and lists which words act at which step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.images import drawing_of, provenance, read_provenance, write_png
 from limner.promptdb.records import Conditioning, Drawing, RangeUnit, Run, SamplerSettings, WeightMode, canonical_text
 from limner.promptdb.runs import Runs
+from limner.serve.commands.from_picture import Brought, brought, is_own, prompt_of
 from limner.tools.budget import BudgetSpent
 from limner.tools.diffusion.remote.openai import RemoteImages
 from limner.tools.diffusion.sampling.sampler import Sampler
@@ -33,6 +34,9 @@ from limner.tools.prompt_language.write import write, write_negative
 
 WEIGHT_MODES = ("mean_restore", "none", "norm_restore", "lerp_from_empty")
 RANGE_UNITS = ("step", "sigma")
+
+MOST_RESIZED = 4
+"""How many times as large or small as the checkpoint's own size a picture may be drawn; beyond, it draws one thing several times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,11 @@ def _generate(
     settings: Settings, prompts: Sequence[str], negative: str, count: int, reading: Reading, control: Control, lease: Lease
 ) -> dict[str, Any]:
     models = open_models(settings, lease, with_scorers=False)
-    conditionings = asked(prompts, negative, reading)
+    return _drawn(settings, models, asked(prompts, negative, reading), count, control)
+
+
+def _drawn(settings: Settings, models: Models, conditionings: list[Conditioning], count: int, control: Control) -> dict[str, Any]:
+    """Draws the conditionings and returns the document of `generate --json`."""
     seeds = list(range(settings.seed, settings.seed + count))
     models.sampler.check([Drawing(item, seeds[0], models.sampling, models.sampler.fingerprint) for item in conditionings])
     with _running(settings, models, " | ".join(item.text for item in conditionings), control) as (context, run):
@@ -135,11 +143,18 @@ def _generate(
     return {**document, "schedule": _schedule(models.sampler, models.sampling, conditionings)}
 
 
-def redraw(settings: Settings, path: Path) -> dict[str, Any]:
-    """Draws again what an image file says of itself: its prompt, seed and sampler settings.
+def redraw(settings: Settings, path: Path, given: Container[str] = (), count: int = 1) -> dict[str, Any]:
+    """Draws again what an image file says of itself.
 
-    Raises BadInput where the file says too little, or where the checkpoint's weights are not those that it was drawn with.
+    A picture of Limner's is drawn to the pixel, with its prompt, seed and sampler settings. Of one that another tool made, what the
+    checkpoint can draw is carried, and the rest is named in `from`: {picture, tool, not_carried}. `given`: names of options that were given
+    by hand, which hold there. `count`: pictures of it, on seeds from its own on.
+
+    Raises BadInput where the file says too little, or where the checkpoint's weights are not those that a picture of Limner's was drawn
+    with.
     """
+    if not is_own(path):
+        return _drawn_after(settings, path, given, count)
     drawing = drawing_of(read_provenance(path))
     check_places(settings)
     with ModelPool().lease() as lease:
@@ -161,21 +176,53 @@ def _redraw(settings: Settings, path: Path, drawing: Drawing, lease: Lease) -> d
     return {**document, "schedule": _schedule(models.sampler, drawing.settings, [drawing.conditioning])}
 
 
+def _drawn_after(settings: Settings, path: Path, given: Container[str], count: int) -> dict[str, Any]:
+    found = brought(path, given)
+    settings = found.settings(settings)
+    if count > settings.budget:
+        raise BadInput(f"{count} pictures are more than the budget of {settings.budget}; raise --budget")
+    check_places(settings)
+    with ModelPool().lease() as lease:
+        models = open_models(settings, lease, with_scorers=False)
+        sampling, missed = _sampling_after(models, found)
+        document = _drawn(settings, replace(models, sampling=sampling), [found.conditioning], count, Control())
+    return {**document, "from": found.document(path, missed)}
+
+
+def _sampling_after(models: Models, found: Brought) -> tuple[SamplerSettings, tuple[str, ...]]:
+    """Returns the sampler settings with the picture's scheduler and size where the checkpoint can serve them, and what it cannot."""
+    sampling, missed = models.sampling, list[str]()
+    if found.scheduler and models.checkpoint is not None and found.scheduler != sampling.scheduler:
+        try:
+            models.checkpoint.scheduler(found.scheduler, sampling.steps)
+            sampling = replace(sampling, scheduler=found.scheduler)
+        except BadInput:
+            missed.append(f"sampler {found.found.sampler}")
+    if found.size and found.size != (sampling.width, sampling.height):
+        width, height = found.size
+        share = width * height / (sampling.width * sampling.height)
+        if models.checkpoint is not None and width % 8 == height % 8 == 0 and 1 / MOST_RESIZED <= share <= MOST_RESIZED:
+            sampling = replace(sampling, width=width, height=height)
+        else:
+            missed.append(f"size {width}x{height} (drawn as {sampling.width}x{sampling.height})")
+    return sampling, tuple(missed)
+
+
 def _schedule(model: Sampler | RemoteImages, sampling: SamplerSettings, asked_for: Sequence[Conditioning]) -> list[dict[str, Any]]:
     """Which words act when; empty for a black box, which does not say."""
     return schedule(asked_for, model.timing(sampling)) if isinstance(model, Sampler) else []
 
 
 def score(
-    settings: Settings, path: Path, prompt: str, pool: ModelPool | None = None, extras: Extras = NO_EXTRAS
+    settings: Settings, path: Path, prompt: str | None, pool: ModelPool | None = None, extras: Extras = NO_EXTRAS
 ) -> dict[str, Any]:
     """Returns the document of `score --json`: the values of every scorer for an image file and a prompt. Nothing is stored.
 
-    `pool`: as in `generate`. `extras`: scorers that are objects already.
+    `prompt`: None for that which the picture's metadata says. `pool`: as in `generate`. `extras`: scorers that are objects already.
     """
     from PIL import Image, UnidentifiedImageError
 
-    if not canonical_text(prompt):
+    if prompt is not None and not canonical_text(prompt):
         raise BadInput("the prompt is empty; say what the picture should show")
     try:
         with Image.open(path) as file:
@@ -184,13 +231,14 @@ def score(
         raise BadInput(f"there is no file {path}") from error
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"{path} is not a readable image") from error
+    prompt = canonical_text(prompt_of(path) if prompt is None else prompt)
     with (pool or ModelPool()).lease() as lease:
         checkpoint = lease.checkpoint(settings.checkpoint, settings.device, settings.dtype)
         scorers = open_scorers(settings, lease, checkpoint, extras=extras)
-        scores = {item.name: float(item.score([image], [canonical_text(prompt)])[0]) for item in scorers}
+        scores = {item.name: float(item.score([image], [prompt])[0]) for item in scorers}
     return {
         "image": str(path),
-        "prompt": canonical_text(prompt),
+        "prompt": prompt,
         "checkpoint": checkpoint.name,
         "scores": {name: round(value, 6) if np.isfinite(value) else None for name, value in scores.items()},
     }

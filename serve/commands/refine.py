@@ -6,8 +6,9 @@ Checks what can be checked before anything is written, runs the graph, writes th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from limner.graph.state import CandidateRow, Context, Outcome, RefineState
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run, canonical_text
 from limner.promptdb.runs import Runs
+from limner.serve.commands.from_picture import Brought, brought
 from limner.serve.commands.generate import spoken_by_triples
 from limner.serve.reports.page import rounded, shown_verdict
 from limner.serve.reports.refine import ReportFiles, write_refine
@@ -56,6 +58,21 @@ def refine(
     """
     check_method(method, solvers() | extras.factories)
     return _start(COMMAND, settings, prompt, method, options or DpoOptions(), show, control, pool, extras)
+
+
+def after(picture: Path, given: Container[str]) -> Brought:
+    """Returns what a picture brings to a refinement: its words, seed, steps and guidance, without what was `given` by hand.
+
+    Refining begins with plain words and finds weights, timing and negative prompts itself, and draws at the checkpoint's own size: those
+    of the picture are among what is left. Raises BadInput where the picture does not say how it was made.
+    """
+    found = brought(picture, given)
+    plain = found.conditioning
+    missed = [f"negative prompt {plain.negative!r}"] if plain.negative else []
+    missed += ["weights and timing of words"] if plain.spans or plain.negative_spans else []
+    missed += [f"size {found.size[0]}x{found.size[1]} (the checkpoint's own is drawn)"] if found.size else []
+    missed += [f"sampler {found.found.sampler}"] if found.scheduler else []
+    return replace(found, left=(*missed, *found.left))
 
 
 def attack(

@@ -184,7 +184,7 @@ def score_routes(limits: Limits) -> APIRouter:
         request: Request,
         service: Serving,
         image: Annotated[bytes, File(description="a picture: PNG, JPEG, WebP, GIF or BMP")],
-        prompt: Annotated[Prompt, Form(description="what it should show")],
+        prompt: Annotated[Prompt | None, Form(description="what it should show; by default what its metadata says")] = None,
     ) -> Any:
         """Judge a picture for a prompt, by every scorer."""
         return await unless_gone(request, service.score(client_of(request.scope), image, prompt, DrawingAsk()))

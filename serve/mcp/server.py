@@ -160,8 +160,8 @@ def _add_drawing_tools(server: MCPServer, service: Service) -> None:
         return answered(places.generated(document), f"{len(pictures)} pictures drawn, run {document['run']}", pictures)
 
     @server.tool(annotations=READS)
-    async def score(image: Picture, prompt: Prompt) -> Annotated[CallToolResult, ScoredDocument]:
-        """Judge a picture for a prompt, by every scorer."""
+    async def score(image: Picture, prompt: Prompt | None = None) -> Annotated[CallToolResult, ScoredDocument]:
+        """Judge a picture for a prompt, by every scorer. Without a prompt: for that which the picture's metadata says."""
         with errors_told():
             document = await service.score(CLIENT, picture_of(service, image), prompt, DrawingAsk())
         return answered(document, "\n".join(f"{name}: {value}" for name, value in document["scores"].items()))

@@ -37,6 +37,7 @@ from limner.serve.commands import generate as drawing
 from limner.serve.commands import optimize as optimizing
 from limner.serve.commands import refine as refining
 from limner.serve.commands.convert import converted
+from limner.serve.commands.from_picture import prompt_of
 from limner.serve.commands.generate import Reading
 from limner.serve.service import files, pictures
 from limner.serve.service.jobs import JobRecord, Jobs
@@ -142,13 +143,17 @@ class Service:
         work = partial(drawing.generate, settings, ask.prompts, ask.negative, ask.count, Reading(ask.lenient), pool=self.drawing.models)
         return await self.drawing.run(client, lambda control: work(control=control))
 
-    async def score(self, client: str, image: bytes, prompt: str, ask: DrawingAsk) -> Document:
-        """Returns the document of `score` for an uploaded picture. Raises BadInput where it is no picture, or too large."""
+    async def score(self, client: str, image: bytes, prompt: str | None, ask: DrawingAsk) -> Document:
+        """Returns the document of `score` for an uploaded picture. `prompt`: None for that which its metadata says.
+
+        Raises BadInput where it is no picture, too large, or says no prompt where none is given.
+        """
         settings = self.settings_for(ask)
 
         def work(control: Control) -> Document:
             with self._uploaded(image) as path:
-                return {**drawing.score(settings, path, prompt, self.drawing.models), "image": ""}
+                words = prompt_of(path, "the picture") if prompt is None else prompt
+                return {**drawing.score(settings, path, words, self.drawing.models), "image": ""}
 
         return await self.drawing.run(client, work)
 

@@ -8,12 +8,18 @@ Sources: ComfyUI, nodes.py, comfy/samplers.py, comfy/sd1_clip.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from limner.promptdb.errors import BadInput
-from limner.promptdb.records import Conditioning, EffectSpan, as_fraction, canonical_text
+from limner.promptdb.generated.comfyui import first_sampler
+from limner.promptdb.generated.comfyui import read_comfyui as read_made
+from limner.promptdb.generated.comfyui_graph import Graph as NodeGraph
+from limner.promptdb.generated.comfyui_graph import Node, graph_of, is_api, is_workflow
+from limner.promptdb.generated.comfyui_text import Piece, Walk
+from limner.promptdb.records import Conditioning, EffectSpan, canonical_text
 from limner.tools.prompt_language.assemble import assemble, write_decimal
 from limner.tools.prompt_language.emphasis import COMFYUI, parts_of
 from limner.tools.prompt_language.fidelity import Reason, Written, distinct
@@ -31,13 +37,30 @@ SIGMA = Reason("unsupported", "ranges of the noise level are written as if they 
 PERCENT = Reason("approximate", "timestep ranges are parts of the training timesteps, not of the steps: equal only for evenly spaced ones")
 HISTORY = Reason("exact", "samplers that remember earlier steps (dpmpp_2m and the like) begin anew with each node; euler and ddim do not")
 
-Node = dict[str, Any]
+NodeDocument = dict[str, Any]
 
 _PARENTHESES = re.compile(r"[()]")
 
 
-def write_comfyui(conditioning: Conditioning, steps: int | None = None) -> Written:
-    """Returns a complete graph, from checkpoint to picture; its checkpoint, size, seed and sampler are examples.
+@dataclass(frozen=True, slots=True)
+class GraphSettings:
+    """What a graph says besides its texts, by ComfyUI's names; the defaults are examples. `loras`: file and strength."""
+
+    seed: int = 0
+    steps: int = 20
+    cfg: float = 7.5
+    sampler: str = "euler"
+    scheduler: str = "normal"
+    size: tuple[int, int] = (512, 512)
+    checkpoint: str = "model.safetensors"
+    loras: tuple[tuple[str, float], ...] = ()
+
+
+EXAMPLE = GraphSettings()
+
+
+def write_comfyui(conditioning: Conditioning, steps: int | None = None, settings: GraphSettings = EXAMPLE) -> Written:
+    """Returns a complete graph, from checkpoint to picture.
 
     `steps`: model calls of the run; None writes timestep ranges. Raises BadInput where that needs too many ranges.
     """
@@ -48,7 +71,7 @@ def write_comfyui(conditioning: Conditioning, steps: int | None = None) -> Writt
         reasons.append(LERP)
     if conditioning.range_unit == "sigma":
         reasons.append(SIGMA)
-    graph = _Graph(reasons)
+    graph = _Graph(reasons, settings)
     if steps is None:
         graph.sample_in_one(*_in_fractions(conditioning))
         reasons.extend([PERCENT] if timed else [])
@@ -105,25 +128,32 @@ def _timed(text: str, spans: Sequence[EffectSpan]) -> Timed:
 
 
 class _Graph:
-    def __init__(self, reasons: list[Reason]) -> None:
-        self._nodes: dict[str, Node] = {}
+    def __init__(self, reasons: list[Reason], settings: GraphSettings) -> None:
+        self._nodes: dict[str, NodeDocument] = {}
         self._texts: dict[str, list[Any]] = {}
         self._reasons = reasons
-        self._checkpoint = self._add("CheckpointLoaderSimple", ckpt_name="model.safetensors")
-        self._latent = self._out(self._add("EmptyLatentImage", width=512, height=512, batch_size=1))
+        self._settings = settings
+        self._checkpoint = self._add("CheckpointLoaderSimple", ckpt_name=settings.checkpoint)
+        width, height = settings.size
+        self._latent = self._out(self._add("EmptyLatentImage", width=width, height=height, batch_size=1))
+        self._model, self._clip = self._out(self._checkpoint), self._out(self._checkpoint, 1)
+        for file, strength in settings.loras:
+            links = {"model": self._model, "clip": self._clip}
+            node = self._add("LoraLoader", lora_name=file, strength_model=strength, strength_clip=strength, **links)
+            self._model, self._clip = self._out(node), self._out(node, 1)
 
     def sample_in_turns(self, positive: Sequence[Segment], negative: Sequence[Segment], steps: int) -> None:
         for turn, (asked, unwanted) in enumerate(zip(positive, negative, strict=True)):
             last = asked.stop == steps
             node = self._add(
                 "KSamplerAdvanced",
-                model=self._out(self._checkpoint),
+                model=self._model,
                 add_noise="disable" if turn else "enable",
-                noise_seed=0,
+                noise_seed=self._settings.seed,
                 steps=steps,
-                cfg=7.5,
-                sampler_name="euler",
-                scheduler="normal",
+                cfg=self._settings.cfg,
+                sampler_name=self._settings.sampler,
+                scheduler=self._settings.scheduler,
                 positive=self._encoded(asked),
                 negative=self._encoded(unwanted),
                 latent_image=self._latent,
@@ -136,12 +166,12 @@ class _Graph:
     def sample_in_one(self, positive: Timed, negative: Timed) -> None:
         node = self._add(
             "KSampler",
-            model=self._out(self._checkpoint),
-            seed=0,
-            steps=20,
-            cfg=7.5,
-            sampler_name="euler",
-            scheduler="normal",
+            model=self._model,
+            seed=self._settings.seed,
+            steps=self._settings.steps,
+            cfg=self._settings.cfg,
+            sampler_name=self._settings.sampler,
+            scheduler=self._settings.scheduler,
             positive=self._combined(positive),
             negative=self._combined(negative),
             latent_image=self._latent,
@@ -149,7 +179,7 @@ class _Graph:
         )
         self._latent = self._out(node)
 
-    def finished(self) -> dict[str, Node]:
+    def finished(self) -> dict[str, NodeDocument]:
         image = self._add("VAEDecode", samples=self._latent, vae=self._out(self._checkpoint, 2))
         self._add("SaveImage", images=self._out(image), filename_prefix="limner")
         return self._nodes
@@ -170,7 +200,7 @@ class _Graph:
     def _encoded(self, segment: Segment) -> list[Any]:
         text = weighted(segment, self._reasons)
         if text not in self._texts:
-            self._texts[text] = self._out(self._add("CLIPTextEncode", text=text, clip=self._out(self._checkpoint, 1)))
+            self._texts[text] = self._out(self._add("CLIPTextEncode", text=text, clip=self._clip))
         return self._texts[text]
 
     def _add(self, kind: str, **inputs: Any) -> str:
@@ -183,10 +213,6 @@ class _Graph:
         return [node, slot]
 
 
-NODES = "CLIPTextEncode, KSampler, KSamplerAdvanced, ConditioningSetTimestepRange and ConditioningCombine"
-HOW = f"what is read are graphs in the API form, whose conditioning comes from {NODES}"
-
-
 def read_comfyui(text: str, negative: str = "") -> tuple[Conditioning, tuple[Reason, ...]]:
     """Returns the Conditioning of prompts in ComfyUI's notation `(x:1.2)`; its weights interpolate from the empty prompt's embedding."""
     words, spans = assemble(parts_of(canonical_text(text), COMFYUI))
@@ -195,87 +221,71 @@ def read_comfyui(text: str, negative: str = "") -> tuple[Conditioning, tuple[Rea
 
 
 def is_graph(document: object) -> bool:
-    """Whether a JSON value is a node graph in the API form."""
-    return isinstance(document, Mapping) and any(isinstance(node, Mapping) and "class_type" in node for node in document.values())
+    """Whether a JSON value is a node graph, in the API form or the editor's."""
+    return is_api(document) or is_workflow(document)
 
 
 def read_graph(document: object) -> tuple[Conditioning, tuple[Reason, ...]]:
-    """Returns the Conditioning of a graph, and what does not convert exactly.
+    """Returns the Conditioning of a graph, and what does not convert exactly: timing, and by name what is on the way and not carried.
 
-    Raises BadInput for nodes that `HOW` does not name, and for prompts that no single prompt with ranges expresses.
+    Raises BadInput for what is no graph or has no sampler, and for prompts that no single prompt with ranges expresses.
     """
-    graph = _ReadGraph(document)
-    turns = list(graph.samplers())
-    (words, spans), (others, other_spans) = (merge(graph.turns(turns, name)) for name in ("positive", "negative"))
-    return Conditioning(words, others, spans, other_spans, "lerp_from_empty"), (PERCENT,) if graph.ranged else ()
+    reader = _ReadGraph(graph_of(document))
+    turns = list(reader.samplers())
+    (words, spans), (others, other_spans) = (merge(reader.turns(turns, name)) for name in ("positive", "negative"))
+    missed = tuple(Reason("unsupported", f"{name} is not carried") for name in dict.fromkeys(reader.walk.notes))
+    conditioning = Conditioning(words, others, spans, other_spans, "lerp_from_empty")
+    return conditioning, ((PERCENT,) if reader.ranged else ()) + missed
 
 
 class _ReadGraph:
-    def __init__(self, document: object) -> None:
-        if not is_graph(document):
-            raise BadInput(f"this JSON is no node graph of ComfyUI's; {HOW}")
-        self._nodes: Mapping[str, Any] = document  # type: ignore[assignment]
+    def __init__(self, graph: NodeGraph) -> None:
+        self._graph = graph
+        self.walk = Walk(graph)
         self.ranged = False
 
-    def samplers(self) -> Iterator[tuple[Fraction, Mapping[str, Any]]]:
-        """Yields the samplers in the order in which they run: (where it begins, as a fraction of the steps; its inputs)."""
-        single = [node["inputs"] for node in self._of_kind("KSampler")]
-        staged = [node["inputs"] for node in self._of_kind("KSamplerAdvanced")]
-        if len(single) + len(staged) == 0 or (single and len(single) + len(staged) > 1):
-            raise BadInput(f"a graph has one KSampler or a chain of KSamplerAdvanced; {HOW}")
-        if single:
-            yield Fraction(0), single[0]
+    def samplers(self) -> Iterator[tuple[Fraction, Node]]:
+        """Yields the nodes that take the prompts, in the order in which they run: (where each begins, as a fraction of the steps; node)."""
+        first, others = first_sampler(self._graph)
+        chain = [node for node in (first, *others) if node.kind == "KSamplerAdvanced"]
+        if first.kind != "KSamplerAdvanced" or len(chain) == 1:
+            yield Fraction(0), self._graph.node(first.link("guider")) or first
             return
         try:
-            steps = {int(inputs["steps"]) for inputs in staged}
-            staged.sort(key=lambda inputs: int(inputs["start_at_step"]))
-            starts = [int(inputs["start_at_step"]) for inputs in staged]
-            ends = [min(int(inputs["end_at_step"]), max(steps)) for inputs in staged]
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise BadInput(f"a KSamplerAdvanced lacks steps, start_at_step or end_at_step as numbers; {HOW}") from error
+            steps = {int(self.walk.value(node, "steps")) for node in chain}
+            chain.sort(key=lambda node: int(self.walk.value(node, "start_at_step")))
+            starts = [int(self.walk.value(node, "start_at_step")) for node in chain]
+            ends = [min(int(self.walk.value(node, "end_at_step")), max(steps)) for node in chain]
+        except (TypeError, ValueError, OverflowError) as error:
+            raise BadInput("a KSamplerAdvanced lacks steps, start_at_step or end_at_step as numbers") from error
         if len(steps) != 1 or min(steps) < 1 or [*starts, max(steps)] != [0, *ends]:
             raise BadInput("the KSamplerAdvanced nodes are no chain from step 0 to the last, one beginning where another ends")
-        for start, inputs in zip(starts, staged, strict=True):
-            yield Fraction(start, max(steps)), inputs
+        for start, node in zip(starts, chain, strict=True):
+            yield Fraction(start, max(steps)), node
 
-    def turns(self, samplers: list[tuple[Fraction, Mapping[str, Any]]], name: str) -> list[Turn]:
-        """Returns the prompts that reach the input `name` (positive or negative), in order of time."""
+    def turns(self, samplers: Sequence[tuple[Fraction, Node]], side: str) -> list[Turn]:
+        """Returns the prompts that reach the input `side` (positive or negative), in order of time."""
+        names = ("positive", "conditioning", "cond1") if side == "positive" else ("negative",)
         found = list[Turn]()
-        for start, inputs in samplers:
-            prompts = list(self._prompts(inputs.get(name), 0))
-            if len(prompts) > 1 and len(samplers) > 1:
+        for start, node in samplers:
+            pieces = self.walk.pieces(node.link(*names), side)
+            if not pieces and side == "positive":
+                read_made(self._graph)  # raises, and names what it met
+            pieces = pieces or [Piece("")]
+            if all((piece.begin, piece.end) == (0, 1) for piece in pieces):
+                pieces = [Piece(", ".join(dict.fromkeys(piece.text.strip() for piece in pieces)))]
+            elif len(samplers) > 1:
                 raise BadInput("timestep ranges within a chain of samplers are not read")
-            found += [Turn(max(start, begin), tuple(parts_of(canonical_text(text), COMFYUI))) for begin, _, text in prompts]
-            if any(abs(right - left) > 2 * HALF_OPEN for left, right in self._joints(prompts)):
+            else:
+                self.ranged = True
+            for piece in pieces:
+                found.append(Turn(max(start, piece.begin), tuple(parts_of(canonical_text(piece.text), COMFYUI))))
+            if any(abs(right - left) > 2 * HALF_OPEN for left, right in self._joints(pieces)):
                 raise BadInput("the timestep ranges overlap or leave gaps, so no single prompt says the same")
         return sorted(found, key=lambda turn: turn.start)
 
     @staticmethod
-    def _joints(prompts: list[tuple[Fraction, Fraction, str]]) -> Iterator[tuple[Fraction, Fraction]]:
-        ordered = sorted(prompts)
-        yield from zip((Fraction(0), *(end for _, end, _ in ordered)), (*(begin for begin, _, _ in ordered), Fraction(1)), strict=True)
-
-    def _prompts(self, link: Any, depth: int) -> Iterator[tuple[Fraction, Fraction, str]]:
-        """Yields begin, end and text of every prompt that reaches the input `link`."""
-        node = self._nodes.get(str(link[0])) if isinstance(link, list) and link else None
-        if node is None or depth > 100 or not isinstance(node.get("inputs"), Mapping):
-            raise BadInput(f"an input leads to no node of the graph; {HOW}")
-        kind, inputs = node.get("class_type"), node["inputs"]
-        if kind == "CLIPTextEncode" and isinstance(inputs.get("text"), str):
-            yield Fraction(0), Fraction(1), inputs["text"]
-        elif kind == "ConditioningCombine":
-            yield from self._prompts(inputs.get("conditioning_1"), depth + 1)
-            yield from self._prompts(inputs.get("conditioning_2"), depth + 1)
-        elif kind == "ConditioningSetTimestepRange":
-            self.ranged = True
-            start, end = inputs.get("start"), inputs.get("end")
-            if not all(isinstance(share, int | float) and 0 <= share <= 1 for share in (start, end)):
-                raise BadInput(f"a ConditioningSetTimestepRange lacks start or end as numbers between 0 and 1; {HOW}")
-            for _, _, text in self._prompts(inputs.get("conditioning"), depth + 1):
-                yield as_fraction(start), as_fraction(end), text
-        else:
-            raise BadInput(f"the node {kind!r} is not understood; {HOW}")
-
-    def _of_kind(self, kind: str) -> list[Mapping[str, Any]]:
-        return [node for node in self._nodes.values() if isinstance(node, Mapping) and node.get("class_type") == kind
-                and isinstance(node.get("inputs"), Mapping)]  # fmt: skip
+    def _joints(pieces: list[Piece]) -> Iterator[tuple[Fraction, Fraction]]:
+        ordered = sorted(pieces, key=lambda piece: (piece.begin, piece.end))
+        ends, begins = [piece.end for piece in ordered], [piece.begin for piece in ordered]
+        yield from zip((Fraction(0), *ends), (*begins, Fraction(1)), strict=True)

@@ -132,14 +132,14 @@ def graph_of(**change: Any) -> Graph:
 @pytest.mark.parametrize(
     ("graph", "words"),
     [
-        ({"1": {"class_type": "LoadImage", "inputs": {}}}, "one KSampler"),
-        ({"1": {"class_type": "KSampler", "inputs": {}}}, "no node"),
+        ({"1": {"class_type": "LoadImage", "inputs": {}}}, "no sampler"),
+        ({"1": {"class_type": "KSampler", "inputs": {}}}, "no text reaches"),
         ({"1": {"class_type": "KSampler", "inputs": {"positive": ["2", 0]}}, "2": {"class_type": "Odd", "inputs": {}}}, "Odd"),
         ({"1": {"class_type": "KSampler", "inputs": {"positive": ["2", 0]}},
-          "2": {"class_type": "ConditioningCombine", "inputs": {"conditioning_1": ["2", 0]}}}, "no node"),
+          "2": {"class_type": "ConditioningCombine", "inputs": {"conditioning_1": ["2", 0]}}}, "circle"),
         (graph_of(start_at_step=3), "chain"),
         (graph_of(steps="many"), "numbers"),
-        (graph_of(positive=None), "no node"),
+        (graph_of(positive=None), "no text reaches"),
     ],
 )  # fmt: skip
 def test_a_graph_that_is_not_understood_is_refused(graph: Graph, words: str) -> None:
@@ -152,6 +152,8 @@ def test_words_that_come_and_go_and_come_are_refused() -> None:
     graph |= {"20": {"class_type": "KSamplerAdvanced", "inputs": {**of_kind(graph, "KSamplerAdvanced")[0]}}}
     chain = of_kind(graph, "KSamplerAdvanced")
     chain[1]["end_at_step"], chain[2]["start_at_step"], chain[2]["end_at_step"] = 6, 6, 10
+    of_kind(graph, "VAEDecode")[0]["samples"] = ["20", 0]
+    chain[2]["latent_image"] = [next(name for name, node in graph.items() if node["inputs"] is chain[1]), 0]
     with pytest.raises(BadInput, match="comes again"):
         read_graph(graph)
 
