@@ -16,7 +16,7 @@ demo: $(STAMP)  ## refine one prompt on the embedded checkpoint; pictures and re
 	$(BIN)/python main.py refine "$(PROMPT)" --out runs/demo
 
 test: $(SERVING) lint  ## lint, types and every test that is not slow
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile
 
 test-all: $(SERVING)  ## the slow tests too
 	$(BIN)/python -m pytest

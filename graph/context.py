@@ -24,7 +24,7 @@ from limner.graph.state import Context
 from limner.promptdb.earlier import read_spent, remove_spent
 from limner.promptdb.errors import BadInput
 from limner.promptdb.images import ImageStore
-from limner.promptdb.records import Conditioning, SamplerSettings, canonical_text
+from limner.promptdb.records import SamplerSettings, canonical_text
 from limner.promptdb.runs import Runs, Spent
 from limner.promptdb.seed import open_database
 from limner.promptdb.store import PromptDB
@@ -162,13 +162,13 @@ def open_scorers(
 
 
 def check_prompt(prompt: str, sampler: ImageModel, truncate: bool) -> str:
-    """Returns the prompt in canonical form. Raises BadInput where it is empty, or over the text encoder's limit and `truncate` is False."""
+    """Returns the prompt in canonical form. Raises BadInput where it is empty, or longer than is read and `truncate` is False."""
     text = canonical_text(prompt)
     if not text:
         raise BadInput("the prompt is empty; say what the picture should show")
     tokens, limit = sampler.token_count(text)
-    if tokens > limit and not truncate:
-        raise BadInput(str(PromptTooLong(Conditioning(text), tokens, limit)))
+    if tokens > limit * sampler.most_windows and not truncate:
+        raise PromptTooLong(text, tokens, limit * sampler.most_windows)
     return text
 
 

@@ -86,3 +86,19 @@ def conditioning_of(row: CandidateRow) -> Conditioning:
 def missing_images(evaluator: Evaluator, conditionings: Sequence[Conditioning], seeds: Sequence[int]) -> int:
     """Returns how many pictures of the conditionings on the seeds would have to be paid for."""
     return len(evaluator.unpaid(evaluator.drawing(conditioning, seed) for conditioning in conditionings for seed in seeds))
+
+
+def token_limit(evaluator: Evaluator, prompt: str) -> Callable[[str], tuple[int, int]]:
+    """Returns a function that gives the tokens of a text, and how many a rewrite of `prompt` may have.
+
+    They are those of one window of the text encoder; for a longer prompt, of the windows that it takes itself.
+    """
+    model = evaluator.model
+    tokens, room = model.token_count(prompt)
+    windows = max(1, min(model.most_windows, -(-tokens // room)))
+
+    def count(text: str) -> tuple[int, int]:
+        found, one = model.token_count(text)
+        return found, one * windows
+
+    return count

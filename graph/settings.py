@@ -41,7 +41,7 @@ class Settings(Declared):
     )
     bans: tuple[str, ...] = option((), "words that no candidate may bring in; repeatable", each="ban")
     traits: tuple[str, ...] = option((), "what must still be seen in the pictures, by the alignment scorer; repeatable", each="trait")
-    truncate: bool = option(False, "cut prompts over the text encoder's limit instead of refusing them")
+    truncate: bool = option(False, "read only what fits into one window of the text encoder, instead of windows side by side")
     out: str = option("runs", "folder for runs, reports and pictures")
     db: str | None = option(None, "prompt database; by default limner.db in the folder given by --out")
 

@@ -18,7 +18,11 @@ from typing import Any, Literal
 
 WeightMode = Literal["mean_restore", "none", "norm_restore", "lerp_from_empty"]
 RangeUnit = Literal["step", "sigma"]
+Chunking = Literal["comma", "word", "sentence"]
 RunStatus = Literal["waiting", "running", "paused", "interrupted", "done", "failed"]
+
+ONE_WINDOW = 75
+"""A text of so many bytes fits any encoder's window of 75 tokens, since each token reads at least one byte."""
 
 ID_LENGTH = 24  # hex digits: 96 bits, so a collision among a billion records has odds below 1e-10
 
@@ -99,7 +103,12 @@ class Conditioning:
 
     Canonical on construction, so that equivalent inputs are equal and share an `id`: texts are NFC with unix line ends; spans are sorted,
     those without effect dropped, and neighbours with equal effect merged; `weight_mode` falls back to the default where no weight differs
-    from 1; an adapter at scale 0 becomes None. Offsets count characters of the canonical text.
+    from 1; `chunking` falls back to the default where both texts are too short to need chunks; an adapter at scale 0 becomes None. Offsets
+    count characters of the canonical text.
+
+    `breaks`, `negative_breaks`: offsets at which the text encoder begins another chunk, whatever room is left (BREAK of A1111).
+    `chunking`: where a text longer than the encoder's window is divided, as A1111 does (after a nearby comma), ComfyUI (between words) or
+    compel (after a sentence).
 
     Raises ValueError for spans that overlap or lie outside their text.
     """
@@ -111,6 +120,9 @@ class Conditioning:
     weight_mode: WeightMode = "mean_restore"
     range_unit: RangeUnit = "step"
     adapter: AdapterSetting | None = None
+    breaks: tuple[int, ...] = ()
+    negative_breaks: tuple[int, ...] = ()
+    chunking: Chunking = "comma"
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -118,7 +130,11 @@ class Conditioning:
             put(self, name, canonical_text(getattr(self, name)))
         put(self, "spans", _canonical_spans(self.spans, self.text))
         put(self, "negative_spans", _canonical_spans(self.negative_spans, self.negative))
+        put(self, "breaks", _canonical_breaks(self.breaks, self.text))
+        put(self, "negative_breaks", _canonical_breaks(self.negative_breaks, self.negative))
         spans = self.spans + self.negative_spans
+        if max(len(self.text.encode(errors="surrogatepass")), len(self.negative.encode(errors="surrogatepass"))) <= ONE_WINDOW:
+            put(self, "chunking", "comma")
         if all(span.weight == 1 for span in spans):
             put(self, "weight_mode", "mean_restore")
         if all((span.lo, span.hi) == (0, 1) for span in spans):
@@ -134,7 +150,7 @@ class Conditioning:
     @property
     def is_plain(self) -> bool:
         """Whether stock diffusers draws it from `prompt` and `negative_prompt` alone."""
-        return not self.spans and not self.negative_spans and self.adapter is None
+        return not (self.spans or self.negative_spans or self.breaks or self.negative_breaks) and self.adapter is None
 
     def to_json(self) -> dict[str, Any]:
         """Returns canonical JSON without keys at their default, so that ids stay equal when fields are added."""
@@ -151,6 +167,12 @@ class Conditioning:
             document["range_unit"] = self.range_unit
         if self.adapter:
             document["adapter"] = [self.adapter.weights, self.adapter.eta and list(self.adapter.eta), self.adapter.scale]
+        if self.breaks:
+            document["breaks"] = list(self.breaks)
+        if self.negative_breaks:
+            document["negative_breaks"] = list(self.negative_breaks)
+        if self.chunking != "comma":
+            document["chunking"] = self.chunking
         return document
 
     @classmethod
@@ -165,6 +187,9 @@ class Conditioning:
             weight_mode=document.get("weight_mode", "mean_restore"),
             range_unit=document.get("range_unit", "step"),
             adapter=AdapterSetting(adapter[0], adapter[1] and tuple(adapter[1]), adapter[2]) if adapter else None,
+            breaks=tuple(document.get("breaks", ())),
+            negative_breaks=tuple(document.get("negative_breaks", ())),
+            chunking=document.get("chunking", "comma"),
         )
 
 
@@ -315,6 +340,13 @@ def canonical_text(text: str) -> str:
 def text_id(text: str) -> str:
     """Returns the id of a prompt's text, ignoring case and runs of blanks; prompts with equal ids are the same prompt."""
     return content_id(["text", " ".join(canonical_text(text).lower().split())])
+
+
+def _canonical_breaks(breaks: tuple[int, ...], text: str) -> tuple[int, ...]:
+    """Returns the breaks in order, each once; one at the end of the text begins nothing. Raises ValueError for one outside of it."""
+    if breaks and (min(breaks) < 0 or max(breaks) > len(text)):
+        raise ValueError(f"a break lies outside of a text of {len(text)} characters")
+    return tuple(sorted({place for place in breaks if text[place:].strip()}))
 
 
 def _canonical_spans(spans: tuple[EffectSpan, ...], text: str) -> tuple[EffectSpan, ...]:

@@ -88,6 +88,10 @@ class FakeImageModel:
     def token_count(self, text: str) -> tuple[int, int]:
         return len(text.split()), self.limit
 
+    @property
+    def most_windows(self) -> int:
+        return 1
+
     def unet_rows(self, drawings: Sequence[Drawing]) -> int:
         return sum(drawing.settings.unet_rows for drawing in {drawing.id: drawing for drawing in drawings}.values())
 

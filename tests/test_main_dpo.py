@@ -108,7 +108,7 @@ def test_bad_options_are_one_line_and_write_nothing(
 
 
 @pytest.mark.parametrize("name", ["refine", "attack"])
-@pytest.mark.parametrize(("prompt", "word"), [("", "empty"), (" \n", "empty"), ("cat " * 90, "tokens")])
+@pytest.mark.parametrize(("prompt", "word"), [("", "empty"), (" \n", "empty"), ("word " * 2401, "tokens")])
 def test_an_empty_and_an_over_long_prompt(
     capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, name: str, prompt: str, word: str
 ) -> None:

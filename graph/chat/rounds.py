@@ -20,7 +20,7 @@ from limner.graph.chat.topic import asked_for, contract_of
 from limner.graph.context import check_prompt
 from limner.graph.exemplars import exemplar, exemplars_for
 from limner.graph.intent import admitted, lost_traits
-from limner.graph.nodes import Emit, candidate_row, conditioning_of, missing_images
+from limner.graph.nodes import Emit, candidate_row, conditioning_of, missing_images, token_limit
 from limner.graph.plan import COMPARED
 from limner.graph.state import CandidateRow, Context, DroppedRow, Shown
 from limner.promptdb.records import Candidate, Conditioning
@@ -66,7 +66,7 @@ def draft(context: Context, topic: Topic, turn: int) -> tuple[list[CandidateRow]
             [exemplar(row) for row in exemplars_for(context.db, prompt, EXEMPLARS, context.card)],
             DRAFTS - len(rows),
             pins=contract.kept,
-            token_limit=context.evaluator.model.token_count,
+            token_limit=token_limit(context.evaluator, prompt),
             seed=settings.seed,
             bans=contract.bans,
             modifiers=partial(fitting, context.db, prompt),

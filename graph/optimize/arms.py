@@ -21,7 +21,7 @@ from limner.agents.instructions.bandit import ArmRecord
 from limner.agents.instructions.text_gradient import Row
 from limner.agents.keywords import keywords
 from limner.graph.exemplars import exemplar, exemplars_for
-from limner.graph.nodes import Emit
+from limner.graph.nodes import Emit, token_limit
 from limner.graph.state import ArmRow, Context
 from limner.promptdb.errors import ServerAway
 from limner.promptdb.files.prompt_file import BatchPrompt
@@ -115,7 +115,7 @@ def write(context: Context, arms: Mapping[str, str], prompts: Sequence[BatchProm
             1,
             instruction,
             (*context.settings.contract.kept, *prompt.pins),
-            token_limit=context.evaluator.model.token_count,
+            token_limit=token_limit(context.evaluator, prompt.text),
             seed=context.settings.seed,
             bans=context.settings.bans,
             modifiers=partial(fitting, context.db, prompt.text) if professional else tuple,
@@ -161,7 +161,7 @@ def professionals(context: Context, prompts: Sequence[BatchPrompt]) -> list[Writ
             found.append(Written(f"{PROFESSIONAL}{place}", prompt, Conditioning(positive, negative)))
     contract = context.settings.contract
     kept = [row for row in found if contract.breach(row.conditioning.text, row.conditioning.negative) is None]
-    return [row for row in kept if _fits(context, row.conditioning)]
+    return [row for row in kept if _fits(context, row)]
 
 
 def exemplars_of(context: Context, text: str) -> list[tuple[str, str]]:
@@ -186,8 +186,9 @@ def manner(positive: str, description: str) -> str:
     return ", ".join(word for word in keywords(positive) if word.casefold() not in known)
 
 
-def _fits(context: Context, conditioning: Conditioning) -> bool:
-    counts = [context.evaluator.model.token_count(text) for text in (conditioning.text, conditioning.negative)]
+def _fits(context: Context, row: Written) -> bool:
+    count = token_limit(context.evaluator, row.prompt.text)
+    counts = [count(text) for text in (row.conditioning.text, row.conditioning.negative)]
     return all(tokens <= limit for tokens, limit in counts)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from limner.agents.contract import Contract
 from limner.graph.exemplars import exemplars_for
-from limner.graph.nodes import Emit
+from limner.graph.nodes import Emit, token_limit
 from limner.graph.optimize.arms import PROFESSIONAL, manner
 from limner.graph.state import Context, SuffixRow
 from limner.promptdb.files.prompt_file import BatchPrompt
@@ -82,8 +82,8 @@ def _candidates(context: Context, prompts: Sequence[BatchPrompt], trials: Trials
     for prompt in prompts:
         for row in exemplars_for(context.db, prompt.text, 3, context.card):
             votes[(manner(row["positive"], row["description"]), row["negative"])] += 1
-    count = context.evaluator.model.token_count
-    longest = max(prompts, key=lambda prompt: count(prompt.text)[0]).text
+    longest = max((prompt.text for prompt in prompts), key=lambda text: context.evaluator.model.token_count(text)[0])
+    count = token_limit(context.evaluator, longest)
 
     def fits(suffix: Suffix) -> bool:
         both = with_suffix(longest, suffix)

@@ -20,7 +20,17 @@ from langgraph.runtime import Runtime
 from limner.agents import rewriter
 from limner.graph.exemplars import exemplar, exemplars_for, origins
 from limner.graph.intent import admitted, lost_traits, missing_evidence, outside_world, shows_less, undrawable, witness
-from limner.graph.nodes import Update, candidate_row, conditioning_of, emitter, missing_images, node, stop_if_asked, tell
+from limner.graph.nodes import (
+    Update,
+    candidate_row,
+    conditioning_of,
+    emitter,
+    missing_images,
+    node,
+    stop_if_asked,
+    tell,
+    token_limit,
+)
 from limner.graph.plan import plan_images
 from limner.graph.refine.timing_strip import draw_strip, strip_images
 from limner.graph.solvers import AS_TYPED, is_solver, sole_solver
@@ -63,7 +73,6 @@ def rewrite(state: RefineState, runtime: Runtime[Context]) -> Update:
     plan = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     exemplars = [exemplar(row) for row in state["exemplars"]]
     wanted = min(settings.variants, plan.population - 1)
-    tokens = context.evaluator.model.token_count
     try:
         answer = rewriter.rewrite(
             context.chat,
@@ -71,7 +80,7 @@ def rewrite(state: RefineState, runtime: Runtime[Context]) -> Update:
             exemplars,
             wanted,
             pins=settings.contract.kept,
-            token_limit=tokens,
+            token_limit=token_limit(context.evaluator, prompt),
             seed=settings.seed,
             bans=settings.bans,
             modifiers=partial(fitting, context.db, prompt),

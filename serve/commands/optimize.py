@@ -150,10 +150,11 @@ def _run(
 
 
 def _short_enough(prompts: Sequence[BatchPrompt], models: Models) -> tuple[list[BatchPrompt], int]:
-    """The prompts that fit into the text encoder, and how many do not. Raises BadInput where none is left."""
-    fits = [prompt for prompt in prompts if (count := models.sampler.token_count(prompt.text)) and count[0] <= count[1]]
+    """The prompts that are not too long for the model, and how many are. Raises BadInput where none is left."""
+    model = models.sampler
+    fits = [prompt for prompt in prompts if (count := model.token_count(prompt.text)) and count[0] <= count[1] * model.most_windows]
     if not fits:
-        raise BadInput("every prompt of the file is longer than the text encoder reads; shorten them")
+        raise BadInput("every prompt of the file is longer than the model reads; shorten them")
     return fits, len(prompts) - len(fits)
 
 

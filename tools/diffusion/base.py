@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from PIL import Image
 
 from limner.promptdb.errors import BadInput
-from limner.promptdb.records import Conditioning, Drawing, SamplerSettings
+from limner.promptdb.records import Drawing, SamplerSettings
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +61,7 @@ class ImageModel(Protocol):
     """A model that draws, called by the Evaluator alone.
 
     Duties: a drawing's picture does not depend on its place in the batch; initial noise comes from the drawing's seed on the CPU in fp32;
-    results come back in the order asked for; texts over the encoder's limit are refused, never cut, unless the model was opened with
+    results come back in the order asked for; texts longer than `most_windows` are refused, never cut, unless the model was opened with
     truncation allowed.
     """
 
@@ -81,7 +81,12 @@ class ImageModel(Protocol):
         ...
 
     def token_count(self, text: str) -> tuple[int, int]:
-        """Returns the tokens of `text` without start and end marks, and the limit. Over the limit words would be lost."""
+        """Returns the tokens of `text` without start and end marks, and those of one window of the text encoder."""
+        ...
+
+    @property
+    def most_windows(self) -> int:
+        """Returns how many windows of a text are read side by side; 1 where a longer text is refused or cut."""
         ...
 
     def unet_rows(self, drawings: Sequence[Drawing]) -> int:
@@ -105,10 +110,10 @@ class ImageModel(Protocol):
 
 
 class PromptTooLong(BadInput):
-    """A text has more tokens than the encoder reads; it is never cut without being asked to."""
+    """A text has more tokens than the model reads; it is never cut without being asked to."""
 
-    def __init__(self, conditioning: Conditioning, tokens: int, limit: int) -> None:
-        shown = conditioning.text if len(conditioning.text) <= 60 else conditioning.text[:57] + "..."
-        super().__init__(f"the prompt has {tokens} tokens and the text encoder reads {limit}: {shown!r} (shorten it, or pass --truncate)")
+    def __init__(self, text: str, tokens: int, limit: int) -> None:
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        super().__init__(f"the prompt has {tokens} tokens and at most {limit} are read: {shown!r} (shorten it, or pass --truncate)")
         self.tokens = tokens
         self.limit = limit

@@ -22,13 +22,14 @@ class Segment:
     """Steps `start`..`stop`, half open, at which the same words act.
 
     `text`: those words with the full text's separators unchanged, as if the others were deleted by hand. `spans`: the emphasis, with
-    offsets into this text.
+    offsets into this text. `breaks`: offsets into it at which another chunk begins.
     """
 
     start: int
     stop: int
     text: str
     spans: tuple[EffectSpan, ...] = ()
+    breaks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +71,19 @@ def acting(span: EffectSpan, places: Sequence[Fraction]) -> range:
     return range(min(bisect_left(places, span.lo), stop), stop)
 
 
-def segments(text: str, spans: Sequence[EffectSpan], places: Sequence[Fraction], cuts: Iterable[int] = ()) -> tuple[Segment, ...]:
-    """Divides the steps into the fewest runs at which the same words act; `cuts`: further steps at which a run must begin."""
+def segments(
+    text: str, spans: Sequence[EffectSpan], places: Sequence[Fraction], cuts: Iterable[int] = (), breaks: Sequence[int] = ()
+) -> tuple[Segment, ...]:
+    """Divides the steps into the fewest runs at which the same words act.
+
+    `cuts`: further steps at which a run must begin. `breaks`: offsets into `text` at which another chunk begins.
+    """
     ranges = [acting(span, places) for span in spans]
     borders = {0, len(places), *(cut for cut in cuts if 0 < cut < len(places))}
     for steps in ranges:
         if steps:
             borders |= {steps.start, steps.stop}
-    return tuple(_segment(start, stop, text, spans, ranges) for start, stop in pairwise(sorted(borders)))
+    return tuple(_segment(start, stop, text, spans, ranges, breaks) for start, stop in pairwise(sorted(borders)))
 
 
 def timetable(conditioning: Conditioning, places: Sequence[Fraction]) -> tuple[Acting, ...]:
@@ -102,7 +108,9 @@ def timetable(conditioning: Conditioning, places: Sequence[Fraction]) -> tuple[A
     return tuple(rows)
 
 
-def _segment(start: int, stop: int, text: str, spans: Sequence[EffectSpan], ranges: Sequence[range]) -> Segment:
+def _segment(
+    start: int, stop: int, text: str, spans: Sequence[EffectSpan], ranges: Sequence[range], breaks: Sequence[int]
+) -> Segment:
     kept, emphasis, position, length = list[str](), list[EffectSpan](), 0, 0
     for span, steps in zip(spans, ranges, strict=True):
         between, words = text[position : span.start], text[span.start : span.end]
@@ -114,4 +122,10 @@ def _segment(start: int, stop: int, text: str, spans: Sequence[EffectSpan], rang
                 emphasis.append(replace(EffectSpan(length, length + len(words)), weight=span.weight))
             kept.append(words)
             length += len(words)
-    return Segment(start, stop, "".join([*kept, text[position:]]), tuple(emphasis))
+    return Segment(start, stop, "".join([*kept, text[position:]]), tuple(emphasis), _moved(start, spans, ranges, breaks))
+
+
+def _moved(start: int, spans: Sequence[EffectSpan], ranges: Sequence[range], breaks: Sequence[int]) -> tuple[int, ...]:
+    """Returns the breaks as offsets into the text without the words that do not act at step `start`."""
+    gone = [(span.start, span.end) for span, steps in zip(spans, ranges, strict=True) if start not in steps]
+    return tuple(place - sum(min(max(place - first, 0), last - first) for first, last in gone) for place in breaks)

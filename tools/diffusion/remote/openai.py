@@ -95,6 +95,11 @@ class RemoteImages:
         """Returns an estimate of about four characters a token, as no tokenizer is known, and the limit."""
         return -(-len(text) // 4), LONGEST_PROMPT
 
+    @property
+    def most_windows(self) -> int:
+        """Returns 1: an endpoint refuses what is over its limit."""
+        return 1
+
     def unet_rows(self, drawings: Sequence[Drawing]) -> int:
         """Returns the nominal UNet rows of the distinct drawings."""
         return sum(drawing.settings.unet_rows for drawing in {drawing.id: drawing for drawing in drawings}.values())

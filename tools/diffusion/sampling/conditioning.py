@@ -1,4 +1,4 @@
-"""Tokenizes and encodes texts: token limits, and embeddings per denoising step.
+"""Tokenizes and encodes texts: token limits, chunks of long texts, and embeddings per denoising step.
 
 Each distinct text is encoded once and cached. Text encoders run at one fixed batch shape, so that an embedding is bit-identical whatever
 else is encoded at the same time.
@@ -10,10 +10,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from limner.promptdb.records import Conditioning
+from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Chunking
 from limner.tools.diffusion.base import PromptTooLong
+from limner.tools.diffusion.sampling.chunks import MOST_CHUNKS, TokenPlace, chunks
 
 if TYPE_CHECKING:
     import torch
@@ -47,8 +49,18 @@ class SameEveryStep:
         return self.embedding
 
 
+@dataclass(frozen=True, slots=True)
+class TextChunk:
+    """One window of a text. `ids`: padded, as `TokenIds`. `tokens`: which tokens of the text it holds, counted from 0."""
+
+    ids: TokenIds
+    tokens: range
+
+
 class TextEncoding:
-    """Tokenizes and encodes texts for one checkpoint. `truncate`: allow texts over the token limit; `capacity`: cached texts."""
+    """Tokenizes and encodes texts for one checkpoint. `truncate`: of a text over the token limit only the first chunk is read;
+    `capacity`: cached chunks.
+    """
 
     def __init__(self, checkpoint: Checkpoint, truncate: bool = False, capacity: int = 1024) -> None:
         self.checkpoint = checkpoint
@@ -67,16 +79,36 @@ class TextEncoding:
             counts.append((len(ids), limit - 2))
         return max(counts, key=lambda pair: pair[0] - pair[1])
 
-    def check(self, conditioning: Conditioning, guided: bool) -> None:
-        """Raises PromptTooLong where the prompt, or with guidance the negative prompt, is over the token limit, unless `truncate`
-        is set.
+    def chunks(self, text: str, breaks: Sequence[int] = (), chunking: Chunking = "comma") -> tuple[TextChunk, ...]:
+        """Returns the windows of a text, at least one, which the encoders read one by one; with `truncate` the first alone.
+
+        `breaks`: offsets at which a window begins. Raises PromptTooLong for more than MOST_CHUNKS, and BadInput for a long text that the
+        encoders of the checkpoint divide into different tokens.
         """
+        tokens, limit = self.token_count(text)
+        if not breaks and (tokens <= limit or self.truncate):
+            return (TextChunk(self.token_ids([text])[0], range(min(tokens, limit))),)
+        columns = [self._places(tokenizer, text) for tokenizer in self.checkpoint.tokenizers]
+        places = columns[0]
+        if any([place.start for place in other] != [place.start for place in places] for other in columns):
+            raise BadInput("the text encoders of this checkpoint divide the prompt differently, so that it cannot be read in chunks")
+        found = chunks(text, places, breaks, chunking, limit)
         if self.truncate:
-            return
-        for text in (conditioning.text, conditioning.negative) if guided else (conditioning.text,):
-            tokens, limit = self.token_count(text)
-            if tokens > limit:
-                raise PromptTooLong(conditioning, tokens, limit)
+            found = found[:1]
+        if len(found) > MOST_CHUNKS:
+            raise PromptTooLong(text, tokens, limit * MOST_CHUNKS)
+        pairs = list(zip(self.checkpoint.tokenizers, self._limits(), columns, strict=True))
+
+        def ids(part: range) -> TokenIds:
+            return tuple(_padded(tokenizer, [column[at].id for at in part], most) for tokenizer, most, column in pairs)
+
+        return tuple(TextChunk(ids(part), part) for part in found)
+
+    def _places(self, tokenizer: Any, text: str) -> list[TokenPlace]:
+        with self.reading:
+            read = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True)
+        pieces = tokenizer.convert_ids_to_tokens(read.input_ids)
+        return [TokenPlace(*place, *ends) for *place, ends in zip(read.input_ids, pieces, read.offset_mapping, strict=True)]
 
     def encode(self, texts: Iterable[str]) -> dict[str, torch.Tensor]:
         """Returns the embedding (tokens, dim) of each distinct text, on the checkpoint's device and in its dtype; longer texts are
@@ -107,17 +139,6 @@ class TextEncoding:
         while len(self._known) > self.capacity:
             self._known.popitem(last=False)
         return found
-
-    def prompts(self, conditionings: Sequence[Conditioning], guided: bool) -> tuple[list[StepEmbeddings], list[StepEmbeddings]]:
-        """Returns positive and negative embeddings of plain prompts, one for each conditioning; no negatives where guidance is off.
-
-        Raises ValueError for conditionings with effect spans, which `script.step_embeddings` encodes.
-        """
-        if any(item.spans or item.negative_spans for item in conditionings):
-            raise ValueError("a prompt with effect spans does not say the same at every step")
-        negatives = [item.negative for item in conditionings] if guided else []
-        known = self.encode([*(item.text for item in conditionings), *negatives])
-        return [SameEveryStep(known[item.text]) for item in conditionings], [SameEveryStep(known[text]) for text in negatives]
 
     def token_ids(self, texts: Sequence[str]) -> list[TokenIds]:
         """Returns padded token ids of each text; longer texts are truncated."""
@@ -152,3 +173,9 @@ class TextEncoding:
         if not getattr(self.checkpoint.text_encoders[column].config, "use_attention_mask", False):
             return None
         return (tokens != self.checkpoint.tokenizers[column].pad_token_id).long()
+
+
+def _padded(tokenizer: Any, ids: Sequence[int], length: int) -> tuple[int, ...]:
+    """Returns the ids between start and end mark, padded to `length`."""
+    marked = [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id]
+    return (*marked, *[tokenizer.pad_token_id] * (length - len(marked)))

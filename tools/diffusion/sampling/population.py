@@ -17,7 +17,7 @@ from limner.tools.diffusion.base import Hooks
 from limner.tools.diffusion.checkpoint import Checkpoint
 from limner.tools.diffusion.sampling.conditioning import StepEmbeddings
 from limner.tools.diffusion.sampling.denoising import Denoising
-from limner.tools.diffusion.sampling.script import Saying, Script, Scripts
+from limner.tools.diffusion.sampling.script import Sayings, Script, Scripts, side_by_side
 from limner.tools.diffusion.sampling.timing import Timing
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Sizes:
 
 
 class Population:
-    """Distinct drawings with equal settings except the guidance scale, with guidance on or off for all.
+    """Distinct drawings with equal settings except the guidance scale, with guidance on or off and texts of as many windows for all.
 
     `shared`: whether equal drawings share rows. `rows`: UNet rows computed so far, without padding.
     """
@@ -148,8 +148,9 @@ class Population:
     def _embeddings(self, drawings: Sequence[Drawing], steps: range) -> tuple[list[StepEmbeddings], list[StepEmbeddings]]:
         scripts = [self._script_of[drawing.id] for drawing in drawings]
         lines = [line for script in scripts for line in script.during(steps.start, steps.stop)]
-        sayings = [saying for line in lines for saying in (line.positive, line.negative) if saying]
-        known = self.scripts.embeddings(sayings)
+        texts = dict.fromkeys(text for line in lines for text in (line.positive, line.negative) if text)
+        windows = self.scripts.embeddings(saying for text in texts for saying in text)
+        known = {text: side_by_side(text, windows) for text in texts}
         positives: list[StepEmbeddings] = [_Side(script, known, "positive") for script in scripts]
         return positives, [_Side(script, known, "negative") for script in scripts] if self.guided else []
 
@@ -159,7 +160,7 @@ class _Side:
     """The positive or the negative side of a script as embeddings."""
 
     script: Script
-    known: Mapping[Saying, torch.Tensor]
+    known: Mapping[Sayings, torch.Tensor]
     side: str
 
     def at(self, step: int) -> torch.Tensor:

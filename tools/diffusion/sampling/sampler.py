@@ -19,6 +19,7 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Drawing, SamplerSettings
 from limner.tools.diffusion.base import CancelToken, Drawn, Hooks
 from limner.tools.diffusion.checkpoint import Checkpoint
+from limner.tools.diffusion.sampling.chunks import MOST_CHUNKS
 from limner.tools.diffusion.sampling.conditioning import TextEncoding
 from limner.tools.diffusion.sampling.noise import MAX_SEED
 from limner.tools.diffusion.sampling.population import Batch, Population, Sizes, shared_calls
@@ -46,7 +47,7 @@ FULL_ENOUGH_ELSEWHERE = 3 / 4
 
 
 class Sampler:
-    """The local ImageModel. `truncate`: texts over the encoder's limit are cut. `max_bucket`: largest batch size."""
+    """The local ImageModel. `truncate`: texts over the encoder's limit are cut, not read in chunks. `max_bucket`: largest batch size."""
 
     def __init__(self, checkpoint: Checkpoint, truncate: bool = False, max_bucket: int | None = None) -> None:
         if max_bucket is not None and max_bucket < 1:
@@ -75,8 +76,13 @@ class Sampler:
         return self.checkpoint.default_settings
 
     def token_count(self, text: str) -> tuple[int, int]:
-        """Returns the tokens of `text` without start and end marks, and the limit."""
+        """Returns the tokens of `text` without start and end marks, and those of one window of the text encoder."""
         return self.texts.token_count(text)
+
+    @property
+    def most_windows(self) -> int:
+        """Returns how many windows of a text are read side by side."""
+        return 1 if self.texts.truncate else MOST_CHUNKS
 
     def unet_rows(self, drawings: Sequence[Drawing]) -> int:
         """Returns the UNet rows of drawing them all at once: a row that several share counts once.
@@ -84,7 +90,7 @@ class Sampler:
         Solvers of second order make more calls than steps. Raises as `check` does.
         """
         rows = 0
-        for group in _groups(drawings):
+        for group in self._groups(drawings):
             guided, timing = group[0].settings.guidance_scale > 1, self.timing(group[0].settings)
             said = [((item.seed, item.settings.guidance_scale), self.scripts.script(item.conditioning, timing, guided)) for item in group]
             rows += shared_calls(said, timing.calls) * (2 if guided else 1)
@@ -113,7 +119,7 @@ class Sampler:
     def stream(self, drawings: Sequence[Drawing], hooks: Hooks | None = None) -> Iterator[Drawn]:
         """Draws as `draw` does, but yields each distinct drawing as soon as it is ready and stores none."""
         self.check(drawings)
-        for group in _groups(drawings):
+        for group in self._groups(drawings):
             settings = group[0].settings
             population = self._population(group, hooks)
             sizes = Sizes(partial(self.bucket, settings=settings), self._smaller)
@@ -158,6 +164,19 @@ class Sampler:
         [whole] = population.batches(sizes, partial(self._decode, settings=batch[0].settings), hooks)
         self.rows_drawn += population.rows
         return whole.pictures
+
+    def _groups(self, drawings: Sequence[Drawing]) -> list[list[Drawing]]:
+        """Distinct drawings that can share a batch, in the order asked for. Guidance scales may differ within it, guidance on or off not,
+        nor the number of windows that their texts take.
+        """
+        groups: dict[tuple[str, int, int, int, bool, int], dict[str, Drawing]] = {}
+        for drawing in drawings:
+            item = drawing.settings
+            guided = item.guidance_scale > 1
+            windows = self.scripts.script(drawing.conditioning, self.timing(item), guided).length
+            key = (item.scheduler, item.steps, item.width, item.height, guided, windows)
+            groups.setdefault(key, {})[drawing.id] = drawing
+        return [list(group.values()) for group in groups.values()]
 
     def _population(self, group: Sequence[Drawing], hooks: Hooks | None) -> Population:
         """With hooks that take part, every drawing has a row of its own."""
@@ -230,16 +249,6 @@ def cancellable(hooks: Hooks | None, cancel: CancelToken) -> Hooks:
             own.on_step(step, timestep, latents)
 
     return replace(own, on_step=on_step)
-
-
-def _groups(drawings: Sequence[Drawing]) -> list[list[Drawing]]:
-    """Distinct drawings that can share a batch, in the order asked for. Guidance scales may differ within it, guidance on or off not."""
-    groups: dict[tuple[str, int, int, int, bool], dict[str, Drawing]] = {}
-    for drawing in drawings:
-        item = drawing.settings
-        key = (item.scheduler, item.steps, item.width, item.height, item.guidance_scale > 1)
-        groups.setdefault(key, {})[drawing.id] = drawing
-    return [list(group.values()) for group in groups.values()]
 
 
 def _to_image(picture: torch.Tensor) -> Image.Image | None:

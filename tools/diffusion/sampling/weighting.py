@@ -24,22 +24,22 @@ SLACK = 2.0
 """Factor by which restoring may leave the range that the weights alone explain."""
 
 
-def weighted_rows(tokenizer: Any, text: str, spans: Sequence[EffectSpan], limit: int) -> dict[int, float]:
-    """Returns the weights of the rows of the embedding of `text` that are not 1; row 0 is the start mark, rows from `limit` on are cut off.
+def token_weights(tokenizer: Any, text: str, spans: Sequence[EffectSpan]) -> dict[int, float]:
+    """Returns the weights that are not 1 of the tokens of `text`, which are counted from 0.
 
-    Raises BadInput where a weight covers only a part of one token, which has a single row.
+    Raises BadInput where a weight covers only a part of one token, which has a single row of the embedding.
     """
     if all(span.weight == 1 for span in spans):
         return {}
     encoded = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True)
     weights = dict[int, float]()
-    for row, (start, end) in enumerate(encoded.offset_mapping, start=1):
+    for number, (start, end) in enumerate(encoded.offset_mapping):
         covering = {span.weight for span in spans if span.start < end and start < span.end}
         inside = any(span.start <= start and end <= span.end for span in spans)
         if len(covering) > 1 or (covering not in (set(), {Fraction(1)}) and not inside):
             raise BadInput(f"{text[start:end]!r} in {text[:60]!r} is one token, and only a part of it is weighted; weight the whole word")
-        if covering and covering != {Fraction(1)} and row < limit - 1:
-            weights[row] = float(covering.pop())
+        if covering and covering != {Fraction(1)}:
+            weights[number] = float(covering.pop())
     return weights
 
 

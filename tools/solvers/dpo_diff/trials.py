@@ -208,7 +208,9 @@ class Trials:
     def _may(self, conditioning: Conditioning) -> bool:
         if conditioning.id in self.refused:
             return False
-        long = any(count > limit for count, limit in map(self.evaluator.model.token_count, (conditioning.text, conditioning.negative)))
+        model = self.evaluator.model
+        texts = conditioning.text, conditioning.negative
+        long = any(count > limit * model.most_windows for count, limit in map(model.token_count, texts))
         if (long and conditioning != self.space.given) or not self.allowed(conditioning):
             self.refused.add(conditioning.id)
             return False

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from limner.promptdb.records import Conditioning, EffectSpan
 from limner.tools.diffusion.base import PromptTooLong
 from limner.tools.diffusion.checkpoint import Checkpoint
 from limner.tools.diffusion.sampling.conditioning import TextEncoding
@@ -37,10 +35,10 @@ def test_embeddings_equal_those_of_the_stock_pipeline(family: str, request: pyte
 
 def test_each_distinct_text_is_encoded_once(sd1: Checkpoint, encoded_rows: list[int]) -> None:
     encoding = TextEncoding(sd1)
-    population = [Conditioning("a cat", negative) for negative in ("", "blurry")] * 5 + [Conditioning("a dog")]
-    encoding.prompts(population, guided=True)
-    assert sum(encoded_rows) == 4  # a cat, a dog, blurry, and the empty negative
-    encoding.prompts(population, guided=True)
+    texts = ["a cat", "", "a cat", "blurry"] * 5 + ["a dog", ""]
+    encoding.encode(texts)
+    assert sum(encoded_rows) == 4
+    encoding.encode(texts)
     assert sum(encoded_rows) == 4
 
 
@@ -48,11 +46,6 @@ def test_texts_with_equal_tokens_share_one_encoding(sd1: Checkpoint, encoded_row
     known = TextEncoding(sd1).encode(["A Cat", "a  cat"])
     assert known["A Cat"] is known["a  cat"]
     assert sum(encoded_rows) == 1
-
-
-def test_without_guidance_negatives_are_not_encoded(sd1: Checkpoint, encoded_rows: list[int]) -> None:
-    positives, negatives = TextEncoding(sd1).prompts([Conditioning("a cat", "blurry")], guided=False)
-    assert (len(positives), negatives, sum(encoded_rows)) == (1, [], 1)
 
 
 def test_the_cache_forgets_the_text_unused_longest(sd1: Checkpoint, encoded_rows: list[int]) -> None:
@@ -75,16 +68,8 @@ def test_an_embedding_is_the_same_to_the_bit_whatever_is_asked_for_beside_it(sd1
     assert torch.equal(alone, together)
 
 
-def test_a_plain_prompt_says_the_same_at_every_step(sd1: Checkpoint) -> None:
-    [positive], [negative] = TextEncoding(sd1).prompts([Conditioning("a cat", "blurry")], guided=True)
-    assert positive.at(0) is positive.at(19)
-    assert not torch.equal(positive.at(0), negative.at(0))
-    assert tuple(positive.at(0).shape) == (77, 32)
-
-
 def test_a_gradient_can_be_taken_through_the_unet_at_cached_embeddings(sd1: Checkpoint) -> None:
-    [positive], _ = TextEncoding(sd1).prompts([Conditioning("a cat")], guided=False)
-    embedding = positive.at(0)[None].clone().requires_grad_()
+    embedding = TextEncoding(sd1).encode(["a cat"])["a cat"][None].clone().requires_grad_()
     sd1.unet(torch.zeros(1, 4, 8, 8), 500, encoder_hidden_states=embedding).sample.sum().backward()
     assert embedding.grad is not None
     assert float(embedding.grad.abs().sum()) > 0
@@ -98,28 +83,69 @@ def test_tokens_are_counted_without_marks_against_the_75_that_are_read(sd1: Chec
         assert encoding.token_count(LONG) == (76, 75)
 
 
-def test_a_text_of_exactly_the_limit_loses_nothing(sd1: Checkpoint) -> None:
-    TextEncoding(sd1).check(Conditioning("cat " * 75), guided=True)
+def shares(text: str, encoding: TextEncoding, **how: Any) -> list[str]:
+    """The text of each window, as its tokens say it."""
+    tokenizer = encoding.checkpoint.tokenizers[0]
+    return [tokenizer.decode(part.ids[0], skip_special_tokens=True) for part in encoding.chunks(text, **how)]
 
 
-@pytest.mark.parametrize("conditioning", [Conditioning(LONG), Conditioning("a cat", LONG)])
-def test_a_text_over_the_limit_is_refused_with_both_numbers(sd1: Checkpoint, conditioning: Conditioning) -> None:
-    with pytest.raises(PromptTooLong, match="76 tokens and the text encoder reads 75") as refusal:
-        TextEncoding(sd1).check(conditioning, guided=True)
-    assert (refusal.value.tokens, refusal.value.limit) == (76, 75)
+def test_a_text_of_exactly_the_limit_is_one_window_and_one_token_more_makes_two(sd1: Checkpoint) -> None:
+    encoding = TextEncoding(sd1)
+    assert [part.tokens for part in encoding.chunks("cat " * 75)] == [range(75)]
+    assert [part.tokens for part in encoding.chunks("cat " * 76)] == [range(75), range(75, 76)]
 
 
-def test_a_long_negative_does_no_harm_where_guidance_is_off(sd1: Checkpoint) -> None:
-    TextEncoding(sd1).check(Conditioning("a cat", LONG), guided=False)
+def test_each_window_is_marked_and_padded_as_its_own_text_is(sd1: Checkpoint, sd2: Checkpoint) -> None:
+    for checkpoint in (sd1, sd2):  # whose padding differs
+        encoding = TextEncoding(checkpoint)
+        first, second = encoding.chunks("cat " * 75 + "dog " * 5)
+        assert [first.ids, second.ids] == encoding.token_ids(["cat " * 75, "dog " * 5])
 
 
-def test_allowed_to_truncate_it_reads_the_first_75_tokens(sd1: Checkpoint) -> None:
+def test_a_window_ends_after_a_comma_that_is_near_its_end(sd1: Checkpoint) -> None:
+    encoding = TextEncoding(sd1)
+    near = "cat " * 59 + ", " + "dog " * 30
+    assert [len(part.tokens) for part in encoding.chunks(near)] == [60, 30]
+    assert [len(part.tokens) for part in encoding.chunks(near, chunking="word")] == [75, 15]
+    far = "cat " * 50 + ", " + "dog " * 30
+    assert [len(part.tokens) for part in encoding.chunks(far)] == [75, 6]
+
+
+def test_a_comma_that_no_longer_fits_begins_the_next_window(sd1: Checkpoint) -> None:
+    assert [len(part.tokens) for part in TextEncoding(sd1).chunks("cat " * 75 + ", dog")] == [75, 2]
+
+
+def test_a_word_is_kept_whole_where_it_is_short_and_divided_where_it_is_long(sd1: Checkpoint) -> None:
+    encoding = TextEncoding(sd1)
+    short, long = "z1z2", "z1" * 20
+    assert [len(part.tokens) for part in encoding.chunks("cat " * 73 + short, chunking="word")] == [73, encoding.token_count(short)[0]]
+    assert len(encoding.chunks("cat " * 73 + long, chunking="word")[0].tokens) == 75
+
+
+def test_a_break_begins_a_window_wherever_it_stands(sd1: Checkpoint) -> None:
+    encoding = TextEncoding(sd1)
+    for chunking in ("comma", "word", "sentence"):
+        assert shares("a cat a dog", encoding, breaks=(6,), chunking=chunking) == ["a cat", "a dog"]
+        assert shares("a cat", encoding, breaks=(0,), chunking=chunking) == ["", "a cat"]
+
+
+def test_no_token_is_lost_or_read_twice(sd1: Checkpoint) -> None:
+    encoding = TextEncoding(sd1)
+    text = "a lighthouse, in a storm; " * 40
+    for chunking in ("comma", "word", "sentence"):
+        parts = encoding.chunks(text, (100, 333), chunking)
+        assert [number for part in parts for number in part.tokens] == list(range(encoding.token_count(text)[0]))
+        assert max(len(part.tokens) for part in parts) <= 75
+
+
+def test_more_windows_than_are_read_are_refused_with_both_numbers(sd1: Checkpoint) -> None:
+    with pytest.raises(PromptTooLong, match="2401 tokens and at most 2400 are read") as refusal:
+        TextEncoding(sd1).chunks("cat " * 2401)
+    assert (refusal.value.tokens, refusal.value.limit) == (2401, 2400)
+
+
+def test_allowed_to_truncate_it_reads_the_first_window(sd1: Checkpoint) -> None:
     encoding = TextEncoding(sd1, truncate=True)
-    encoding.check(Conditioning(LONG), guided=True)
+    assert [part.tokens for part in encoding.chunks(LONG)] == [range(75)]
     known = encoding.encode([LONG, "cat " * 75])
     assert torch.equal(known[LONG], known["cat " * 75])
-
-
-def test_words_that_come_and_go_are_not_said_to_be_the_same_at_every_step(sd1: Checkpoint) -> None:
-    with pytest.raises(ValueError, match="the same at every step"):
-        TextEncoding(sd1).prompts([Conditioning("a red cat", spans=(EffectSpan(2, 5, hi=Fraction(1, 2)),))], guided=True)

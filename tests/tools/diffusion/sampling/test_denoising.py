@@ -11,6 +11,7 @@ from limner.promptdb.records import Conditioning, Drawing
 from limner.tools.diffusion.checkpoint import Checkpoint
 from limner.tools.diffusion.sampling.denoising import Denoising, Hooks
 from limner.tools.diffusion.sampling.sampler import Sampler
+from limner.tools.diffusion.sampling.script import step_embeddings
 from tests.tools.diffusion.inputs import PROMPTS, SEEDS, drawings_of, settings_of
 
 
@@ -26,7 +27,8 @@ def test_x_t_can_be_kept_and_drawing_goes_on_from_it_to_the_same_picture(sd1: Ch
     rest = Denoising(sd1, drawings[0].settings, SEEDS, [7.5] * 4)
     [latents] = kept.values()
     rest.latents = latents
-    embeddings = torch.cat([torch.stack([row.at(0) for row in rows]) for rows in reversed(sampler.texts.prompts(PROMPTS, True))])
+    sides = step_embeddings(sampler.scripts, PROMPTS, sampler.timing(drawings[0].settings), guided=True)
+    embeddings = torch.cat([torch.stack([row.at(0) for row in rows]) for rows in reversed(sides)])
     with torch.no_grad():
         for step in (2, 3):
             rest.advance(step, rest.predict(step, embeddings))

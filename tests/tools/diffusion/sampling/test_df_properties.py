@@ -40,7 +40,8 @@ def test_what_people_write_says_at_every_step_what_the_tokenizer_makes_of_it(che
     for line in chosen:
         [only] = scripts.script(read(line, lenient=True), at, guided=False).lines
         padded = checkpoint.tokenizer(line.strip(), padding="max_length", max_length=77, truncation=True).input_ids
-        assert only.positive.ids == (tuple(padded),) and not only.positive.rows
+        [window] = only.positive
+        assert window.ids == (tuple(padded),) and not window.rows
 
 
 @pytest.mark.parametrize(("triple", "emphasis"), [("[red:0-1:1.3]", "(red:1.3)"), ("[red cat:0-1:0.75]", "(red cat:0.75)")])

@@ -186,8 +186,8 @@ def test_a_method_that_takes_part_sees_every_drawing_in_a_row_of_its_own(sd1: Ch
     ("conditioning", "message"),
     [
         (read("a [c:0-1:1.5]at"), "one token"),
-        (read("[" + "cat " * 80 + ":0-0.5:1] dog"), "81 tokens"),
-        (read("dog", "[" + "cat " * 80 + ":0-0.5:1] dog"), "81 tokens"),
+        (read("[" + "cat " * 2400 + ":0-0.5:1] dog"), "2401 tokens"),
+        (read("dog", "[" + "cat " * 2400 + ":0-0.5:1] dog"), "2401 tokens"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_before_anything_is(sd1: Checkpoint, conditioning: Conditioning, message: str) -> None:

@@ -285,7 +285,7 @@ class TestBadInput:
     def test_one_long_prompt_is_refused_before_anything_is_drawn(self, sd1: Checkpoint) -> None:
         sampler = Sampler(sd1)
         with pytest.raises(PromptTooLong):
-            sampler.draw([*drawings_of(sd1), Drawing(Conditioning("cat " * 80), 0, settings_of(sd1), sd1.fingerprint)])
+            sampler.draw([*drawings_of(sd1), Drawing(Conditioning("cat " * 2401), 0, settings_of(sd1), sd1.fingerprint)])
         assert sampler.rows_drawn == 0
 
     def test_a_batch_size_of_nothing_is_refused(self, sd1: Checkpoint) -> None:
