@@ -199,8 +199,8 @@ def test_prompts_are_imported_found_and_counted(capfd: pytest.CaptureFixture[str
     options = ("--out", tmp_path, "--json")
     before = command(capfd, "db", "stats", *options).document["prompt"]
     assert command(capfd, "db", "import", tmp_path / "mine.txt", *options).document == {
-        **{"added": 1, "duplicates": 1, "pictures": 0, "long": 0, "malformed_rows": 0, "resumed": 0},
-        "malformed": [],
+        **{"read": 2, "added": 1, "duplicates": 1, "styles": 0, "pictures": 0, "long": 0, "malformed_rows": 0, "resumed": 0},
+        **{"malformed": [], "notes": []},
     }
     assert command(capfd, "db", "stats", *options).document["prompt"] == before + 1
     for extra in ((), ("--by", "likeness")):

@@ -217,7 +217,12 @@ class Evaluator:
         reads what there is). No cap is ever crossed.
         """
         table = self._table(conditionings, seeds)
-        wanted = {drawing.id: drawing for drawing in table.flat}
+        self.draw_each(list(table.flat), emit)
+        return _ids(table)
+
+    def draw_each(self, drawings: Sequence[Drawing], emit: Emit | None = None) -> None:
+        """Draws these pictures, as `draw` does."""
+        wanted = {drawing.id: drawing for drawing in drawings}
         stored = self._pictures(wanted)
         self._dropped.update(key for key, picture in stored.items() if picture is None)
         lost = self._in_flight.lost
@@ -226,7 +231,6 @@ class Evaluator:
             self._draw(missing, emit, partial(self._refund, paid, stored))
         if refusal:
             raise refusal
-        return _ids(table)
 
     def unpaid(self, drawings: Iterable[Drawing]) -> list[Drawing]:
         """Returns those of the drawings, each once, that a request would have to pay for."""

@@ -19,6 +19,7 @@ from limner.graph.nodes import Emit, token_limit
 from limner.graph.optimize.arms import PROFESSIONAL, manner
 from limner.graph.state import Context, SuffixRow
 from limner.promptdb.files.prompt_file import BatchPrompt
+from limner.promptdb.files.styles import stored_styles
 from limner.promptdb.records import Conditioning, content_id
 from limner.promptdb.trials import Trials
 from limner.tools.budget import BudgetSpent
@@ -71,11 +72,13 @@ def with_suffix(prompt: str, suffix: Suffix) -> Conditioning:
 
 
 def _candidates(context: Context, prompts: Sequence[BatchPrompt], trials: Trials) -> list[Suffix]:
-    """The distinct suffixes that fit behind every development prompt, the most frequent first."""
+    """The distinct suffixes that fit behind every development prompt, imported styles among them, the most frequent first."""
     votes: Counter[Suffix] = Counter()
     for trial in trials.trials():
         if not trial.instruction.startswith(PROFESSIONAL):
             votes[(manner(trial.conditioning.text, trial.prompt), trial.conditioning.negative)] += 1
+    for style in stored_styles(context.db):
+        votes[(style.suffix(), style.negative)] += 1
     for prompt in prompts:
         for row in exemplars_for(context.db, prompt.text, 3, context.card):
             votes[(manner(row["positive"], row["description"]), row["negative"])] += 1

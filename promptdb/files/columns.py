@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from limner.promptdb.files.file_kinds import Malformed, usable
+from limner.promptdb.files.file_kinds import usable
+from limner.promptdb.files.text_lines import Malformed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,28 +20,34 @@ NAMES: dict[str, tuple[str, ...]] = {
     "text": ("text", "prompt", "p"),
     "source": ("source",),
     "subject": ("subject", "query"),
-    "negative": ("negative", "negative_prompt"),
+    "negative": ("negative", "negative_prompt", "negativeprompt"),
     "nsfw": ("nsfw", "prompt_nsfw"),
     "name": ("name", "image_name", "id"),
     "part": ("part", "part_id"),
+    "pins": ("pins",),
     "seed": ("seed", "se"),
     "steps": ("steps", "step", "st"),
-    "cfg": ("cfg", "guidance_scale", "guidance", "c"),
-    "sampler": ("sampler", "sa"),
+    "cfg": ("cfg", "cfg_scale", "cfgscale", "guidance_scale", "guidance", "c"),
+    "sampler": ("sampler", "sampler_name", "sa"),
     "width": ("width",),
     "height": ("height",),
-    "author": ("author", "user_name"),
-    "made": ("made", "timestamp", "th"),
+    "author": ("author", "user_name", "username"),
+    "made": ("made", "timestamp", "createdat", "th"),
     "image_nsfw": ("image_nsfw",),
     "model": ("model",),
 }
-"""Our column -> its names in files: ours, DiffusionDB's table, Lexica's API, DiffusionDB's per-part JSON. Other columns are ignored."""
+"""Our column -> its names in files: ours, DiffusionDB's table, Lexica's API, civitai's API, A1111's, DiffusionDB's per-part JSON. Names are
+compared in lower case with `_` for blanks and hyphens. Other columns are ignored. `pins`: words that every rewrite must contain.
+"""
+
+PAIRS = (("input", "target"), ("input", "output"), ("prompt", "completion"), ("instruction", "output"))
+"""Columns of pairs: what a user typed, and the professional prompt made of it (Promptist, and files to fine-tune language models on)."""
 
 SAMPLERS = ("", "ddim", "plms", "k_euler", "k_euler_ancestral", "k_heun", "k_dpm_2", "k_dpm_2_ancestral", "k_lms", "others")
 """DiffusionDB's sampler numbers, from 1 on."""
 
 Row = dict[str, Any]
-"""A row in our columns; None for missing values."""
+"""A row in our columns; missing values are None, or left out."""
 
 
 @dataclass(frozen=True)
@@ -57,42 +65,90 @@ class Chunk:
 
 @lru_cache(1)
 def schema() -> pa.Schema:
-    """Returns the arrow schema of a chunk: every column of NAMES, all optional except `text`."""
+    """Returns the arrow schema of a chunk: every column of NAMES, all optional except `text`, and `plain`: what was typed, in a pair."""
     import pyarrow as pa
 
     kinds = {
-        pa.string(): ("text", "source", "subject", "negative", "name", "sampler", "author", "model"),
+        pa.string(): ("text", "source", "subject", "negative", "name", "sampler", "author", "model", "plain"),
+        pa.list_(pa.string()): ("pins",),
         pa.int64(): ("part", "seed", "steps", "width", "height", "made"),
         pa.float64(): ("nsfw", "cfg", "image_nsfw"),
     }
     kind = {name: kind for kind, names in kinds.items() for name in names}
-    return pa.schema([(name, kind[name]) for name in NAMES])
+    return pa.schema([(name, kind[name]) for name in (*NAMES, "plain")])
 
 
-def chosen(names: Sequence[str]) -> dict[str, str]:
-    """Returns {our column: the file's column} for the columns of a file."""
-    lower = {name.strip().lower(): name for name in reversed(names)}
+def chosen(names: Sequence[str], column: str | None = None) -> dict[str, str]:
+    """Returns {our column: the file's column} for the columns of a file. `column`: the one that holds the prompts, of whatever name.
+
+    Of a pair the professional prompt is the text, and what the user typed is both the subject and `plain`.
+    """
+    return _chosen(tuple(names), column)
+
+
+@lru_cache(512)
+def _chosen(names: tuple[str, ...], column: str | None) -> dict[str, str]:
+    lower = {_normal(name): name for name in reversed(names)}
     found = {ours: next((lower[name] for name in theirs if name in lower), None) for ours, theirs in NAMES.items()}
+    if column is not None:
+        found["text"] = column if column in names else lower.get(_normal(column))
+    elif found["text"] is None or "completion" in lower:
+        pair = next((pair for pair in PAIRS if set(pair) <= lower.keys()), None)
+        if pair:
+            found |= {"text": lower[pair[1]], "plain": lower[pair[0]], "subject": lower[pair[0]]}
     return {ours: theirs for ours, theirs in found.items() if theirs is not None}
+
+
+def _normal(name: str) -> str:
+    return _GAPS.sub("_", name.strip().lower())
+
+
+_GAPS = re.compile(r"[\s_-]+")
+
+
+def no_prompts(columns: Sequence[str]) -> str:
+    """Returns the end of a sentence about a table without a known column of prompts: which columns it has, and what to do."""
+    named = ", ".join(columns[:8])
+    return f"no column 'prompt' or 'text', only {named}; say which one holds the prompts: --column NAME"
 
 
 def parsed(given: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
     """Returns a row of a file in our columns. Raises Malformed where the prompt, or a value that decides whether it is shown, is unusable.
 
-    Values about a picture are read leniently: an invalid seed becomes None.
+    Values about a picture are read leniently: an invalid seed becomes None. NaN, which stands for a missing value in JSON, counts as
+    missing.
     """
     row = {ours: given.get(theirs) for ours, theirs in columns.items()}
     text = row.get("text")
-    if text is None:
-        raise Malformed("no field 'text' or 'prompt'")
-    return {
+    if text is None or text != text:
+        raise Malformed(f"no field '{columns['text']}'" if columns.get("text") else "no field 'text' or 'prompt'")
+    found: Row = {
         "text": usable(text, "prompt"),
-        "source": usable(row.get("source") or "", "source", empty=True) or None,
-        "subject": usable(row.get("subject") or "", "subject", empty=True),
-        "negative": usable(row.get("negative") or "", "negative", empty=True),
+        "source": _optional(row.get("source"), "source") or None,
+        "subject": _optional(row.get("subject"), "subject"),
+        "negative": _optional(row.get("negative"), "negative"),
         "nsfw": _nsfw(row.get("nsfw")),
-        **{name: convert(row.get(name)) for name, convert in _PICTURE.items()},
+        **{name: _PICTURE[name](value) for name, value in row.items() if name in _PICTURE},
     }
+    if "pins" in row:
+        found["pins"] = _pins(row["pins"])
+    if "plain" in row:
+        found["plain"] = found["subject"]
+    return found
+
+
+def _optional(value: Any, name: str) -> str:
+    return usable(value, name, empty=True) if value and value == value else ""
+
+
+def _pins(value: object) -> list[str]:
+    """Returns pins given as a list, or as a text in which semicolons separate them."""
+    if value is None or value != value:
+        return []
+    if not isinstance(value, str | list):
+        raise Malformed("the field 'pins' is neither a list nor a text")
+    pins = value.split(";") if isinstance(value, str) else value
+    return [usable(pin, "pin") for pin in pins if not isinstance(pin, str) or pin.strip()]
 
 
 def _nsfw(value: object) -> float | None:

@@ -24,7 +24,7 @@ FORMATS: tuple[Format, ...] = ("jsonl", "csv", "parquet")
 PAGE = 10_000  # rows read at once
 
 PROMPT_COLUMNS = ("text", "subject", "negative", "source", "nsfw")
-PICTURE_COLUMNS = tuple(NAMES)
+PICTURE_COLUMNS = tuple(name for name in NAMES if name != "pins")
 
 Row = dict[str, Any]
 Progress = Callable[[int, int], None]

@@ -1,29 +1,26 @@
-"""Imports files of prompts: recognises the format, reads it as a stream, loads it chunk by chunk, and reports.
+"""Imports files of prompts: reads them (reading.py), loads them chunk by chunk, and reports.
 
-Reads DiffusionDB's parquet and per-part JSON, Lexica's JSON, JSONL, CSV, plain text and infotext, each plain or compressed by gzip or zstd,
-and the metadata of pictures. Importing a file again adds nothing; an interrupted import continues where it stopped.
+Importing a file again adds nothing; an interrupted import continues where it stopped.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.columns import Chunk
-from limner.promptdb.files.file_kinds import FileKind, file_kind, unpacked, unpacked_file
+from limner.promptdb.files.file_kinds import FileKind, file_kind, unpacked
 from limner.promptdb.files.loading import Loader
 from limner.promptdb.files.read_generated import fingerprint, is_picture_file, read_pictures
-from limner.promptdb.files.read_parquet import read_parquet
-from limner.promptdb.files.read_rows import read_rows
+from limner.promptdb.files.reading import Progress, read_file
+from limner.promptdb.files.styles import Style, add_styles, read_styles
+from limner.promptdb.files.text_lines import Malformed, Notes
 from limner.promptdb.store import PromptDB
 
 LISTED = 1000  # most malformed rows that are listed; all are counted
-
-Progress = Callable[[int, int], None]
-"""Called with how much of how much has been read, in bytes or rows."""
 
 
 @dataclass
@@ -32,7 +29,8 @@ class ImportReport:
 
     `added`: new prompts. `duplicates`: rows whose prompt existed. `pictures`: new pictures. `long`: rows whose prompt exceeds the window of
     CLIP's text encoder. `malformed`: (line or row from 1, reason) of the first LISTED rejected rows, `malformed_rows`: their total number.
-    `resumed`: rows that an earlier, interrupted import had loaded, which are not counted again.
+    `resumed`: rows that an earlier, interrupted import had loaded, which are not counted again. `styles`: styles that were new, which are
+    kept as instructions. `notes`: what there is to say about the whole file.
     """
 
     added: int = 0
@@ -42,20 +40,39 @@ class ImportReport:
     malformed: list[tuple[int, str]] = field(default_factory=list)
     malformed_rows: int = 0
     resumed: int = 0
+    styles: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def read(self) -> int:
+        """How many rows were read: those added, those already there and those refused."""
+        return self.added + self.styles + self.duplicates + self.malformed_rows
 
 
-def import_file(db: PromptDB, path: Path | str, source: str | None = None, progress: Progress = lambda done, total: None) -> ImportReport:
-    """Adds the prompts of a file to the database.
+def import_file(
+    db: PromptDB,
+    path: Path | str,
+    source: str | None = None,
+    progress: Progress = lambda done, total: None,
+    column: str | None = None,
+) -> ImportReport:
+    """Adds the prompts of a file to the database; styles are kept as instructions.
 
-    `source`: the prompts' source; by default the row's own `source`, else the file's name without its ending.
-    Raises BadInput where the file cannot be read, is damaged or of an unknown kind; what was loaded before the damage stays.
+    `source`: the prompts' source; by default the row's own `source`, else the file's name without its ending. `column`: the column of the
+    prompts, where its name says nothing. Raises BadInput where the file cannot be read, is damaged or of an unknown kind; what was loaded
+    before the damage stays.
     """
     path = Path(path).expanduser()
     if is_picture_file(path):
         return import_pictures(db, [path], source or path.resolve().parent.name, progress)
-    kind = file_kind(path)
-    loader = Loader(db, source or kind.name, _fingerprint(path, source), keep_sources=source is None)
-    return _imported(db, loader, lambda skip: _chunks(path, kind, skip, progress))
+    kind = file_kind(path, column)
+    notes = Notes()
+    if kind.kind in ("styles", "json styles"):
+        report = _import_styles(db, path, kind, notes)
+    else:
+        loader = Loader(db, source or kind.name, _fingerprint(path, source, column), keep_sources=source is None)
+        report = _imported(db, loader, lambda skip: read_file(path, kind, notes, column, skip, progress))
+    return replace(report, notes=notes.sentences())
 
 
 def import_pictures(
@@ -84,19 +101,16 @@ def _imported(db: PromptDB, loader: Loader, chunks: Callable[[int], Iterable[Chu
     return report
 
 
-def _chunks(path: Path, kind: FileKind, skip: int, progress: Progress) -> Iterator[Chunk]:
-    if kind.kind == "parquet":
-        with unpacked_file(path, kind.packing) as whole:
-            yield from read_parquet(whole, progress, skip, name=path)
-        return
-    size = path.stat().st_size
+def _import_styles(db: PromptDB, path: Path, kind: FileKind, notes: Notes) -> ImportReport:
     with unpacked(path, kind.packing) as opened:
-        for chunk in read_rows(opened.stream, path, kind.kind, skip):
-            progress(opened.done(), size)
-            yield chunk
+        rows = list(read_styles(opened.stream, path, kind, notes))
+    styles = [row for _, row in rows if isinstance(row, Style)]
+    malformed = [(number, str(row)) for number, row in rows if isinstance(row, Malformed)]
+    added = add_styles(db, styles)
+    return ImportReport(styles=added, duplicates=len(styles) - added, malformed=malformed[:LISTED], malformed_rows=len(malformed))
 
 
-def _fingerprint(path: Path, source: str | None) -> str:
+def _fingerprint(path: Path, source: str | None, column: str | None = None) -> str:
     """Returns an identity of the file without reading all of it; a changed file is imported from the start."""
     try:
         status = path.stat()
@@ -104,5 +118,6 @@ def _fingerprint(path: Path, source: str | None) -> str:
             start = file.read(1 << 16)
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror})") from error
-    facts = f"{path.name}\0{source}\0{status.st_size}\0{status.st_mtime_ns}\0"
+    asked = source if column is None else f"{source}\0{column}"
+    facts = f"{path.name}\0{asked}\0{status.st_size}\0{status.st_mtime_ns}\0"
     return hashlib.sha256(facts.encode("utf-8", "surrogateescape") + start).hexdigest()[:24]

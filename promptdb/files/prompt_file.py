@@ -1,67 +1,91 @@
-"""Reads the prompts of one file for a batch: one a line, JSONL with pins, or CSV with a header. Nothing is stored.
+"""Reads the prompts of one file for a batch, of any kind that is imported, with their pins. Nothing is stored.
 
-Prompts that differ only in case and blanks count as one. An unusable line is reported, and reading goes on.
+Prompts that differ only in case and blanks count as one. An unusable line is reported, and reading goes on. Of a pair or a chat the plain
+half is taken: what the user typed.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limner.promptdb.errors import BadInput
-from limner.promptdb.files.file_kinds import Malformed, decoded, lines, usable
+from limner.promptdb.files.columns import Chunk
+from limner.promptdb.files.file_kinds import file_kind
+from limner.promptdb.files.read_generated import is_picture_file, pictures_in, read_pictures
+from limner.promptdb.files.reading import nothing_read, read_file
+from limner.promptdb.files.text_lines import Notes
 from limner.promptdb.records import canonical_text, text_id
-
-LOOKED_AT = 8192  # leading bytes that are searched for zero bytes, as git and grep do to recognise binary files
-
-Parse = Callable[[str], "BatchPrompt | None"]
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPrompt:
-    """A naive prompt of a batch; `pins` are words that every rewrite must contain."""
+    """A naive prompt of a batch; `pins` are words that every rewrite must contain. `template`: what it was made of, or empty."""
 
     text: str
     pins: tuple[str, ...] = ()
+    template: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptFile:
-    """`prompts` in the order of the file. `malformed`: (line number from 1, reason)."""
+    """`prompts` in the order of the file. `malformed`: (line number from 1, reason). `notes`: what there is to say about the whole file."""
 
     prompts: tuple[BatchPrompt, ...]
     duplicates: int
     malformed: tuple[tuple[int, str], ...]
+    notes: tuple[str, ...] = ()
 
 
-def read_prompts(path: Path | str, limit: int | None = None) -> PromptFile:
-    """Returns the distinct prompts of a file, at most `limit`.
+def read_prompts(path: Path | str, limit: int | None = None, column: str | None = None) -> PromptFile:
+    """Returns the distinct prompts of a file of any kind that is imported, a picture and a folder of pictures among them, at most `limit`.
 
-    `.jsonl` and `.ndjson` contain {prompt, pins}, `.csv` and `.tsv` a column `prompt` (and `pins`, separated by semicolons), anything else
-    one prompt a line. Raises BadInput where the file cannot be read or has no prompt.
+    Rows may bring `pins`: a list, or a text in which semicolons separate them. `column`: the column of the prompts, where its name says
+    nothing. Raises BadInput where the file cannot be read or has no prompt.
     """
     path = Path(path).expanduser()
     found: dict[str, BatchPrompt] = {}
-    duplicates, malformed = 0, list[tuple[int, str]]()
-    try:
-        for number, row in _rows(path):
-            if isinstance(row, str):
-                malformed.append((number, row))
-            elif text_id(row.text) in found:
+    duplicates = pairs = negatives = 0
+    malformed = list[tuple[int, str]]()
+    notes = Notes()
+    for chunk in _chunks(path, notes, column, limit):
+        malformed += chunk.malformed
+        for row in chunk.rows.select(["text", "plain", "pins", "negative"]).to_pylist():
+            prompt = BatchPrompt(canonical_text(row["plain"] or row["text"]), tuple(_pins(row["pins"])))
+            if text_id(prompt.text) in found:
                 duplicates += 1
             elif limit is None or len(found) < limit:
-                found[text_id(row.text)] = row
-            else:
-                break
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror})") from error
+                found[text_id(prompt.text)] = prompt
+                pairs, negatives = pairs + bool(row["plain"]), negatives + bool(row["negative"])
+        if limit is not None and len(found) == limit:
+            break
     if not found:
-        reason = f": line {malformed[0][0]}: {malformed[0][1]}" if malformed else ""
-        raise BadInput(f"{path} holds no prompts{reason}; give one prompt a line, JSONL or CSV with a header, in UTF-8")
-    return PromptFile(tuple(found.values()), duplicates, tuple(malformed))
+        raise nothing_read(path, malformed[0] if malformed else None)
+    said = notes.sentences()
+    if pairs:
+        said.append(f"{_count(pairs)} taken from the plain half of a pair; the professional half is left to db import")
+    if negatives:
+        said.append(f"{_count(negatives)} given with a negative prompt, which learning does not use: the rewriter writes its own")
+    return PromptFile(tuple(found.values()), duplicates, tuple(malformed), tuple(said))
+
+
+def _untold(done: int, total: int) -> None:
+    """Progress that nobody is told."""
+
+
+def _chunks(path: Path, notes: Notes, column: str | None, limit: int | None) -> Iterator[Chunk]:
+    if path.is_dir():
+        return read_pictures(pictures_in(path), _untold)
+    return read_pictures([path], _untold) if is_picture_file(path) else read_file(path, file_kind(path, column), notes, column, rows=limit)
+
+
+def _count(prompts: int) -> str:
+    return "1 prompt is" if prompts == 1 else f"{prompts} prompts are"
+
+
+def _pins(pins: list[str] | None) -> list[str]:
+    return [pin for each in pins or () if (pin := canonical_text(each))]
 
 
 def distinct(prompts: Iterable[BatchPrompt], limit: int | None = None) -> PromptFile:
@@ -74,75 +98,3 @@ def distinct(prompts: Iterable[BatchPrompt], limit: int | None = None) -> Prompt
     if not found:
         raise BadInput("there are no prompts to learn on; give at least one")
     return PromptFile(tuple(reversed(found.values()))[:limit], len(given) - len(found), ())
-
-
-def _rows(path: Path) -> Iterator[tuple[int, BatchPrompt | str]]:
-    """Yields line number and prompt, or the reason why the line has none."""
-    suffix = path.suffix.lower()
-    parse: Parse = _json if suffix in (".jsonl", ".ndjson") else _text
-    if suffix in (".csv", ".tsv"):
-        parse = _Table("\t" if suffix == ".tsv" else ",")
-    with path.open("rb") as file:
-        head = file.read(LOOKED_AT)
-        if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise BadInput(f"{path} holds no prompts: it is no text file, it has zero bytes; give one prompt a line, JSONL or CSV")
-        file.seek(0)
-        for number, line in lines(file):
-            try:
-                if line is None:
-                    raise Malformed("the line is too long for a prompt")
-                text = decoded(line, path, number)
-                row = parse(text) if text.strip() else None
-            except Malformed as error:
-                yield number, str(error)
-                continue
-            if row is not None:
-                yield number, row
-
-
-def _text(line: str) -> BatchPrompt:
-    return BatchPrompt(canonical_text(usable(line, "prompt")))
-
-
-def _json(line: str) -> BatchPrompt:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise Malformed("not valid JSON") from error
-    if isinstance(row, str):
-        row = {"prompt": row}
-    if not isinstance(row, dict):
-        raise Malformed("neither a JSON object nor a string")
-    pins = row.get("pins") or []
-    if not isinstance(pins, list):
-        raise Malformed("the field 'pins' is not a list")
-    return _pinned(row.get("prompt", row.get("text")), pins)
-
-
-class _Table:
-    """Rows of a CSV file, whose first line names the columns. A quoted field may not span several lines."""
-
-    def __init__(self, separator: str) -> None:
-        self._separator = separator
-        self._columns: list[str] = []
-
-    def __call__(self, line: str) -> BatchPrompt | None:
-        try:
-            (fields,) = csv.reader([line], delimiter=self._separator, strict=True)
-        except (csv.Error, ValueError) as error:
-            raise Malformed("not a row of a table") from error
-        if not self._columns:
-            self._columns = [name.strip().lower() for name in fields]
-            if not {"prompt", "text"} & set(self._columns):
-                raise BadInput(f"a table of prompts needs a header with a column 'prompt', not {', '.join(self._columns[:5])!r}")
-            return None
-        row = dict(zip(self._columns, fields, strict=False))
-        return _pinned(row.get("prompt", row.get("text")), [pin for pin in row.get("pins", "").split(";") if pin.strip()])
-
-
-def _pinned(text: object, pins: list[object]) -> BatchPrompt:
-    if text is None:
-        raise Malformed("no field 'prompt' or 'text'")
-    prompt = canonical_text(usable(text, "prompt"))
-    words = tuple(canonical_text(usable(pin, "pin")) for pin in pins)
-    return BatchPrompt(prompt, words)

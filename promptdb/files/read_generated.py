@@ -10,7 +10,7 @@ from typing import Any
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.columns import Chunk, Row, chosen, parsed, schema
-from limner.promptdb.files.file_kinds import Malformed
+from limner.promptdb.files.text_lines import Malformed
 from limner.promptdb.generated.a1111 import blocks, is_infotext, read_infotext
 from limner.promptdb.generated.metadata import is_picture
 from limner.promptdb.generated.pictures import ENDINGS, read_picture

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limner.promptdb.errors import BadInput
-from limner.promptdb.files.columns import NAMES, SAMPLERS, Chunk, chosen, parsed, schema
-from limner.promptdb.files.file_kinds import MAX_CHARACTERS, UNPRINTABLE, Malformed
+from limner.promptdb.files.columns import NAMES, SAMPLERS, Chunk, chosen, no_prompts, parsed, schema
+from limner.promptdb.files.file_kinds import MAX_CHARACTERS, UNPRINTABLE
+from limner.promptdb.files.text_lines import Malformed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,9 +24,15 @@ Progress = Callable[[int, int], None]
 
 
 def read_parquet(
-    path: Path, progress: Progress = lambda done, total: None, skip: int = 0, rows: int = ROWS, name: Path | None = None
+    path: Path,
+    progress: Progress = lambda done, total: None,
+    skip: int = 0,
+    rows: int = ROWS,
+    name: Path | None = None,
+    column: str | None = None,
 ) -> Iterator[Chunk]:
-    """Yields chunks of the table at `path`, from row `skip` on; messages call it `name`.
+    """Yields chunks of the table at `path`, from row `skip` on; messages call it `name`. `column`: the column of the prompts, where its
+    name says nothing.
 
     Raises BadInput where it is damaged or has no column of prompts.
     """
@@ -34,10 +41,9 @@ def read_parquet(
 
     try:
         with pq.ParquetFile(path) as file:
-            columns = chosen(file.schema_arrow.names)
+            columns = chosen(file.schema_arrow.names, column)
             if "text" not in columns:
-                there = ", ".join(file.schema_arrow.names[:8])
-                raise BadInput(f"{name or path} has no column 'prompt' or 'text', only {there}; rename the one that holds the prompts")
+                raise BadInput(f"{name or path} has {no_prompts(file.schema_arrow.names)}")
             total, done = file.metadata.num_rows, 0
             for batch in file.iter_batches(rows, columns=[*dict.fromkeys(columns.values())]):
                 start, done = done, done + batch.num_rows
@@ -73,7 +79,7 @@ def _chunk(batch: pa.RecordBatch, names: dict[str, str], start: int) -> Chunk:
     return Chunk(canonical, start + batch.num_rows, malformed)
 
 
-_SAME = {name: name for name in NAMES}
+_SAME = {name: name for name in (*NAMES, "plain")}
 
 
 def _canonical(columns: dict[str, pa.Array]) -> pa.RecordBatch:
@@ -95,6 +101,8 @@ def _canonical(columns: dict[str, pa.Array]) -> pa.RecordBatch:
             column = column.cast(pa.timestamp("s", column.type.tz), safe=False)
         if pa.types.is_floating(column.type):
             column = pc.if_else(pc.is_finite(column), column, None)
+        if field.name == "pins" and pa.types.is_string(column.type):
+            column = pc.split_pattern(column, ";")
         column = column.cast(field.type)
         if pa.types.is_string(field.type):
             column = pc.utf8_trim_whitespace(column)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from limner.graph.settings import Settings
-from limner.serve.cli.options import STORED, Json, takes_settings
+from limner.serve.cli.options import STORED, Column, Json, takes_settings
 from limner.serve.terminal.printing import console, print_json
 
 PROBLEMS = 1  # exit code of `db check` where something is wrong
@@ -24,8 +24,9 @@ Source = Annotated[str | None, typer.Option("--source", help="only prompts filed
 @takes_settings(*STORED)
 def db_import(
     settings: Settings,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="parquet, JSON, JSONL, CSV, text, infotext; pictures, folders")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="parquet, JSON, CSV, text, infotext, styles; pictures, folders")],
     source: Annotated[str | None, typer.Option("--source", help="file the prompts under this name")] = None,
+    column: Column = None,
     as_json: Json = False,
 ) -> None:
     """Add prompts from files, and from pictures that say how they were made; those already there are counted, malformed rows are named.
@@ -34,14 +35,18 @@ def db_import(
     from limner.serve.terminal.watching import progress_bar
 
     with progress_bar() as tell:
-        document = database.import_files(settings, files, source, tell)
+        document = database.import_files(settings, files, source, tell, column)
     if as_json:
         return print_json(document)
-    pictures = f", {document['pictures']} pictures" if document["pictures"] else ""
+    styles = f", {document['styles']} styles kept as instructions" if document["styles"] else ""
+    pictures = f"{styles}, {document['pictures']} pictures" if document["pictures"] else styles
     resumed = f" (behind {document['resumed']} rows that were loaded before)" if document["resumed"] else ""
-    print(f"{document['added']} added{pictures}, {document['duplicates']} already there, {document['malformed_rows']} malformed{resumed}")
+    counts = f"{document['added']} added{pictures}, {document['duplicates']} already there, {document['malformed_rows']} malformed"
+    print(f"{document['read']} row{'' if document['read'] == 1 else 's'} read: {counts}{resumed}")
     if document["long"]:
         print(f"{document['long']} rows have prompts longer than a CLIP encoder reads", file=sys.stderr)
+    for row in document["notes"]:
+        print(f"{row['file']}: {row['note']}", file=sys.stderr)
     for row in document["malformed"][:NAMED]:
         place = f"{row['file']}, line {row['line']}" if row["line"] else row["file"]  # a picture has no lines
         print(f"{place}: {row['reason']}", file=sys.stderr)

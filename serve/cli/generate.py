@@ -12,7 +12,7 @@ import typer
 from limner.graph.settings import Settings
 from limner.graph.sources import Given
 from limner.promptdb.errors import BadInput
-from limner.serve.cli.options import DRAWING, Json, takes_settings
+from limner.serve.cli.options import DRAWING, Combinatorial, Json, Most, Wildcards, takes_settings
 from limner.serve.terminal.printing import console, print_json
 
 
@@ -28,6 +28,9 @@ def generate_command(
     lenient: Annotated[bool, typer.Option("--lenient", help="brackets that begin no triple are plain text")] = False,
     weights: Annotated[str, typer.Option("--weights", help="mean_restore, none, norm_restore, lerp_from_empty; else the dialect's")] = "",
     ranges: Annotated[str, typer.Option("--ranges", help="what ranges are parts of: step or sigma (the noise level)")] = "step",
+    wildcards: Wildcards = None,
+    combinatorial: Combinatorial = False,
+    most: Most = None,
     as_json: Json = False,
 ) -> None:
     """Draw prompts in any dialect, DF-Prompts such as "a cat, [sharp focus:0-0.5:1.25]" among them, nothing else. With --from: draw
@@ -35,6 +38,7 @@ def generate_command(
     from limner.promptdb.generated.a1111 import is_infotext
     from limner.serve.commands import generate
     from limner.serve.commands.generate import Manner
+    from limner.serve.commands.templates import Expanding
     from limner.serve.terminal import printing
 
     if source is not None and prompts:
@@ -45,12 +49,15 @@ def generate_command(
     elif prompts and len(prompts) == 1 and not negative and is_infotext(prompts[0]):
         document = generate.redraw(settings, prompts[0], given, count)
     else:
-        document = generate.generate(settings, prompts or [], negative, count, manner)
+        document = generate.generate(settings, prompts or [], negative, count, manner, expanding=Expanding(wildcards, combinatorial, most))
     if as_json:
         return print_json(document)
     if schedule:
         printing.print_schedule(document["schedule"], console())
     printing.print_rows(document["images"], ("path", "seed", "prompt"), console())
+    for row in document.get("templates", []):
+        more = ", the first of more; see --most" if row["more"] else ""
+        print(f"{row['prompts']} {'prompt' if row['prompts'] == 1 else 'prompts'} made of {row['template']!r}{more}", file=sys.stderr)
     printing.print_notes([line for read in document.get("readings", []) for line in (*read["notes"], *read["acts"])], console())
     print_not_carried(document)
 

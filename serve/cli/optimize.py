@@ -11,7 +11,7 @@ import typer
 from limner.graph.plan import DEFAULT_BUDGET, DEFAULT_HELDOUT_SEEDS, LearningSettings
 from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
-from limner.serve.cli.options import LEARNING, SEARCHING, Json, Verbose, takes_settings
+from limner.serve.cli.options import LEARNING, SEARCHING, Column, Combinatorial, Json, Most, Verbose, Wildcards, takes_settings
 from limner.serve.terminal.printing import console, print_json
 
 
@@ -19,9 +19,13 @@ from limner.serve.terminal.printing import console, print_json
 def optimize_command(
     settings: Settings,
     learning: LearningSettings,
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="prompts: one a line, JSONL {prompt, pins}, or CSV")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="prompts: a file that db import reads, with or without pins")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="read so many prompts of the file")] = None,
-    instruction: Annotated[str, typer.Option("--instruction", help="where to start from; by default the rewriter's own")] = "",
+    column: Column = None,
+    wildcards: Wildcards = None,
+    combinatorial: Combinatorial = False,
+    most: Most = None,
+    instruction: Annotated[str, typer.Option("--instruction", help="where to start; may be an imported style's name")] = "",
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -29,6 +33,7 @@ def optimize_command(
     """Learn an instruction on a file of prompts, and report what it is worth on prompts that it never saw."""
     from limner.graph.runner import Control
     from limner.serve.commands import optimize
+    from limner.serve.commands.templates import Expanding
     from limner.serve.terminal import printing, watching
 
     if (file is None) == (resume is None):
@@ -39,7 +44,8 @@ def optimize_command(
         if resume:
             document = optimize.resume(settings, resume, show, control)
         else:
-            document = optimize.optimize(settings, learning, file, limit, show, control, instruction)  # type: ignore[arg-type]
+            expanding = Expanding(wildcards, combinatorial, most)
+            document = optimize.optimize(settings, learning, file, limit, show, control, instruction, column=column, expanding=expanding)  # type: ignore[arg-type]
     if as_json:
         return print_json(document)
     printing.print_optimized(document, console())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +25,10 @@ LEARNING = tuple(item.name for item in options_of(LearningSettings))
 STORED = ("out", "db")
 
 Verbose = Annotated[bool, typer.Option("--verbose", help="show every step of the graph by its name, with its seconds")]
+Wildcards = Annotated[Path | None, typer.Option("--wildcards", metavar="FOLDER", help="text and YAML files that __name__ stands for")]
+Combinatorial = Annotated[bool, typer.Option("--combinatorial", help="every prompt of a template in turn, not one a seed")]
+Most = Annotated[int | None, typer.Option("--most", min=1, help="prompts made of one template at most")]
+Column = Annotated[str | None, typer.Option("--column", help="the column that holds the prompts, where it has another name")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout, everything else on stderr")]
 
 

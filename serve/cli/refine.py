@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +15,7 @@ from limner.graph.settings import RefineSettings, Settings
 from limner.graph.sources import Given
 from limner.promptdb.errors import BadInput
 from limner.serve.cli.generate import print_not_carried
-from limner.serve.cli.options import SEARCHING, Json, Verbose, takes_settings
+from limner.serve.cli.options import SEARCHING, Json, Verbose, Wildcards, takes_settings
 from limner.serve.terminal.printing import console, print_json
 from limner.tools.solvers.dpo_diff.settings import DpoSettings
 
@@ -29,6 +30,7 @@ def refine_command(
     negative: Annotated[str, typer.Option("--negative", help="a negative prompt, which every candidate keeps")] = "",
     source: Annotated[Path | None, typer.Option("--from", help="a picture that says how it was made, whose prompt is refined")] = None,
     resume: Annotated[str | None, typer.Option("--resume", help="go on with this run, as it was started")] = None,
+    wildcards: Wildcards = None,
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
@@ -56,7 +58,9 @@ def refine_command(
         if resume:
             document = refine.resume(settings, resume, show, control)
         else:
-            document = refine.refine(settings, prompt, refining.method, show, control, DpoOptions(dpo.space, dpo.search), negative=negative)
+            options = DpoOptions(dpo.space, dpo.search)
+            also: dict[str, Any] = {"negative": negative, "wildcards": wildcards}
+            document = refine.refine(settings, prompt, refining.method, show, control, options, **also)
     if found and made:
         document |= {"from": found.document(made)}
     if as_json:
@@ -64,6 +68,12 @@ def refine_command(
     else:
         printing.print_refined(document, console())
         print_not_carried(document)
+    _print_template(document)
+
+
+def _print_template(document: Mapping[str, Any]) -> None:
+    if template := document.get("template"):
+        print(f"of the template {template!r} the prompt {document['prompt']!r} was taken; another --seed takes another", file=sys.stderr)
 
 
 @takes_settings("search", *SEARCHING)
@@ -93,3 +103,4 @@ def attack_command(
         print_json(document)
     else:
         printing.print_refined(document, console(), attack=True)
+    _print_template(document)

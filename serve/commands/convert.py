@@ -12,7 +12,8 @@ def converted(
     settings, A1111's `settings`.
 
     `output` is a text, or for node graphs, which hold their settings, and lists of prompts a JSON value; `df_prompt` the canonical JSON of
-    what was read. Raises BadInput for what cannot be read, or not in one way only.
+    what was read. Choices and wildcards of a template are kept as they are written; of the flags behind a prompt `--no people` is a
+    negative prompt, and others (`--ar 16:9`) are named. Raises BadInput for what cannot be read, or not in one way only.
     """
     from limner.tools.prompt_language.convert import convert as translate
     from limner.tools.prompt_language.document import to_document

@@ -13,6 +13,7 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.files.export import FORMATS, Format, export_file, form_of
 from limner.promptdb.files.ingest import LISTED, import_file, import_pictures
 from limner.promptdb.files.read_generated import is_picture_file, pictures_in
+from limner.promptdb.files.reading import nothing_read
 from limner.promptdb.search.filters import Filters
 from limner.promptdb.search.keyword import highlights
 from limner.promptdb.search.merit import merits
@@ -28,18 +29,21 @@ Document = dict[str, Any]
 DECIMALS = 4
 
 
-def import_files(settings: Settings, files: Sequence[Path], source: str | None, tell: Tell) -> Document:
-    """Adds the prompts of files, of pictures and of folders of pictures; a row or picture that cannot be used is counted and named.
+def import_files(settings: Settings, files: Sequence[Path], source: str | None, tell: Tell, column: str | None = None) -> Document:
+    """Adds the prompts of files, of pictures and of folders of pictures, and styles as instructions; a row or picture that cannot be used
+    is counted and named.
 
-    Raises BadInput for a file that cannot be read, and for a folder without pictures; what was added before it stays.
+    `read` rows are those added (prompts and styles), already there (`duplicates`) and refused (`malformed_rows`). Raises BadInput for a
+    file that cannot be read and a folder without pictures, where what was added before stays, and where nothing at all can be used.
     """
     files = [path.expanduser() for path in files]
     absent = next((path for path in files if not path.exists()), None)
     if absent is not None:
         raise BadInput(f"there is no file {absent}")
     folders = {path: pictures_in(path) for path in files if path.is_dir()}
-    names = ("added", "duplicates", "pictures", "long", "malformed_rows", "resumed")
-    document: Document = {**dict.fromkeys(names, 0), "malformed": []}
+    names = ("read", "added", "duplicates", "styles", "pictures", "long", "malformed_rows", "resumed")
+    document: Document = {**dict.fromkeys(names, 0), "malformed": [], "notes": []}
+    empty: BadInput | None = None
     with open_database(settings.database) as db:
         for path in files:
             pictures = folders.get(path) or ([path] if is_picture_file(path) else [])
@@ -47,7 +51,7 @@ def import_files(settings: Settings, files: Sequence[Path], source: str | None, 
                 folder = path if path in folders else path.parent
                 report = import_pictures(db, pictures, source or folder.resolve().name or "pictures", partial(tell, path.name or str(path)))
             else:
-                report = import_file(db, path, source, partial(tell, path.name))
+                report = import_file(db, path, source, partial(tell, path.name), column)
             for name in names:
                 document[name] += getattr(report, name)
             room = LISTED - len(document["malformed"])
@@ -55,6 +59,12 @@ def import_files(settings: Settings, files: Sequence[Path], source: str | None, 
                 {"file": str(pictures[line - 1] if pictures else path), "line": 0 if pictures else line, "reason": reason}
                 for line, reason in report.malformed[:room]
             ]
+            document["notes"] += [{"file": str(path), "note": note} for note in report.notes]
+            if report.read == report.malformed_rows and not report.resumed:
+                empty = empty or nothing_read(path, report.malformed[0] if report.malformed else None, bool(pictures))
+                document["notes"].append({"file": str(path), "note": "holds no prompts"})
+        if empty and document["read"] == document["malformed_rows"] and not document["resumed"]:
+            raise empty
         count_modifiers(db, partial(tell, "modifiers"))
         index_of(db).segments(db, partial(tell, "likeness"))
     return document

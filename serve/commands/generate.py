@@ -24,6 +24,7 @@ from limner.promptdb.records import Conditioning, Drawing, RangeUnit, Run, Sampl
 from limner.promptdb.runs import Runs
 from limner.serve.commands.from_picture import Brought, brought, is_own, prompt_of, refuse_infotext
 from limner.serve.commands.reading import effects_of, notes_on
+from limner.serve.commands.templates import AS_TYPED, Expanding, Wanted, wanted
 from limner.tools.budget import BudgetSpent
 from limner.tools.diffusion.remote.openai import RemoteImages
 from limner.tools.diffusion.sampling.sampler import Sampler
@@ -102,6 +103,7 @@ def schedule(conditionings: Sequence[Conditioning], timing: Timing) -> list[dict
 
 COMMAND = "generate"
 AS_WRITTEN = Manner()
+NO_TEMPLATES: Mapping[str, str] = {}
 
 
 def generate(
@@ -112,29 +114,34 @@ def generate(
     manner: Manner = AS_WRITTEN,
     control: Control | None = None,
     pool: ModelPool | None = None,
+    expanding: Expanding = AS_TYPED,
 ) -> dict[str, Any]:
-    """Draws every prompt on `count` seeds from `settings.seed` on; returns the document of `generate --json`. Texts may be in any dialect.
+    """Draws every prompt on `count` seeds from `settings.seed` on; returns the document of `generate --json`. Texts may be in any dialect,
+    and templates (`{red|blue}`, `__name__`), of which each picture has its own prompt.
 
-    `pool`: where the checkpoint stays open for the next request; by default one that ends with this one. Raises BadInput before anything is
-    written, Cancelled after `control.request_drain()`.
+    `expanding`: how templates become prompts. `pool`: where the checkpoint stays open for the next request; by default one that ends with
+    this one. Raises BadInput before anything is written, Cancelled after `control.request_drain()`.
     """
     if not prompts:
         raise BadInput("there is nothing to draw; give a prompt, or --from IMAGE.png")
     refuse_infotext(prompts)
-    if count * len(prompts) > settings.budget:
-        raise BadInput(f"{count * len(prompts)} pictures are more than the budget of {settings.budget}; raise --budget")
+    rows, templates = wanted(prompts, negative, range(settings.seed, settings.seed + count), expanding)
+    pictures = sum(len(row.seeds) for row in rows)
+    if pictures > settings.budget:
+        raise BadInput(f"{pictures} pictures are more than the budget of {settings.budget}; raise --budget")
     check_places(settings)
     with (pool or ModelPool()).lease() as lease:
-        return _generate(settings, prompts, negative, count, manner, control or Control(), lease)
+        document = _generate(settings, rows, manner, control or Control(), lease)
+    return {**document, **({"templates": templates} if templates else {})}
 
 
-def _generate(
-    settings: Settings, prompts: Sequence[str], negative: str, count: int, manner: Manner, control: Control, lease: Lease
-) -> dict[str, Any]:
+def _generate(settings: Settings, rows: Sequence[Wanted], manner: Manner, control: Control, lease: Lease) -> dict[str, Any]:
     models = open_models(settings, lease, with_scorers=False)
-    readings = asked(prompts, negative, manner, settings.dialect, models.sampling.steps)
-    document = _drawn(settings, models, [reading.conditioning for reading in readings], count, control)
-    return {**document, "readings": [_read_as(reading, models) for reading in readings]}
+    readings = [asked([row.prompt], row.negative, manner, settings.dialect, models.sampling.steps)[0] for row in rows]
+    pairs = [(reading.conditioning, row) for reading, row in zip(readings, rows, strict=True)]
+    document = _drawn(settings, models, pairs, control)
+    distinct = {(reading.text, reading.negative): reading for reading in readings}
+    return {**document, "readings": [_read_as(reading, models) for reading in distinct.values()]}
 
 
 def _read_as(reading: Reading, models: Models) -> dict[str, Any]:
@@ -147,16 +154,20 @@ def _read_as(reading: Reading, models: Models) -> dict[str, Any]:
     }
 
 
-def _drawn(settings: Settings, models: Models, conditionings: list[Conditioning], count: int, control: Control) -> dict[str, Any]:
-    """Draws the conditionings and returns the document of `generate --json`."""
-    seeds = list(range(settings.seed, settings.seed + count))
-    models.sampler.check([Drawing(item, seeds[0], models.sampling, models.sampler.fingerprint) for item in conditionings])
-    with _running(settings, models, " | ".join(item.text for item in conditionings), control) as (context, run):
+
+def _drawn(settings: Settings, models: Models, read: Sequence[tuple[Conditioning, Wanted]], control: Control) -> dict[str, Any]:
+    """Draws the conditionings on their seeds and returns the document of `generate --json`."""
+    conditionings = list(dict.fromkeys(conditioning for conditioning, _ in read))
+    models.sampler.check([Drawing(item, settings.seed, models.sampling, models.sampler.fingerprint) for item in conditionings])
+    shown = dict.fromkeys(row.template or conditioning.text for conditioning, row in read)
+    with _running(settings, models, " | ".join(shown), control) as (context, run):
+        drawings = {context.evaluator.drawing(item, seed): row.template for item, row in read for seed in row.seeds}
         try:
-            ids = context.evaluator.draw(conditionings, seeds)
+            context.evaluator.draw_each(list(drawings))
         except BudgetSpent as error:  # caps are checked above; this one was spent by another process
             raise BadInput(f"{error}; raise --budget") from error
-        document = _document(context, run, settings.folder / run, [str(key) for key in ids.ravel()])
+        made_of = {drawing.id: template for drawing, template in drawings.items() if template}
+        document = _document(context, run, settings.folder / run, [drawing.id for drawing in drawings], made_of)
     return {**document, "schedule": _schedule(models.sampler, models.sampling, conditionings)}
 
 
@@ -172,13 +183,14 @@ def redraw(settings: Settings, path: Path | str, given: Container[str] = (), cou
     """
     if not isinstance(path, Path) or not is_own(path):
         return _drawn_after(settings, path, given, count)
-    drawing = drawing_of(read_provenance(path))
+    known = read_provenance(path)
+    drawing = drawing_of(known)
     check_places(settings)
     with ModelPool().lease() as lease:
-        return _redraw(settings, path, drawing, lease)
+        return _redraw(settings, path, drawing, lease, str(known.get("template", "")))
 
 
-def _redraw(settings: Settings, path: Path, drawing: Drawing, lease: Lease) -> dict[str, Any]:
+def _redraw(settings: Settings, path: Path, drawing: Drawing, lease: Lease, template: str) -> dict[str, Any]:
     dtype = settings.dtype or drawing.settings.dtype
     models = open_models(replace(settings, dtype=dtype), lease, with_scorers=False)
     if models.sampler.fingerprint != drawing.checkpoint:
@@ -189,7 +201,7 @@ def _redraw(settings: Settings, path: Path, drawing: Drawing, lease: Lease) -> d
     again = Models(models.checkpoint, models.sampler, (), drawing.settings)
     with _running(settings, again, drawing.conditioning.text) as (context, run):
         context.evaluator.draw([drawing.conditioning], [drawing.seed])
-        document = _document(context, run, settings.folder / run, [drawing.id])
+        document = _document(context, run, settings.folder / run, [drawing.id], {drawing.id: template} if template else NO_TEMPLATES)
     return {**document, "schedule": _schedule(models.sampler, drawing.settings, [drawing.conditioning])}
 
 
@@ -202,7 +214,8 @@ def _drawn_after(settings: Settings, path: Path | str, given: Container[str], co
     with ModelPool().lease() as lease:
         models = open_models(settings, lease, with_scorers=False)
         sampling, missed = _sampling_after(models, found)
-        document = _drawn(settings, replace(models, sampling=sampling), [found.conditioning], count, Control())
+        row = Wanted(found.conditioning.text, found.conditioning.negative, tuple(range(settings.seed, settings.seed + count)))
+        document = _drawn(settings, replace(models, sampling=sampling), [(found.conditioning, row)], Control())
     return {**document, "from": found.document(path, missed)}
 
 
@@ -271,16 +284,20 @@ def _running(settings: Settings, models: Models, prompt: str, control: Control |
         yield context, run.id
 
 
-def _document(context: Context, run: str, folder: Path, drawing_ids: Sequence[str]) -> dict[str, Any]:
+def _document(
+    context: Context, run: str, folder: Path, drawing_ids: Sequence[str], templates: Mapping[str, str] = NO_TEMPLATES
+) -> dict[str, Any]:
+    """`templates`: what the prompt of a drawing was made of, by drawing id."""
     stored = context.db.stored_drawings(drawing_ids)
     images = []
     for number, key in enumerate(drawing_ids):
         drawing, image = stored[key].drawing, stored[key].image
+        made_of = {"template": templates[key]} if key in templates else {}
         path = None if image is None else folder / f"{number:03d}-seed{drawing.seed}.png"
         if path is not None and image is not None:
             said = infotext_of(drawing, context.evaluator.model.name)
-            write_png(context.images.get(image), path, provenance(stored[key], {}, run), said)
-        images.append(_image_row(drawing, path))
+            write_png(context.images.get(image), path, {**provenance(stored[key], {}, run), **made_of}, said)
+        images.append({**_image_row(drawing, path), **made_of})
     document = {"run": run, "checkpoint": context.evaluator.model.name, "images": images, "used": context.evaluator.budget.used()}
     Runs(context.db).finish(run, "done", document)
     return document

@@ -28,9 +28,12 @@ from limner.graph.settings import Settings
 from limner.graph.state import Context
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.prompt_file import BatchPrompt, PromptFile, distinct, read_prompts
+from limner.promptdb.files.styles import style_named
 from limner.promptdb.records import Run
 from limner.promptdb.runs import Runs
+from limner.promptdb.store import PromptDB
 from limner.promptdb.trials import Trials
+from limner.serve.commands.templates import AS_TYPED, Expanding, expanded_batch
 from limner.serve.reports.optimize import write_optimize
 from limner.serve.reports.page import rounded, shown_verdict
 from limner.tools.scoring.asked import World
@@ -53,22 +56,36 @@ def optimize(
     run_id: str = "",
     pool: ModelPool | None = None,
     extras: Extras = NO_EXTRAS,
+    column: str | None = None,
+    expanding: Expanding = AS_TYPED,
 ) -> dict[str, Any]:
     """Learns on prompts; returns the document of `optimize --json`.
 
-    `source`: the prompts, or a file of them; `limit` of them are read. `show`: called with the events. `run_id`: chosen by a caller that
-    must know it beforehand. `pool`: where the checkpoint stays open for the next run; by default one that ends with this run. `extras`:
-    scorers that are objects already.
+    `source`: the prompts, or a file of them; `limit` of them are read. `column`: of the file, where its name says nothing. `instruction`:
+    where to start; may be the name of a style that was imported. `expanding`: how templates (`{red|blue}`, `__name__`) become prompts.
+    `show`: called with the events. `run_id`: chosen by a caller that must know it beforehand. `pool`: where the checkpoint stays open for
+    the next run; by default one that ends with this run. `extras`: scorers that are objects already.
 
     Raises BadInput before anything is written, Stopped after `control.request_drain()`, ServerAway where the chat server does not answer.
     """
     _check_names(settings, learning)
-    read = read_prompts(source, limit) if isinstance(source, Path) else distinct(source, limit)
+    read = read_prompts(source, limit, column) if isinstance(source, Path) else distinct(source, limit)
+    read = expanded_batch(read, settings.seed, expanding)
     name, file = (source.name, str(source)) if isinstance(source, Path) else (GIVEN, GIVEN)
-    facts = {"file": file, "limit": limit, "instruction": instruction.strip() or DEFAULT_INSTRUCTION}
+    begun = _style(settings, instruction) or instruction.strip() or DEFAULT_INSTRUCTION
+    facts = {"file": file, "limit": limit, "instruction": begun, **({"column": column} if column else {})}
     run = Run(run_id or new_run_id(COMMAND), COMMAND, name, {**settings.to_json(), "learning": learning.to_json(), **facts})
     with (pool or ModelPool()).lease() as lease:
         return _run(settings, learning, run, read, show, control or Control(), lease, extras)
+
+
+def _style(settings: Settings, name: str) -> str:
+    """The instruction of the imported style of that name; empty where there is none."""
+    if not name.strip() or not settings.database.exists():
+        return ""
+    with PromptDB.open(settings.database) as db:
+        style = style_named(db, name)
+    return style.instruction().text if style else ""
 
 
 def check(settings: Settings, learning: LearningSettings, prompts: int) -> None:
@@ -113,18 +130,20 @@ def _run(
     models = open_models(settings, lease, extras=extras)
     kept = run.settings.get("prompts")
     if kept is None:
-        read = read or read_prompts(str(run.settings["file"]), run.settings["limit"])
+        read = read or read_prompts(str(run.settings["file"]), run.settings["limit"], run.settings.get("column"))
         usable, too_long = _short_enough(read.prompts, models)
         notes = _notes(read, too_long, _coverage(usable, models))
-        rows = [[prompt.text, list(prompt.pins)] for prompt in usable]
+        rows = [[prompt.text, list(prompt.pins), *([prompt.template] if prompt.template else [])] for prompt in usable]
         run = replace(run, settings={**run.settings, "prompts": rows, "notes": notes})
-    prompts = [BatchPrompt(text, tuple(pins)) for text, pins in run.settings["prompts"]]
+    prompts = [BatchPrompt(text, tuple(pins), *template) for text, pins, *template in run.settings["prompts"]]
     with prepared(settings, learning, models, run, prompts, str(run.settings["instruction"]), control) as (context, start):
         start["warnings"] = [*run.settings["notes"], *start.get("warnings", [])]
         with closing(stream_optimize(context, run, start, control)) as events:  # ended before the database is, whatever `show` raises
             show(events)
         state = optimize_state(context, run.id)
         document = _document(context, state, write_optimize(context, state, settings.folder / run.id))
+        if made := [{"prompt": prompt.text, "template": prompt.template} for prompt in prompts if prompt.template]:
+            document["templates"] = made
         learn_from_optimize(context, run.id)
         Runs(context.db).finish(run.id, "done", document)
     return document
@@ -152,7 +171,7 @@ def _coverage(prompts: Sequence[BatchPrompt], models: Models) -> tuple[float, in
 
 
 def _notes(read: PromptFile, too_long: int, coverage: tuple[float, int] | None) -> list[str]:
-    notes: list[str] = []
+    notes = list(read.notes)
     if read.duplicates:
         notes.append(f"{read.duplicates} prompts were in the file more than once, and count once")
     if read.malformed:

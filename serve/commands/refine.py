@@ -28,6 +28,7 @@ from limner.promptdb.records import Run, canonical_text
 from limner.promptdb.runs import Runs
 from limner.serve.commands.from_picture import Brought, brought, refuse_infotext
 from limner.serve.commands.reading import effects_of, notes_on, other_forms
+from limner.serve.commands.templates import Expanding, expanded
 from limner.serve.reports.page import rounded, shown_verdict
 from limner.serve.reports.refine import ReportFiles, write_refine
 from limner.tools.prompt_language.convert import written_back
@@ -53,16 +54,19 @@ def refine(
     pool: ModelPool | None = None,
     extras: Extras = NO_EXTRAS,
     negative: str = "",
+    wildcards: Path | None = None,
 ) -> dict[str, Any]:
-    """Refines `prompt`, written in the dialect of the settings; returns the document of `refine --json`.
+    """Refines `prompt`, written in the dialect of the settings; returns the document of `refine --json`. Of a template (`{red|blue}`,
+    `__name__`) the prompt of `settings.seed` is refined, and the template stays beside it.
 
-    `negative`: a negative prompt, in the same dialect, which every candidate keeps. `options`: of the method dpo-diff. `pool`: where its
-    checkpoint stays open for the next run; by default one that ends with this run. `extras`: scorers and solvers that are objects already.
+    `negative`: a negative prompt, in the same dialect, which every candidate keeps. `wildcards`: the folder of wildcards. `options`: of the
+    method dpo-diff. `pool`: where its checkpoint stays open for the next run; by default one that ends with this run. `extras`: scorers and
+    solvers that are objects already.
 
     Raises BadInput before anything is written, Stopped after `control.request_drain()`.
     """
     check_method(method, solvers() | extras.factories)
-    return _start(COMMAND, settings, prompt, method, options or DpoOptions(), show, control, pool, extras, negative)
+    return _start(COMMAND, settings, prompt, method, options or DpoOptions(), show, control, pool, extras, negative, wildcards)
 
 
 def after(picture: Path | str, given: Container[str]) -> Brought:
@@ -107,13 +111,17 @@ def _start(
     pool: ModelPool | None = None,
     extras: Extras = NO_EXTRAS,
     negative: str = "",
+    wildcards: Path | None = None,
 ) -> dict[str, Any]:
+    template, prompt = prompt, expanded(prompt, settings.seed, Expanding(wildcards))
     if not canonical_text(prompt):
         raise BadInput("the prompt is empty; say what the picture should show")
     refuse_infotext([prompt])
     plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     kept = {**settings.to_json(), "method": method, "dpo_diff": options.to_json()}
     kept[TYPED] = {"prompt": canonical_text(prompt), "negative": canonical_text(negative)}
+    if template != prompt:
+        kept["template"] = template
     with (pool or ModelPool()).lease() as lease:
         run = Run(new_run_id(command), command, canonical_text(prompt), kept)
         return _run(settings, run, show, control or Control(), lease, extras)
@@ -136,6 +144,8 @@ def _run(settings: Settings, run: Run, show: Show, control: Control, lease: Leas
             show(events)
         state = refine_state(context, run.id)
         document = _document(context, state, reading, write_refine(context, state, settings.folder / run.id))
+        if template := run.settings.get("template"):
+            document["template"] = template
         if not options.attack:  # a prompt that makes the model draw worse is no example
             learn_from_refine(context, state)
         Runs(context.db).finish(run.id, "done", document)

@@ -24,7 +24,7 @@ _PATTERNS: dict[Kind, str] = {
     "break": r"\bBREAK\b",
     "and": r"(?::\s*[-+]?[\d.]+\s*)?\bAND\b",
     "wildcard": r"(?<!\w)__[\w*./-]*[\w*]__(?!\w)",
-    "flag": r"(?:(?<=\s)|(?<=\A))--[a-z]+(?:\s+(?!--)[^\n]*?)?(?=\s+--[a-z]|\s*\Z)",
+    "flag": r"(?:(?<=\s)|(?<=\A))--[a-z][a-z_-]*(?:\s+(?!--)[^\n]*?)?(?=\s+--[a-z]|\s*\Z)",
 }
 _DIVIDING = ("break", "and")
 _LAST_WEIGHT = re.compile(r":\s*[-+]?[\d.]+\s*\Z")

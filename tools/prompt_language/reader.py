@@ -35,7 +35,7 @@ WHY: dict[Kind, Reason] = {
     "wildcard": Reason("unsupported", "a wildcard that was not expanded"),
     "flag": Reason("unsupported", "a flag of another tool, which nothing here follows"),
 }
-_NO = re.compile(r"--no\s+(.*)", re.DOTALL)
+_NO = re.compile(r"--(?:no|negative[_-]?prompt)\s+[\"']?(.*?)[\"']?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _excluded(masked: Masked) -> tuple[Masked, list[str]]:
     """Takes `--no people` out of the flags; returns what is left, and the words that are not wanted."""
     words, text, marks = list[str](), masked.text, dict(masked.marks)
     for mark, part in masked.marks.items():
-        if part.kind == "flag" and (match := _NO.match(part.shown)):
+        if part.kind == "flag" and (match := _NO.fullmatch(part.shown)):
             words.append(match[1].strip())
             text = text.replace(mark, "")
             del marks[mark]

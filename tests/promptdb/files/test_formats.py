@@ -150,6 +150,13 @@ def test_broken_quotes_cost_their_own_line_alone(db: PromptDB, tmp_path: Path) -
         ("a", "id\tprompt\n1\tx\n", "tsv"),
         ("a", "a cat, in a hat\na dog\n", "text"),
         ("a.txt", '{"text": "x"}\n', "text"),
+        ("a.txt", "poster, text, logo\na dog\n", "text"),
+        ("a.txt", "id, prompt\n1,x\n", "csv"),
+        ("a.txt", "id;text\n1;x\n", "csv"),
+        ("a.csv", '"id"|"text"\n', "csv"),
+        ("a", "sep=;\nprompt;n\n", "csv"),
+        ("a", '{"items": [{"meta": {"prompt": "x"}}]}', "json"),
+        ("a.csv", "name,prompt,negative_prompt\nInk,ink,\n", "styles"),
         ("a.jsonl", "no json\n", "jsonl"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from limner.promptdb.errors import BadInput
 from limner.promptdb.files.file_kinds import file_kind
 from limner.promptdb.files.ingest import ImportReport, import_file, import_pictures
+from limner.promptdb.files.prompt_file import read_prompts
 from limner.promptdb.files.read_generated import pictures_in
 from limner.promptdb.store import PromptDB
 from tests.commands import command
@@ -105,3 +106,13 @@ def test_the_command_names_pictures_that_say_nothing(capfd: pytest.CaptureFixtur
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="holds no pictures"):
         pictures_in(tmp_path)
+
+
+def test_a_batch_reads_infotext_pictures_and_folders_of_them_too(tmp_path: Path) -> None:
+    (tmp_path / "copied.txt").write_text(INFO.format("lighthouse", 1) + "\n\n" + INFO.format("whale", 2) + "\n")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(png({"parameters": INFO.format("whale", 2)}))
+    found = read_prompts(tmp_path / "copied.txt")
+    assert [prompt.text.split(",")[0] for prompt in found.prompts] == ["a tin lighthouse", "a tin whale"]
+    for path in (tmp_path / "pictures", tmp_path / "pictures" / "a.png"):
+        assert read_prompts(path).prompts == found.prompts[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -113,15 +114,13 @@ def test_importing_again_adds_nothing(db: PromptDB, tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_kind_is_refused_in_one_line(db: PromptDB, tmp_path: Path) -> None:
-    (tmp_path / "utf16.txt").write_bytes("a cat".encode("utf-16"))
     (tmp_path / "picture.bin").write_bytes(b"\x89PNG\xff\x00\n" * 5000)
     (tmp_path / "table.csv").write_text("title,likes\na cat,3\n")
     (tmp_path / "pictures.zip").write_bytes(b"PK")
     (tmp_path / "folder").mkdir()
     signs = {
-        "utf16.txt": "UTF-16",
         "picture.bin": "holds no prompts",
-        "table.csv": "a column 'prompt' or 'text', not 'title, likes'",
+        "table.csv": "no column 'prompt' or 'text', only title, likes; say which one holds the prompts: --column NAME",
         "pictures.zip": "cannot be imported",
         "folder": "read",
         "none.txt": "read",
@@ -143,9 +142,9 @@ def test_any_bytes_are_imported_or_reported(db: PromptDB, tmp_path: Path, conten
         report = import_file(db, path)
     except BadInput as error:
         assert path.name in str(error) and "\n" not in str(error)
-        assert content.startswith((b"\xff\xfe", b"\xfe\xff", b"PAR1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"))
+        assert content.startswith((b"PAR1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd")) or b"\0" in content
     else:
-        lines = [line for line in content.split(b"\n") if line]
+        lines = [line for line in re.split(b"[\r\n]", content) if line]
         assert report.added + report.duplicates + len(report.malformed) <= len(lines)
 
 

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import promptdb_rows
-from limner.promptdb.files import ingest, loading, read_parquet
+from limner.promptdb.files import ingest, loading, read_parquet, reading
 from limner.promptdb.files.ingest import import_file
 from limner.promptdb.files.loading import image_keys, image_name
+from limner.promptdb.files.text_lines import Notes
 from limner.promptdb.library import canonical
 from limner.promptdb.records import Prompt, canonical_text, text_id
 from limner.promptdb.store import PromptDB
@@ -83,7 +84,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("after", [1, 2])
 def test_an_import_that_was_ended_goes_on_behind_the_last_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    monkeypatch.setattr(read_parquet.read_parquet, "__defaults__", (*read_parquet.read_parquet.__defaults__[:2], 500, None))
+    monkeypatch.setattr(read_parquet.read_parquet, "__defaults__", (*read_parquet.read_parquet.__defaults__[:2], 500, None, None))
     source = tmp_path / "rows.parquet"
     promptdb_rows.write(source, 1800)
     with PromptDB.open(tmp_path / "whole.db") as whole:
@@ -112,7 +113,7 @@ def test_an_import_that_was_ended_goes_on_behind_the_last_chunk(tmp_path: Path, 
 def test_a_file_that_was_changed_since_starts_anew(db: PromptDB, tmp_path: Path) -> None:
     path = written(tmp_path, ["a cat", "a dog"])
     ingest.Loader(db, "prompts", ingest._fingerprint(path, None)).load(
-        next(ingest._chunks(path, ingest.file_kind(path), 0, lambda *_: None))
+        next(reading.read_file(path, ingest.file_kind(path), Notes()))
     )
     written(tmp_path, ["a bird", "a cat", "a dog", "a fish"])
     report = import_file(db, path)

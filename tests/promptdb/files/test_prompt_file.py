@@ -24,7 +24,7 @@ def test_one_prompt_a_line_with_duplicates_merged(tmp_path: Path) -> None:
 
 
 def test_jsonl_brings_pins(tmp_path: Path) -> None:
-    rows = [{"prompt": "a cat", "pins": ["cat"]}, "a dog", {"text": "a bird"}, {"prompt": "x", "pins": "cat"}, {"title": "x"}]
+    rows = [{"prompt": "a cat", "pins": ["cat"]}, "a dog", {"text": "a bird"}, {"prompt": "x", "pins": 3}, {"title": "x"}]
     found = read_prompts(written(tmp_path, "a.jsonl", "\n".join([*map(json.dumps, rows), "{"])))
     assert found.prompts == (BatchPrompt("a cat", ("cat",)), BatchPrompt("a dog"), BatchPrompt("a bird"))
     assert [line for line, _ in found.malformed] == [4, 5, 6]
@@ -50,7 +50,7 @@ def test_a_line_of_ten_megabytes_is_left_out_and_reading_goes_on(tmp_path: Path)
     assert [line for line, _ in found.malformed] == [1]
 
 
-@pytest.mark.parametrize("content", [b"", b"\n \n", bytes(range(256)) * 50, "prompt".encode("utf-16")])
+@pytest.mark.parametrize("content", [b"", b"\n \n", bytes(range(256)) * 50, "\n".encode("utf-16")])
 def test_a_file_without_prompts_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(BadInput) as caught:
         read_prompts(written(tmp_path, "a.txt", content))

@@ -125,3 +125,41 @@ def test_pictures_go_out_and_come_in_again(capfd: pytest.CaptureFixture[str], tm
     options = ("--pictures", "--out", tmp_path / "a", "--json")
     assert command(capfd, "db", "export", tmp_path / "p.parquet", *options).document["rows"] == 50
     assert command(capfd, "db", "import", tmp_path / "p.parquet", "--out", tmp_path / "b", "--json").document["pictures"] == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.txt", "", "holds no prompts"),
+        ("blank.csv", "prompt,seed\n,3\n", "line 2"),
+        ("pairs.jsonl", '{"question": "a", "answer": "b"}\n', "line 1: no field"),
+        ("captions.csv", "url,caption\nu,a pier\n", "--column"),
+        ("list.json", '{"items": [{"id": 1, "meta": null}]}', "no prompt"),
+        ("wild.yaml", "place:\n  - beach\n", "--wildcards"),
+    ],
+)
+def test_a_file_in_which_nothing_can_be_read_ends_with_2_in_one_line(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, name: str, content: str, words: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    result = command(capfd, "db", "import", tmp_path / name, "--out", tmp_path / "out", "--json")
+    assert result.code == 2 and result.out == ""
+    assert len(result.err.strip().splitlines()) == 1 and words in result.err and name in result.err
+
+
+def test_what_is_read_adds_up_and_an_empty_file_beside_others_is_named(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a pier --ar 3:2\na pier\n--seed 3\n")
+    (tmp_path / "none.txt").write_text("\n")
+    (tmp_path / "s.csv").write_text('name,prompt,negative_prompt\nInk,"{prompt}, ink",photo\n')
+    found = command(capfd, "db", "import", tmp_path / "a.txt", tmp_path / "none.txt", tmp_path / "s.csv", "--out", tmp_path / "o", "--json")
+    counts = {name: found.document[name] for name in ("read", "added", "duplicates", "styles", "malformed_rows")}
+    assert counts == {"read": 4, "added": 1, "duplicates": 1, "styles": 1, "malformed_rows": 1}
+    notes = {Path(row["file"]).name: row["note"] for row in found.document["notes"]}
+    assert notes["none.txt"] == "holds no prompts" and "--ar 3:2" in notes["a.txt"]
+
+
+def test_a_column_of_another_name_is_imported(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "captions.csv").write_text("url;caption\nu;a pier\n")
+    options = ("--column", "caption", "--out", tmp_path / "out")
+    result = command(capfd, "db", "import", tmp_path / "captions.csv", *options)
+    assert result.code == 0 and "1 row read: 1 added" in result.out
