@@ -94,6 +94,22 @@ def read_flags(line: str) -> Flagged:
     return Flagged(prompt, ", ".join(part.strip(" ,") for part in texts["no"] if part.strip(" ,")), settings, tuple(left_out))
 
 
+def flags_in(text: str) -> list[tuple[int, int]]:
+    """Returns the places of the flags of known names in a text, each with the words that belong to it: start and end in characters."""
+    flags = list(_FLAG.finditer(text)) if may_have_flags(text) else []
+    found = []
+    for flag, following in zip(flags, [*flags[1:], None], strict=True) if flags else ():
+        end = following.start() if following else len(text)
+        at = flag.end()
+        for _ in range(_WORDS_TAKEN[flag[1].lower()]):
+            word = _WORD.match(text, at, end)
+            if word is None:
+                break
+            at = word.end()
+        found.append((flag.start(), at))
+    return found
+
+
 def _taken(text: str, count: int) -> tuple[str, str]:
     """Returns the first words of a text, without their quotes, and the rest."""
     at = 0

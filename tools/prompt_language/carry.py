@@ -94,7 +94,19 @@ def aligned(before: str, after: str) -> After:
 def carried_parts(parts: Placed, typed: str, text: str) -> list[tuple[int, OpaquePart]]:
     """Returns the opaque parts of the text `typed` at their places in `text`. `text`: another wording."""
     where = aligned(typed, text)
-    return [(where(place, part.text[:1] in (",", " ", "\n") and part.kind not in ("break", "and")), part) for place, part in parts]
+    found = []
+    for place, part in parts:
+        divides = part.kind in ("break", "and")
+        at = where(place, part.text[:1] in (",", " ", "\n") and not divides)
+        found.append((at, _apart(text, at, part) if part.kind != "network" else part))
+    return found
+
+
+def _apart(text: str, place: int, part: OpaquePart) -> OpaquePart:
+    """Returns a part with a blank on either side where a word would touch it."""
+    before = " " if place and text[place - 1].isalnum() and part.text[0] not in " ,\n" else ""
+    after = " " if text[place : place + 1].isalnum() and not part.text[-1].isspace() else ""
+    return replace(part, text=f"{before}{part.text}{after}")
 
 
 def parts_for(reading: Reading, conditioning: Conditioning) -> tuple[list[tuple[int, OpaquePart]], list[tuple[int, OpaquePart]]]:

@@ -32,14 +32,14 @@ WRITTEN: dict[Dialect, tuple[Kind, ...]] = {
     "plain": ("wildcard", "flag"),
     "a1111": ("network", "embedding", "break", "and", "wildcard"),
     "comfyui": ("network", "embedding", "break", "wildcard"),
-    "compel": (),
-    "invokeai": (),
+    "compel": ("wildcard",),
+    "invokeai": ("wildcard",),
     "novelai": (),
     "df": ("network", "wildcard"),
 }
 """The opaque parts that each dialect can say."""
 
-EXTENSION = Reason("approximate", "wildcards are expanded by the extension Dynamic Prompts, and are words without it")
+EXTENSION = Reason("approximate", "kept as text: it is drawn as words where Dynamic Prompts or the like does not expand it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +125,7 @@ def write_in(
     kept = [[(place, _named(part, to)) for place, part in side if part.kind in WRITTEN[to]] for side in (parts, negative_parts)]
     left_out = [part.shown for _, part in (*parts, *negative_parts) if part.kind not in WRITTEN[to]]
     reasons += [Reason("unsupported", f"{NAMES[to]} cannot say it, and it is left out", words) for words in left_out]
-    if any(part.kind == "wildcard" for side in kept for _, part in side):
-        reasons.append(EXTENSION)
+    reasons += [replace(EXTENSION, words=part.shown) for side in kept for _, part in side if part.kind == "wildcard"]
     if to == "comfyui":
         written = write_comfyui(conditioning, steps, kept[0], kept[1], settings)
         return replace(written, reasons=distinct((*reasons, *written.reasons)))

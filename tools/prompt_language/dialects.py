@@ -21,8 +21,8 @@ OPAQUE: dict[Dialect, tuple[Kind, ...]] = {
     "plain": (),
     "a1111": ("network", "break", "and", "wildcard", "flag"),
     "comfyui": ("network", "embedding", "wildcard", "flag"),
-    "compel": ("network", "flag"),
-    "invokeai": ("network", "flag"),
+    "compel": ("network", "wildcard", "flag"),
+    "invokeai": ("network", "wildcard", "flag"),
     "novelai": ("flag",),
     "df": ("network", "wildcard", "flag"),
 }

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from limner.promptdb.errors import BadInput
+from limner.promptdb.files.prompt_flags import flags_in
 from limner.promptdb.records import Conditioning
 
 Kind = Literal["network", "embedding", "break", "and", "wildcard", "flag"]
@@ -24,7 +25,6 @@ _PATTERNS: dict[Kind, str] = {
     "break": r"\bBREAK\b",
     "and": r"(?::\s*[-+]?[\d.]+\s*)?\bAND\b",
     "wildcard": r"(?<!\w)__[\w*./-]*[\w*]__(?!\w)",
-    "flag": r"(?:(?<=\s)|(?<=\A))--[a-z][a-z_-]*(?:\s+(?!--)[^\n]*?)?(?=\s+--[a-z]|\s*\Z)",
 }
 _DIVIDING = ("break", "and")
 _LAST_WEIGHT = re.compile(r":\s*[-+]?[\d.]+\s*\Z")
@@ -60,10 +60,14 @@ class Masked:
 
 def take_out(text: str, kinds: Iterable[Kind]) -> Masked:
     """Returns the prompt with its parts of these kinds masked."""
-    wanted = [kind for kind in _PATTERNS if kind in set(kinds)]
-    found = [(match.start(), match.end(), kind) for kind in wanted for match in re.finditer(_PATTERNS[kind], text)]
+    kinds = set(kinds)
+    wanted = [kind for kind in _PATTERNS if kind in kinds]
+    matches = ((kind, match) for kind in wanted for match in re.finditer(_PATTERNS[kind], text))
+    found: list[tuple[int, int, Kind]] = [(match.start(), match.end(), kind) for kind, match in matches]
     if "wildcard" in wanted:
         found += [(start, end, "wildcard") for start, end in _variants(text)]
+    if "flag" in kinds:
+        found += [(start, end, "flag") for start, end in flags_in(text)]
     if any(kind == "and" for *_, kind in found) and (match := _LAST_WEIGHT.search(text)):
         found.append((match.start(), match.end(), "and"))
     free = _free(text)
@@ -90,7 +94,7 @@ def _with_comma(text: str, start: int, end: int, least: int) -> tuple[int, int]:
         return before - 1, end
     if before == 0 and following == ",":
         return start, after + 1
-    if least < before < start and (following in ("", ",") or after > end):
+    if least < before < start and (following in ("", ",", ")", ":") or after > end):
         return start - 1, end
     return start, end
 

@@ -35,6 +35,9 @@ WHY: dict[Kind, Reason] = {
     "wildcard": Reason("unsupported", "a wildcard that was not expanded"),
     "flag": Reason("unsupported", "a flag of another tool, which nothing here follows"),
 }
+_MARKS = re.compile(r"[()\[\]{}<>|:\\+_]|--|[—–]\w\w|\b(?:AND|BREAK)\b|/imagine")
+"""What every mark of every dialect holds: a prompt without it is plain text."""
+
 _NO = re.compile(r"--(?:no|negative[_-]?prompt)\s+[\"']?(.*?)[\"']?", re.DOTALL)
 
 
@@ -79,6 +82,8 @@ def read_prompt(text: str, negative: str = "", dialect: str = AUTO, steps: int |
     text, negative = canonical_text(text), canonical_text(negative)
     if dialect not in (AUTO, *DIALECTS):
         raise BadInput(f"there is no dialect {dialect!r}; there are {AUTO}, {', '.join(DIALECTS)}")
+    if dialect == AUTO and not (_MARKS.search(text) or _MARKS.search(negative)):
+        return Reading("plain", "", text, negative, Conditioning(text, negative))
     settings = tuple[Reason, ...]()
     if dialect in (AUTO, "a1111") and "\n" in text and holds_infotext(text):
         text, negative, settings = _taken_apart(text, negative)
