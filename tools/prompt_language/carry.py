@@ -94,11 +94,14 @@ def aligned(before: str, after: str) -> After:
 def carried_parts(parts: Placed, typed: str, text: str) -> list[tuple[int, OpaquePart]]:
     """Returns the opaque parts of the text `typed` at their places in `text`. `text`: another wording."""
     where = aligned(typed, text)
-    found = []
+    found = list[tuple[int, OpaquePart]]()
     for place, part in parts:
         divides = part.kind in ("break", "and")
         at = where(place, part.text[:1] in (",", " ", "\n") and not divides)
-        found.append((at, _apart(text, at, part) if part.kind != "network" else part))
+        part = _apart(text, at, part) if part.kind != "network" else part
+        if found and found[-1][0] == at and not (found[-1][1].text[-1].isspace() or part.text[0] in " ,\n"):
+            part = replace(part, text=f" {part.text}")
+        found.append((at, part))
     return found
 
 
