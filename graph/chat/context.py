@@ -21,7 +21,7 @@ from limner.agents.chat.actions import Action
 from limner.agents.llm.base import ChatModel
 from limner.agents.llm.server import ChatSettings, open_chat
 from limner.graph.chat.state import ACTIONS, ChatState, Topic, first_topic
-from limner.graph.chat.topic import contract_of
+from limner.graph.chat.topic import contract_of, reading_of
 from limner.graph.context import JournaledBudget, Models, open_budget, open_models
 from limner.graph.models import Lease, ModelPool
 from limner.graph.nodes import tell
@@ -146,6 +146,7 @@ class ChatContext:
         with services.models(settings) as models:
             db, images = services.db, services.images
             evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, self.thread, self.cancel)
+            evaluator = evaluator.carrying(reading_of(topic).conditioning)
             yield Context(chat, evaluator, db, images, settings, services.solvers, models.card)
 
 

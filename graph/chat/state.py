@@ -7,7 +7,7 @@ are in promptdb, under the ids stored here.
 from __future__ import annotations
 
 import operator
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from langgraph.graph.message import add_messages
 from pydantic import BaseModel, Field
@@ -44,7 +44,8 @@ class Pair(TypedDict):
 class Topic(TypedDict):
     """What a conversation is about.
 
-    `request`: the person's words, the reference of all scores. `base`: the candidate being worked on. `contract`: `Contract.to_json()`.
+    `request`: the person's words, the reference of all scores. `typed`: the prompt as the person typed it, where it has marks of a dialect.
+    `base`: the candidate being worked on. `contract`: `Contract.to_json()`.
     `cap`: pictures that the thread may draw in all, set by the person alone. `seed`: the next one not yet drawn on. `place`: its turn.
     """
 
@@ -60,6 +61,7 @@ class Topic(TypedDict):
     pair: Pair | None
     accepted: Accepted | None
     asked: str
+    typed: NotRequired[str]
 
 
 class ChatState(TypedDict, total=False):

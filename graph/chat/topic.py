@@ -17,7 +17,11 @@ from limner.graph.chat.state import Topic
 from limner.graph.nodes import candidate_row, conditioning_of
 from limner.graph.state import CandidateRow, Shown
 from limner.promptdb.errors import BadInput
-from limner.promptdb.records import Conditioning, canonical_text
+from limner.promptdb.records import Conditioning
+from limner.tools.prompt_language.carry import carried
+from limner.tools.prompt_language.convert import written_back
+from limner.tools.prompt_language.dialects import AUTO
+from limner.tools.prompt_language.reader import Reading, read_prompt
 
 Edit = Callable[[str], str | None]
 
@@ -56,6 +60,11 @@ Recall = Callable[[Action], tuple[int, Topic] | None]
 def asked_for(topic: Topic) -> str:
     """Returns the person's request with the style that was asked for: the reference of every score."""
     return edits.added(topic["request"], topic["style"]) if topic["style"] else topic["request"]
+
+
+def reading_of(topic: Topic) -> Reading:
+    """Returns what the person typed for the topic, as it is read: weights, tags and breaks beside the request's words."""
+    return read_prompt(topic.get("typed") or topic["request"], dialect=AUTO if topic.get("typed") else "plain")
 
 
 def contract_of(topic: Topic) -> Contract:
@@ -111,7 +120,7 @@ def apply(step: Step, action: Action, recall: Recall) -> Step:
                 raise BadInput(f"there is nothing to {action.kind} yet; say what to draw")
             if action.kind == "accept":
                 return step.then(base=row, work={"kind": "settle"})
-            return step.then(f"Going on from: {in_short(row)}", base=row)
+            return step.then(f"Going on from: {in_short(row, topic)}", base=row)
         case "more":
             _needs_request(topic)
             row = meant(topic, action.image) if action.image is not None or topic["base"] else None
@@ -161,16 +170,25 @@ def _needs_request(topic: Topic) -> None:
         raise BadInput("what should the picture show?")
 
 
-def in_short(row: CandidateRow) -> str:
-    """Returns a candidate in one line."""
-    conditioning = conditioning_of(row)
-    return conditioning.text + (f"  (negative: {conditioning.negative})" if conditioning.negative else "")
+def in_short(row: CandidateRow, topic: Topic) -> str:
+    """Returns a candidate in one line, in the dialect in which the person typed."""
+    text, negative = in_dialect(conditioning_of(row), topic)
+    return text + (f"  (negative: {negative})" if negative else "")
+
+
+def in_dialect(conditioning: Conditioning, topic: Topic) -> tuple[str, str]:
+    """Returns prompt and negative prompt as the person would type them, with what was typed beside words."""
+    reading = reading_of(topic)
+    _, written = written_back(reading, carried(reading.conditioning, conditioning))
+    return str(written.output), written.negative
 
 
 def _describe(step: Step, action: Action) -> Step:
-    request = canonical_text(action.text)
+    reading = read_prompt(action.text)
+    request = reading.conditioning.text
     if not request:
         raise BadInput("what should the picture show?")
+    step = step.then(*(f"Note: {note}" for note in reading.notes), typed="" if reading.is_plain else reading.text)
     fresh: dict[str, Any] = {"request": request, "style": "", "base": None, "shown": [], "accepted": None, "asked": ""}
     return _lifted(step.then(work={"kind": "draft"}, **fresh), given_up=False)
 

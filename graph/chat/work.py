@@ -15,7 +15,7 @@ from typing import Any, cast
 from limner.agents.chat.actions import Side
 from limner.graph.chat.rounds import DECIMALS, shown_names
 from limner.graph.chat.state import Pair, Topic
-from limner.graph.chat.topic import asked_for, contract_of, in_short, picture
+from limner.graph.chat.topic import asked_for, contract_of, in_dialect, in_short, picture
 from limner.graph.intent import missing_evidence, undrawable
 from limner.graph.nodes import Emit, candidate_row, conditioning_of, missing_images
 from limner.graph.refine.auto import graph_of
@@ -94,7 +94,8 @@ def settle(context: Context, topic: Topic, emit: Emit) -> tuple[Accepted, list[s
         first = [accepted["verdict"]["words"]] if accepted["verdict"]["kind"] == CANNOT_DRAW else []
         return {**accepted, "note": "your own prompt"}, [*first, "Accepted: your own prompt, as it is."]
     seeds, evaluator = context.settings.heldout, context.evaluator
-    told = [f"Accepted: {chosen.text}", *([f"Negative: {chosen.negative}"] if chosen.negative else [])]
+    text, negative = in_dialect(chosen, topic)
+    told = [f"Accepted: {text}", *([f"Negative: {negative}"] if negative else [])]
     cost = missing_images(evaluator, [plain, chosen], seeds)
     if cost > evaluator.budget.left("images"):
         note = f"not measured: the check on fresh seeds needs {cost} pictures, more than the cap leaves"
@@ -219,7 +220,7 @@ def status(db: PromptDB, topic: Topic, spent: Mapping[str, float]) -> list[str]:
     if topic["base"] is not None:
         lines.append(f"Going on from: {conditioning_of(topic['base']).text}")
     if topic["pair"] is None:  # while a vote is open nothing may tell the pictures apart
-        lines += [f"{row['number']}: {in_short(row['candidate'])}" for row in topic["shown"]]
+        lines += [f"{row['number']}: {in_short(row['candidate'], topic)}" for row in topic["shown"]]
     for name, words in contract.to_json().items():
         if words:
             lines.append(f"{name.capitalize()}: {', '.join(words)}")

@@ -128,7 +128,8 @@ def gather(state: RefineState, runtime: Runtime[Context]) -> Update:
         left -= cost
         population.append(row)
     for row in population:
-        context.db.add_candidate(Candidate(state["run"], conditioning_of(row), row["origin"], row["parent"], row["note"]))
+        drawn = evaluator.as_drawn(conditioning_of(row))
+        context.db.add_candidate(Candidate(state["run"], drawn, row["origin"], row["parent"], row["note"]))
     left_out = len(distinct) - len(population)
     warnings = [f"{left_out} candidates were not searched: the budget of {settings.budget} images does not reach"] if left_out else []
     for warning in (outside := outside_world(context.card, state["prompt"])):

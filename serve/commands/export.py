@@ -27,7 +27,9 @@ from limner.promptdb.runs import Runs
 from limner.promptdb.seed import open_database
 from limner.promptdb.store import PromptDB
 from limner.promptdb.trials import Trial, Trials
-from limner.tools.prompt_language.document import from_document, to_document
+from limner.tools.prompt_language.dialects import Dialect
+from limner.tools.prompt_language.document import to_document
+from limner.tools.prompt_language.fidelity import Written
 
 SHARED = 12  # keywords in a list at most
 PROMPTED = ("refine", "attack", "chat")
@@ -81,10 +83,7 @@ def comfyui(document: dict[str, Any]) -> str:
     if document["kind"] == "instruction":
         style = {"name": document["name"], "prompt": _pattern(document), "negative_prompt": document["negative"]}
         return json.dumps([style], ensure_ascii=False, indent=2)
-    from limner.tools.prompt_language.convert import convert
-
-    graph = convert(json.dumps(document["df_prompt"]), "comfyui", made=_made(document)).written.output
-    return json.dumps(graph, ensure_ascii=False, indent=2)
+    return json.dumps(_converted(document, "comfyui").output, ensure_ascii=False, indent=2)
 
 
 def a1111(document: dict[str, Any]) -> str:
@@ -92,9 +91,10 @@ def a1111(document: dict[str, Any]) -> str:
     one row: name, prompt, negative_prompt; `{prompt}` stands for what is typed beside the style.
     """
     if document["kind"] == "prompt":
-        from limner.tools.prompt_language.infotext import infotext
+        from limner.tools.prompt_language.infotext import infotext_of_texts
 
-        return infotext(from_document(document["df_prompt"]), _made(document))
+        written = _converted(document, "a1111")
+        return infotext_of_texts(written.output, written.negative, _made(document))
     out = io.StringIO()
     row = [document["name"], _pattern(document), document["negative"]]
     csv.writer(out).writerows([["name", "prompt", "negative_prompt"], row])
@@ -159,6 +159,7 @@ def _prompt(db: PromptDB, run: Run, document: dict[str, Any]) -> dict[str, Any]:
         "negative": conditioning.negative,
         "request": document.get("prompt", run.prompt),
         "df_prompt": to_document(conditioning),
+        "typed": result.get("typed"),
         "settings": _settings_of(db, run, conditioning),
         "verdict": verdict_in(document)["words"],
         "improved": document["improved"],
@@ -193,6 +194,18 @@ def _made(document: dict[str, Any]) -> Generated:
         size=(width, height) if width and height else None,
         tool="limner",
     )
+
+
+def _converted(document: dict[str, Any], dialect: Dialect) -> Written:
+    """Returns the prompt in a dialect, from the text in which it was given to the person, so that tags and breaks come along."""
+    from limner.tools.prompt_language.convert import convert
+
+    typed, made = document.get("typed"), _made(document)
+    if not typed:
+        return convert(json.dumps(document["df_prompt"]), dialect, steps=made.steps, made=made).written
+    if typed["dialect"] == dialect == "a1111":
+        return Written(typed["prompt"], typed["negative"])
+    return convert(typed["prompt"], dialect, typed["dialect"], made.steps, typed["negative"], made=made).written
 
 
 def _pattern(document: dict[str, Any]) -> str:

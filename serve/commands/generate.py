@@ -309,6 +309,7 @@ def _image_row(drawing: Drawing, path: Path | None) -> Mapping[str, Any]:
         "path": None if path is None else str(path),
         "prompt": write(drawing.conditioning),
         "negative": write_negative(drawing.conditioning),
+        "words": drawing.conditioning.text,
         "seed": drawing.seed,
         "settings": drawing.settings.to_json(),
         "drawing_id": drawing.id,

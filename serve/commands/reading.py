@@ -6,11 +6,12 @@ from fractions import Fraction
 from typing import Any
 
 from limner.promptdb.errors import BadInput
-from limner.promptdb.records import Conditioning, EffectSpan
+from limner.promptdb.records import Conditioning, EffectSpan, SamplerSettings
 from limner.tools.diffusion.base import ImageModel
 from limner.tools.prompt_language.carry import parts_for
 from limner.tools.prompt_language.convert import write_in
 from limner.tools.prompt_language.dialects import Dialect
+from limner.tools.prompt_language.infotext import graph_settings, made_by
 from limner.tools.prompt_language.reader import Reading
 
 FORMS: tuple[Dialect, ...] = ("a1111", "comfyui")
@@ -51,8 +52,8 @@ def effects_of(conditioning: Conditioning) -> list[str]:
     return lines
 
 
-def other_forms(reading: Reading, conditioning: Conditioning, steps: int) -> dict[str, Any]:
-    """Returns a prompt with times or weights in A1111's text and as ComfyUI's graph, for `steps` model calls; {} for a plain one.
+def other_forms(reading: Reading, conditioning: Conditioning, drawn: SamplerSettings, seed: int) -> dict[str, Any]:
+    """Returns a prompt with times or weights in A1111's text and as ComfyUI's graph, which draws as `drawn` says; {} for a plain one.
 
     The dialect that was typed, and a form in which the tool cannot say the prompt, are left out.
     """
@@ -63,7 +64,8 @@ def other_forms(reading: Reading, conditioning: Conditioning, steps: int) -> dic
         if dialect == reading.dialect:
             continue
         try:
-            written = write_in(dialect, conditioning, *parts_for(reading, conditioning), steps=steps)
+            settings, _ = graph_settings(made_by(drawn, seed))
+            written = write_in(dialect, conditioning, *parts_for(reading, conditioning), drawn.steps, settings)
         except BadInput:
             continue
         forms[dialect] = {"prompt": written.output, "negative": written.negative}

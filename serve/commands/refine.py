@@ -190,17 +190,19 @@ def _document(context: Context, state: RefineState, reading: Reading, files: Rep
 def _prompt(
     context: Context, reading: Reading, outcome: Outcome, row: CandidateRow, side: Literal["before", "after"]
 ) -> dict[str, Any]:
-    """A prompt with its own scores: the means on that side of the comparison. `typed`: in the dialect in which the prompt was typed."""
+    """A prompt with its own scores: the means on that side of the comparison. `typed`: in the dialect in which the prompt was typed, if it
+    can say it.
+    """
     conditioning = context.evaluator.as_drawn(conditioning_of(row))
-    steps = context.evaluator.settings.steps
-    written = written_back(reading, conditioning, steps)
+    drawn = context.evaluator.settings
+    dialect, written = written_back(reading, conditioning, drawn.steps)
     return {
         "text": conditioning.text,
         "negative": write_negative(conditioning),
         "df_prompt": write(conditioning) if conditioning.spans else None,
-        "typed": {"prompt": written.output, "negative": written.negative},
+        "typed": {"prompt": written.output, "negative": written.negative, "dialect": dialect},
         "acts": effects_of(conditioning),
-        "other_forms": other_forms(reading, conditioning, steps),
+        "other_forms": other_forms(reading, conditioning, drawn, context.settings.seed),
         "conditioning_id": conditioning.id,
         "scores": {name: rounded(scores)[side] for name, scores in outcome["scores"].items()},
     }

@@ -24,7 +24,6 @@ from limner.serve.http.streams import told_error
 from limner.serve.service.addresses import Addresses
 from limner.serve.service.requests import DEFAULTS, GenerateAsk, RefineAsk, copied
 from limner.serve.service.service import Service
-from limner.tools.prompt_language.write import write_text
 
 router = APIRouter(prefix="/v1", tags=["openai"], max_body_size=DEFAULTS.job_body)
 
@@ -51,15 +50,15 @@ async def generate_images(ask: ImagesAsk, request: Request, service: Serving) ->
     checkpoint, client = checkpoint_of(service, ask.model), client_of(request.scope)
 
     async def work() -> dict[str, Any]:
-        text, negative = write_text(ask.prompt, ()), write_text(ask.negative, ())
+        text, negative, dialect = ask.prompt, ask.negative, getattr(ask, "dialect", None)
         found: dict[str, Any] = {"verdict": None, "improved": None, "refined_by": None}
         if ask.refine:
-            refined = await service.refine(client, copied(RefineAsk, ask, prompt=ask.prompt, checkpoint=checkpoint))
-            result = refined["result"]
+            refined = await service.refine(client, copied(RefineAsk, ask, prompt=ask.prompt, negative=ask.negative, checkpoint=checkpoint))
+            typed = refined["result"]["typed"]
             found = {"verdict": refined["verdict"], "improved": refined["improved"], "refined_by": refined["run"]}
-            text = result["df_prompt"] or write_text(result["text"], ())
-            negative = ", ".join(part for part in (negative, write_text(result["negative"], ())) if part)
-        generate = copied(GenerateAsk, ask, prompts=[text], negative=negative, count=ask.n or 1, checkpoint=checkpoint)
+            text, negative, dialect = typed["prompt"], typed["negative"], typed["dialect"]
+        also = {"negative": negative, "dialect": dialect, "count": ask.n or 1, "checkpoint": checkpoint}
+        generate = copied(GenerateAsk, ask, prompts=[text], **also)
         drawn = await service.generate(client, generate)
         data = [_image(service, row, drawn["run"], ask, _places(request)) for row in drawn["images"] if row["path"]]
         settings = drawn["images"][0]["settings"]
@@ -77,8 +76,8 @@ def _image(service: Service, row: dict[str, Any], run: str, ask: ImagesAsk, plac
     name = row["path"].replace("\\", "/").rsplit("/", 1)[-1]
     if ask.response_format == "b64_json":
         path = service.run_file(run, name)
-        return {"b64_json": base64.b64encode(path.read_bytes()).decode() if path else None, "revised_prompt": row["prompt"]}
-    return {"url": places.file(run, name), "revised_prompt": row["prompt"]}
+        return {"b64_json": base64.b64encode(path.read_bytes()).decode() if path else None, "revised_prompt": row["words"]}
+    return {"url": places.file(run, name), "revised_prompt": row["words"]}
 
 
 def _places(request: Request) -> Addresses:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from limner.graph.chat.topic import asked_for
+from limner.graph.chat.topic import asked_for, reading_of
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
 from limner.promptdb.store import PromptDB
@@ -17,6 +17,7 @@ from limner.serve.commands.generate import Manner, asked
 from limner.serve.reports import page
 from limner.serve.reports.timeline import WIDTH, timeline
 from limner.tools.prompt_language.assemble import LocatedError
+from limner.tools.prompt_language.carry import carried
 from limner.tools.prompt_language.write import write_text
 
 
@@ -40,7 +41,7 @@ def beside_plain(db: PromptDB, payload: Mapping[str, Any], number: int) -> tuple
         raise BadInput(f"there is no picture {number}")
     drawing = db.stored_drawings([row["drawing"]])[row["drawing"]].drawing
     topic: Any = payload
-    plain = replace(drawing, conditioning=Conditioning(asked_for(topic)))
+    plain = replace(drawing, conditioning=carried(reading_of(topic).conditioning, Conditioning(asked_for(topic))))
     found = db.stored_drawings([plain.id]).get(plain.id)
     return (found.image, row["image"]) if found is not None and found.image else None
 

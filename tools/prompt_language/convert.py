@@ -141,14 +141,14 @@ def _named(part: OpaquePart, to: Dialect) -> OpaquePart:
     return part
 
 
-def written_back(reading: Reading, conditioning: Conditioning, steps: int | None = None) -> Written:
+def written_back(reading: Reading, conditioning: Conditioning, steps: int | None = None) -> tuple[Dialect, Written]:
     """Writes a Conditioning in the dialect in which the prompt was typed, with what the person typed beside words.
 
     What was not changed comes back to the letter; ComfyUI's text is a text. Where the dialect cannot say the Conditioning, a DF-Prompt is
-    written and the reasons say so.
+    written and the reasons say so. Returns the dialect of what was written, and that.
     """
     if conditioning == reading.conditioning:
-        return Written(reading.text, reading.negative)
+        return reading.dialect, Written(reading.text, reading.negative)
     parts, negative_parts = parts_for(reading, conditioning)
     breaks, negative_breaks = with_breaks(parts, conditioning.breaks), with_breaks(negative_parts, conditioning.negative_breaks)
     marked, marks = with_marks(conditioning, breaks, negative_breaks)
@@ -159,11 +159,12 @@ def written_back(reading: Reading, conditioning: Conditioning, steps: int | None
         if dialect != "df":
             why = Reason("approximate", f"{NAMES[dialect]} cannot say which words act when, so this is a DF-Prompt")
             written = replace(written, reasons=(why, *written.reasons))
+        dialect = "df"
     elif dialect == "comfyui":
         written = comfyui_text(marked)
     else:
         written = WRITERS[dialect](marked, steps)
-    return Written(_unmasked(written.output, marks), put_back(written.negative, marks), written.reasons)
+    return dialect, Written(_unmasked(written.output, marks), put_back(written.negative, marks), written.reasons)
 
 
 def _unmasked(output: Any, marks: dict[str, OpaquePart]) -> Any:

@@ -149,8 +149,13 @@ def infotext(conditioning: Conditioning, found: Generated) -> str:
     """
     found = replace(found, steps=found.steps or SamplerSettings().steps)
     written = write_a1111(conditioning, found.steps)
-    lines = [written.output]
-    lines += [f"Negative prompt: {written.negative}"] if written.negative else []
+    return infotext_of_texts(written.output, written.negative, found)
+
+
+def infotext_of_texts(prompt: str, negative: str, found: Generated) -> str:
+    """Returns the infotext of prompts that are A1111's already. A number of steps that was not said is written as the usual one."""
+    found = replace(found, steps=found.steps or SamplerSettings().steps)
+    lines = [prompt, *([f"Negative prompt: {negative}"] if negative else [])]
     return "\n".join([*lines, settings_line(a1111_settings(found)[0], Version="limner")])
 
 

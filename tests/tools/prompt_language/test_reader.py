@@ -109,7 +109,7 @@ def test_an_unchanged_prompt_is_written_back_as_typed(text: str, dialect: str) -
         read = read_prompt(text, text[:5], dialect, steps=10)
     except BadInput:
         return
-    back = written_back(read, read.conditioning, steps=10)
+    _, back = written_back(read, read.conditioning, steps=10)
     assert (back.output, back.negative) == (read.text, read.negative)
 
 
@@ -121,7 +121,7 @@ def test_what_a1111_writes_of_a_changed_prompt_holds_every_part_once(text: str) 
     except BadInput:
         return
     changed = carried(read.conditioning, Conditioning(f"{read.conditioning.text}, sharp"))
-    written = written_back(read, changed, steps=10)
+    _, written = written_back(read, changed, steps=10)
     again = read_prompt(written.output, written.negative, "a1111", steps=10)
     assert sorted(part.shown for _, part in again.opaque) == sorted(part.shown for _, part in read.opaque)
 
@@ -132,7 +132,7 @@ def test_a_changed_prompt_keeps_parts_weights_and_breaks_at_their_words() -> Non
     found = carried(read.conditioning, better)
     assert found.text[found.breaks[0] :].startswith("a dog")
     assert found.negative == "blurry, too bright"
-    written = written_back(read, found)
+    _, written = written_back(read, found)
     assert written.output == "centered, warm light, a (red:1.3) cat <lora:x:1>, on a sofa BREAK a dog, sharp"
     assert written.negative == "(blurry:1.2), too bright"
 
@@ -165,9 +165,9 @@ def test_places_stay_at_their_ends() -> None:
 def test_what_the_dialect_cannot_say_is_a_df_prompt() -> None:
     read = read_prompt("a cat")
     timed = Conditioning("a cat, sharp", spans=(EffectSpan(7, 12, hi="0.5"),))  # type: ignore[arg-type]
-    written = written_back(read, timed)
+    _, written = written_back(read, timed)
     assert written.output == "a cat, [sharp:0.5-1:1]" and "DF-Prompt" in written.reasons[0].why
-    assert written_back(read_prompt("a cat", dialect="a1111"), timed, steps=10).output == "a cat, [sharp::5]"
+    assert written_back(read_prompt("a cat", dialect="a1111"), timed, steps=10)[1].output == "a cat, [sharp::5]"
 
 
 def test_reading_a_plain_prompt_takes_microseconds() -> None:
