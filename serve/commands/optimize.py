@@ -33,6 +33,7 @@ from limner.promptdb.records import Run
 from limner.promptdb.runs import Runs
 from limner.promptdb.store import PromptDB
 from limner.promptdb.trials import Trials
+from limner.serve.commands.reading import batch_in_words
 from limner.serve.commands.templates import AS_TYPED, Expanding, expanded_batch
 from limner.serve.reports.optimize import write_optimize
 from limner.serve.reports.page import rounded, shown_verdict
@@ -70,7 +71,7 @@ def optimize(
     """
     _check_names(settings, learning)
     read = read_prompts(source, limit, column) if isinstance(source, Path) else distinct(source, limit)
-    read = expanded_batch(read, settings.seed, expanding)
+    read = batch_in_words(expanded_batch(read, settings.seed, expanding), settings.dialect)
     name, file = (source.name, str(source)) if isinstance(source, Path) else (GIVEN, GIVEN)
     begun = _style(settings, instruction) or instruction.strip() or DEFAULT_INSTRUCTION
     facts = {"file": file, "limit": limit, "instruction": begun, **({"column": column} if column else {})}
