@@ -179,7 +179,7 @@ def _notes(read: PromptFile, too_long: int, coverage: tuple[float, int] | None) 
         line, reason = read.malformed[0]
         notes.append(f"{len(read.malformed)} lines were left out (the first: line {line}, {reason})")
     if too_long:
-        notes.append(f"{too_long} prompts were left out: longer than the text encoder reads")
+        notes.append(f"{too_long} prompts were left out: longer than the model reads")
     if coverage and coverage[1]:
         notes.append(
             f"{coverage[1]} prompts have words outside the checkpoint's vocabulary, which knows {coverage[0]:.0%} of all: it cannot draw "

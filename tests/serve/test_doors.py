@@ -47,6 +47,7 @@ VALUES: dict[str, Any] = {
     "ban": ["neon"],
     "trait": ["blue eyes"],
     "truncate": True,
+    "dialect": "plain",
     "out": "elsewhere",
     "db": "elsewhere.db",
     "method": "rewrite",
