@@ -19,6 +19,7 @@ from limner.promptdb.store import PromptDB
 from limner.promptdb.trials import Arm, Trial, Trials
 from limner.serve.commands.export import exported, preset
 from limner.tools.prompt_language.document import from_document
+from tests.commands import command
 
 CONDITIONING = Conditioning("a cat, sharp focus", 'blurry, "dull"', (EffectSpan(7, 18, "1/2", 1, "1.25"),))  # type: ignore[arg-type]
 
@@ -101,3 +102,19 @@ def test_a_system_prompt_needs_an_instruction(settings: Settings) -> None:
 def test_what_cannot_be_exported_is_said(settings: Settings, run: str, form: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         exported(settings, run, form)
+
+
+@pytest.mark.parametrize(
+    "typed", ["a (red:1.2) cat, <lora:ink:0.8>", r"hatsune miku \(vocaloid\), (smile:1.2)", "a cat BREAK a dog", "a red cat"]
+)
+def test_what_was_typed_is_exported_to_the_letter(
+    capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, typed: str
+) -> None:
+    seeds = ("--budget", 12, "--search-seeds", 1, "--heldout-seeds", 2, "--steps", 2, "--method", "rewrite")
+    done = command(capfd, "refine", typed, "--checkpoint", tiny, "--out", tmp_path, *seeds, "--json").document
+    shown = done["result"]["typed"]["prompt"]
+    assert done["improved"] or shown == typed
+    first = command(capfd, "runs", "export", done["run"], "--to", "a1111", "--out", tmp_path).out.splitlines()[0]
+    assert first == shown
+    again = command(capfd, "convert", shown, "--from", "a1111", "--to", "df", "--json").document["df_prompt"]["text"]
+    assert all(word in again for word in done["prompt"].split())
