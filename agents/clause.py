@@ -36,6 +36,8 @@ ALL = "all"
 NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 """Numbers from 2 on; the words that count things."""
 
+SHOWN = 8  # clauses in one line
+
 BETWEEN = 3  # words that may stand between a number or colour and its thing
 
 
@@ -64,7 +66,7 @@ class Clause:
         return self.kind == "negation"
 
     @property
-    def told(self) -> str:
+    def wording(self) -> str:
         """The words as a rewriter is told to hold, or not to hold, them."""
         return self.words if self.is_ban else self.phrase
 
@@ -108,6 +110,19 @@ class Clause:
             return False
         kind = CALLED.get(wish) or CALLED.get(wish.removesuffix("s"))
         return wish == ALL or kind == self.kind or guard.holds(self.words, wish) or guard.key(wish) == guard.key(self.phrase)
+
+
+def told(clauses: Sequence[Clause]) -> list[str]:
+    """Returns what is kept by itself in one line for a person, and how to let go of it; nothing where there is nothing."""
+    stay = [f"{item.words} ({item.kind})" for item in clauses if not item.is_ban]
+    out = [item.words for item in clauses if item.is_ban]
+    parts = [f"kept by itself: {_listed(stay)}"] if stay else []
+    parts += [f"kept out by itself, by the negative prompt too: {_listed(out)}"] if out else []
+    return [f"{'; '.join(parts)}; let go with --let-go"] if parts else []
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words[:SHOWN]) + (f" and {len(words) - SHOWN} more" if len(words) > SHOWN else "")
 
 
 def unnegated(text: str, *phrases: str) -> str:

@@ -136,4 +136,5 @@ class Contract:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Contract:
         """Returns the contract of a dict made by `to_json`; missing clauses are empty."""
-        return cls(**{name: tuple(map(str, document.get(name, ()))) for name in WRITTEN})
+        pins, triggers, bans, traits, let_go = (tuple(map(str, document.get(name, ()))) for name in WRITTEN)
+        return cls(pins, triggers, bans, traits, let_go)
