@@ -112,13 +112,17 @@ class Clause:
         return wish == ALL or kind == self.kind or guard.holds(self.words, wish) or guard.key(wish) == guard.key(self.phrase)
 
 
-def told(clauses: Sequence[Clause]) -> list[str]:
-    """Returns what is kept by itself in one line for a person, and how to let go of it; nothing where there is nothing."""
-    stay = [f"{item.words} ({item.kind})" for item in clauses if not item.is_ban]
+def told(clauses: Sequence[Clause], how: str = "--let-go") -> list[str]:
+    """Returns what is kept by itself in one line for a person, and `how` to let go of it; nothing where there is nothing."""
+    kinds: dict[str, list[str]] = {}
+    for item in clauses:
+        if not item.is_ban:
+            kinds.setdefault(item.words, []).append(item.kind)
+    stay = [f"{words} ({', '.join(names)})" for words, names in kinds.items()]
     out = [item.words for item in clauses if item.is_ban]
     parts = [f"kept by itself: {_listed(stay)}"] if stay else []
     parts += [f"kept out by itself, by the negative prompt too: {_listed(out)}"] if out else []
-    return [f"{'; '.join(parts)}; let go with --let-go"] if parts else []
+    return [f"{'; '.join(parts)}; let go with {how}"] if parts else []
 
 
 def _listed(words: Sequence[str]) -> str:

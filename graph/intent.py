@@ -23,6 +23,7 @@ from limner.promptdb.records import Conditioning
 from limner.tools.diffusion.card import Card
 from limner.tools.evaluation import RANKING_DECIMALS, Evaluation
 from limner.tools.lexicon.depiction import depiction
+from limner.tools.prompt_language.carry import carried
 from limner.tools.scoring.adversarial import Adversarial
 from limner.tools.scoring.asked import World
 from limner.tools.scoring.base import Scorer
@@ -72,7 +73,7 @@ def contract_of(context: Context, prompt: str) -> Contract:
     if context.evaluator.scorers and isinstance(context.evaluator.scorers[0], Adversarial):
         return asked
     typed = context.evaluator.typed
-    return asked.of(clauses_of(typed if typed and typed.text == prompt else Conditioning(prompt)))
+    return asked.of(clauses_of(carried(typed, Conditioning(prompt)) if typed else Conditioning(prompt)))
 
 
 def admitted(contract: Contract, rows: Sequence[CandidateRow]) -> tuple[list[CandidateRow], list[DroppedRow]]:

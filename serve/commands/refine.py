@@ -199,7 +199,7 @@ def contract_document(contract: Contract) -> dict[str, Any]:
     """
     automatic = contract.automatic
     return {
-        "pins": [*contract.kept, *(item.words for item in automatic if not item.is_ban)],
+        "pins": list(dict.fromkeys((*contract.kept, *(item.words for item in automatic if not item.is_ban)))),
         "bans": list(contract.unwanted),
         "automatic": [{"kind": item.kind, "words": item.words} for item in automatic],
         "let_go": list(contract.let_go),
