@@ -66,7 +66,10 @@ _PEOPLES = re.compile(
     re.IGNORECASE,
 )
 
-_NEGATION = re.compile(rf"(?<![\w'’-])({NEGATING})\s+(?:(?:any|a|an)\s+)?((?:{_WORD}[^\S\n]*)+)", re.IGNORECASE)
+_NEGATION = re.compile(rf"(?<![\w'’-])({NEGATING})\s+(?:(?:any|a|an)\s+)?((?:(?!{NEGATING}\b){_WORD}[^\S\n]*)+)", re.IGNORECASE)
+
+_SEGMENTS = re.compile(r"[^\w\s.'’-]|(?<!\b\w)\.|\s-\s|\n")
+"""What divides segments; not the full stop of an initial."""
 
 _MAY_NEGATE = re.compile(
     r"(?:\A|[,.;:!?()\n]|\s-|\b(?:with|and|but|or|has|have|had|having|is|are|was|there|show|shows|showing|wearing|wears|absolutely|please))"
@@ -154,6 +157,8 @@ def _noun(words: list[str]) -> int:
     last = 0
     for place, word in enumerate(words, 1):
         lower = word.casefold()
+        if number_of(lower):
+            return 0
         if lower in EDGES or lower in COLOURS or "-" in lower or _LOOSE.fullmatch(lower):
             return last
         last = place
@@ -192,10 +197,10 @@ def _capitalised(text: str) -> Iterator[str]:
 
     A run that begins a segment counts from two words on, where the segment is no title.
     """
-    segments = [[bare for word in segment.split() if (bare := word.strip("'’"))] for segment in re.split(r"[^\w\s'’-]|\s-\s|\n", text)]
+    segments = [[bare for word in segment.split() if (bare := word.strip("'’"))] for segment in _SEGMENTS.split(text)]
     inner = [word for segment in segments for word in segment[1:] if len(word) > 3 and word.casefold() not in EDGES]
     capitals = sum(word[0].isupper() for word in inner)
-    if not inner or 2 * capitals > len(inner) or not any(word.casefold() in ENGLISH for word in text.split()):
+    if not inner or 3 * capitals > 2 * len(inner) or not any(word.casefold() in ENGLISH for word in text.split()):
         return
     for segment in segments:
         if _titled(segment):
@@ -212,7 +217,7 @@ def _runs(segment: list[str]) -> Iterator[tuple[int, list[str]]]:
     """Yields the places and words of runs of capitalised words, with the particles between them; words all in capitals end a run."""
     start, run = 0, list[str]()
     for place, word in enumerate([*segment, ""]):
-        if word and word[0].isupper() and not (word.isupper() and len(word) > 1):
+        if word and word[0].isupper() and not (word.isupper() and len(word.strip(".")) > 1):
             start = start if run else place
             run.append(word)
         elif run and word.casefold() in PARTICLES:
@@ -229,7 +234,7 @@ def _runs(segment: list[str]) -> Iterator[tuple[int, list[str]]]:
 
 def _titled(segment: list[str]) -> bool:
     content = [word for word in segment if word.casefold() not in EDGES]
-    return len(segment) > 1 and 2 * sum(word[0].isupper() for word in content) > len(content)
+    return len(segment) > 1 and 3 * sum(word[0].isupper() for word in content) > 2 * len(content)
 
 
 def negations(text: str) -> Iterator[Clause]:
@@ -242,8 +247,10 @@ def negations(text: str) -> Iterator[Clause]:
         negating, before = match[1].casefold(), text[: match.start()]
         if (negating in ("no", "not") and not _MAY_NEGATE.search(before)) or re.match(r"\s*['’]\s*s\b", text[match.end() :]):
             continue
-        for words in _unwanted(match[2].split(), negating):
-            phrase = match[0].strip()
+        things = list(_unwanted(match[2].split(), negating))
+        said = re.search(rf"(?<!\w){re.escape(things[-1].split()[-1])}(?!\w)", match[2]) if things else None
+        phrase = text[match.start() : match.start(2) + (said.end() if said else 0)]
+        for words in things:
             if not Clause("negation", words, phrase).broken_by(text):
                 yield Clause("negation", words, phrase)
 
@@ -261,7 +268,8 @@ def _unwanted(words: list[str], negating: str) -> Iterator[str]:
                 break
             thing.append(word)
         loose = thing and (thing[0].casefold() in NOTHING or (negating != "not" and re.fullmatch(r".*ing", thing[0].casefold())))
-        if not thing or loose or len(thing) > 2 or rest in ("of", "than", "to") or (negating == "not" and (len(thing) > 1 or rest)):
+        owner = any(word.endswith(("'s", "’s")) for word in thing)
+        if not thing or loose or owner or len(thing) > 2 or rest in ("of", "than", "to") or (negating == "not" and (thing[1:] or rest)):
             return
         yield " ".join(thing)
         if rest:
