@@ -108,7 +108,7 @@ class FakeImageModel:
             for text in (drawing.conditioning.text, drawing.conditioning.negative):
                 tokens, limit = self.token_count(text)
                 if tokens > limit:
-                    raise PromptTooLong(drawing.conditioning, tokens, limit)
+                    raise PromptTooLong(drawing.conditioning.text, tokens, limit)
         results: list[Drawn] = []
         for start in range(0, len(drawings), self.bucket):
             batch = list(drawings[start : start + self.bucket])

@@ -95,10 +95,12 @@ def test_refine_as_json_is_one_document_with_exactly_the_promised_keys(
     assert result.code == 0
     document = result.document
     assert list(document) == [
-        *("verdict", "run", "prompt", "method", "checkpoint", "chat_model", "result", "best_tried", "improved", "scores", "used"),
-        *("images", "report"),
+        *("verdict", "run", "prompt", "typed", "dialect", "notes", "method", "checkpoint", "chat_model", "result", "best_tried"),
+        *("improved", "scores", "used", "images", "report"),
     ]
-    assert list(document["result"]) == ["text", "negative", "df_prompt", "conditioning_id", "scores"]
+    assert list(document["result"]) == [
+        *("text", "negative", "df_prompt", "typed", "acts", "other_forms", "conditioning_id", "scores"),
+    ]
     side = "after" if document["improved"] else "before"
     assert document["result"]["scores"] == {name: row[side] for name, row in document["scores"].items()}
     if tried := document["best_tried"]:

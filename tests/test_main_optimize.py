@@ -8,7 +8,7 @@ import pytest
 
 from tests.commands import command
 
-PROMPTS = "a red cat\na blue dog\na green boat\nA  Red Cat\na yellow kite\n" + "word " * 200 + "\n"
+PROMPTS = "a red cat\na blue dog\na green boat\nA  Red Cat\na yellow kite\n" + "word " * 2401 + "\n"
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_the_document_the_report_the_rerun_and_the_export(
             assert row["n"] == 2
     assert document["used"]["images"] <= 60
     assert any("more than once" in warning for warning in document["warnings"])
-    assert any("longer than the text encoder" in warning for warning in document["warnings"])
+    assert any("longer than the model" in warning for warning in document["warnings"])
     assert Path(document["report"]).read_text().lower().startswith("<!doctype html>")
 
     again = command(capfd, "optimize", "--resume", document["run"], "--out", out, "--json")

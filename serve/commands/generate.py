@@ -23,7 +23,7 @@ from limner.promptdb.images import drawing_of, provenance, read_provenance, writ
 from limner.promptdb.records import Conditioning, Drawing, RangeUnit, Run, SamplerSettings, WeightMode, canonical_text
 from limner.promptdb.runs import Runs
 from limner.serve.commands.from_picture import Brought, brought, is_own, prompt_of, refuse_infotext
-from limner.serve.commands.reading import effects_of, notes_on
+from limner.serve.commands.reading import effects_of, notes_on, with_style
 from limner.serve.commands.templates import AS_TYPED, Expanding, Wanted, wanted
 from limner.tools.budget import BudgetSpent
 from limner.tools.diffusion.remote.openai import RemoteImages
@@ -130,6 +130,7 @@ def generate(
     if pictures > settings.budget:
         raise BadInput(f"{pictures} pictures are more than the budget of {settings.budget}; raise --budget")
     check_places(settings)
+    settings = with_style(settings, " ".join(prompts))
     with (pool or ModelPool()).lease() as lease:
         document = _generate(settings, rows, manner, control or Control(), lease)
     return {**document, **({"templates": templates} if templates else {})}

@@ -33,6 +33,7 @@ from limner.promptdb.records import Run
 from limner.promptdb.runs import Runs
 from limner.promptdb.store import PromptDB
 from limner.promptdb.trials import Trials
+from limner.serve.commands.reading import batch_in_words
 from limner.serve.commands.templates import AS_TYPED, Expanding, expanded_batch
 from limner.serve.reports.optimize import write_optimize
 from limner.serve.reports.page import rounded, shown_verdict
@@ -70,7 +71,7 @@ def optimize(
     """
     _check_names(settings, learning)
     read = read_prompts(source, limit, column) if isinstance(source, Path) else distinct(source, limit)
-    read = expanded_batch(read, settings.seed, expanding)
+    read = batch_in_words(expanded_batch(read, settings.seed, expanding), settings.dialect)
     name, file = (source.name, str(source)) if isinstance(source, Path) else (GIVEN, GIVEN)
     begun = _style(settings, instruction) or instruction.strip() or DEFAULT_INSTRUCTION
     facts = {"file": file, "limit": limit, "instruction": begun, **({"column": column} if column else {})}
@@ -178,7 +179,7 @@ def _notes(read: PromptFile, too_long: int, coverage: tuple[float, int] | None) 
         line, reason = read.malformed[0]
         notes.append(f"{len(read.malformed)} lines were left out (the first: line {line}, {reason})")
     if too_long:
-        notes.append(f"{too_long} prompts were left out: longer than the text encoder reads")
+        notes.append(f"{too_long} prompts were left out: longer than the model reads")
     if coverage and coverage[1]:
         notes.append(
             f"{coverage[1]} prompts have words outside the checkpoint's vocabulary, which knows {coverage[0]:.0%} of all: it cannot draw "

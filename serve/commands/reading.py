@@ -2,31 +2,83 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from limner.graph.settings import Settings
 from limner.promptdb.errors import BadInput
-from limner.promptdb.records import Conditioning, EffectSpan, SamplerSettings
+from limner.promptdb.files.prompt_file import BatchPrompt, PromptFile
+from limner.promptdb.records import Conditioning, EffectSpan, SamplerSettings, text_id
 from limner.tools.diffusion.base import ImageModel
+from limner.tools.diffusion.card import Card, split_scale, split_style, styles_of
+from limner.tools.diffusion.hub import find_folder
 from limner.tools.prompt_language.carry import parts_for
 from limner.tools.prompt_language.convert import write_in
 from limner.tools.prompt_language.dialects import Dialect
 from limner.tools.prompt_language.infotext import graph_settings, made_by
-from limner.tools.prompt_language.reader import Reading
+from limner.tools.prompt_language.reader import WHY, Reading, read_prompt
 
 FORMS: tuple[Dialect, ...] = ("a1111", "comfyui")
 """The forms in which a DF-Prompt is given to a person: nothing else loads one."""
 
 
+def with_style(settings: Settings, prompt: str) -> Settings:
+    """Returns the settings with the style that a tag of the prompt names, `<lora:neon:0.8>`, where the checkpoint's card lists it.
+
+    Unchanged where no tag or several name one, or the checkpoint has a style already.
+    """
+    base, style = split_style(settings.checkpoint)
+    if style or settings.dialect == "plain" or "<lora:" not in prompt or base.startswith("openai:"):
+        return settings
+    listed = styles_of(Card.read(find_folder(base)))
+    named = [match for match in _LORA.finditer(prompt) if match[1] in listed]
+    if len(named) != 1:
+        return settings
+    scale = float(named[0][2] or 1)
+    return replace(settings, checkpoint=f"{base}:{named[0][1]}" + (f"@{scale:g}" if scale != 1 else ""))
+
+
+_LORA = re.compile(r"<lora:([\w.-]+)(?::(\d*\.?\d+))?>")
+
+
 def notes_on(reading: Reading, model: ImageModel) -> list[str]:
-    """Returns one line for each thing to know: the dialect that was told, what is not loaded, and how a long prompt is read."""
-    notes = list(reading.notes)
+    """Returns one line for each thing to know: the dialect that was told, what is loaded or not, and how a long prompt is read."""
+    style = split_scale(split_style(model.name)[1])[0]
+    tags = {f"{part.shown}: {WHY['network'].why}" for _, part in reading.opaque if (tag := _LORA.match(part.shown)) and tag[1] == style}
+    notes = [f"{note.partition(': a network')[0]}: the style {style} is loaded" if note in tags else note for note in reading.notes]
     for name, text in (("prompt", reading.conditioning.text), ("negative prompt", reading.conditioning.negative)):
         tokens, room = model.token_count(text)
         if tokens > room:
             how = "in windows side by side" if model.most_windows > 1 else "up to the limit"
             notes.append(f"the {name} has {tokens} tokens, more than the {room} of one window: it is read {how}")
     return notes
+
+
+def batch_in_words(read: PromptFile, dialect: str) -> PromptFile:
+    """Returns the prompts of a batch as words, read in a dialect; prompts that cannot be read, or have no words, are left out and noted.
+
+    An instruction is learned on words: weights, times, tags and breaks are not drawn, and counted in a note. Raises BadInput where nothing
+    is left.
+    """
+    found = dict[str, BatchPrompt]()
+    notes, marked = list[str](), 0
+    for prompt in read.prompts:
+        try:
+            reading = read_prompt(prompt.text, dialect=dialect)
+        except BadInput as error:
+            notes.append(f"{prompt.text[:60]!r} was left out: {error}")
+            continue
+        if not reading.is_plain:
+            marked += 1
+        if words := reading.conditioning.text:
+            found.setdefault(text_id(words), replace(prompt, text=words))
+    if not found:
+        raise BadInput(notes[0] if notes else "the prompts have no words; say what the pictures should show")
+    if marked:
+        notes.append(f"{marked} prompts have weights, times, tags or breaks: the instruction is learned on their words alone")
+    return replace(read, prompts=tuple(found.values()), notes=(*read.notes, *notes))
 
 
 def in_words(span: EffectSpan) -> str:

@@ -30,7 +30,7 @@ from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Run, canonical_text
 from limner.promptdb.runs import Runs
 from limner.serve.commands.from_picture import Brought, brought, refuse_infotext
-from limner.serve.commands.reading import effects_of, notes_on, other_forms
+from limner.serve.commands.reading import effects_of, notes_on, other_forms, with_style
 from limner.serve.commands.templates import Expanding, expanded
 from limner.serve.reports.page import rounded, shown_verdict
 from limner.serve.reports.refine import ReportFiles, write_refine
@@ -121,6 +121,7 @@ def _start(
         raise BadInput("the prompt is empty; say what the picture should show")
     refuse_infotext([prompt])
     plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
+    settings = with_style(settings, prompt)
     kept = {**settings.to_json(), "method": method, "dpo_diff": options.to_json()}
     kept[TYPED] = {"prompt": canonical_text(prompt), "negative": canonical_text(negative)}
     if template != prompt:

@@ -81,7 +81,7 @@ def test_a_prompt_over_the_encoders_limit_is_refused_and_never_cut_in_silence(
     capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path
 ) -> None:
     options = ("--checkpoint", tiny, "--out", tmp_path / "out")
-    long = "cat " * 90
+    long = "cat " * 2401
     refused(command(capfd, "refine", long, *options), "tokens", "--truncate")
     refused(command(capfd, "generate", "a cat", long, *options), "tokens", "--truncate")
     refused(command(capfd, "generate", "a cat", "--negative", long, *options), "tokens", "--truncate")

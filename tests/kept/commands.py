@@ -98,7 +98,7 @@ REFUSED = (
     _drawing("refine", " ", "--json"),
     _drawing("refine", "a cat", "--budget", "5", "--json"),
     _drawing("refine", "a cat", "--method", "magic", "--json"),
-    _drawing("refine", "a [cat:0-0.5:1.2]", "--json"),
+    _drawing("refine", "a [cat|dog]", "--json"),
     _drawing("generate", "a cat", "--count", "9", "--budget", "8", "--json"),
     _drawing("optimize", "none.txt", "--json"),
     _drawing("runs", "show", "none", "--json"),

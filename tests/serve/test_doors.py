@@ -49,6 +49,7 @@ VALUES: dict[str, Any] = {
     "let_go": ["counts", "red car"],
     "trait": ["blue eyes"],
     "truncate": True,
+    "dialect": "plain",
     "out": "elsewhere",
     "db": "elsewhere.db",
     "method": "rewrite",

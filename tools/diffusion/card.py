@@ -146,6 +146,9 @@ def _relative(file: Path, what: str, path: str) -> str:
     return path
 
 
+MOST_SCALE = 4.0
+"""Beyond it a LoRA leaves nothing of the checkpoint."""
+
 MARK = ":"
 
 
@@ -158,6 +161,20 @@ def split_style(name: str) -> tuple[str, str]:
     if not mark or not style or Path(name).expanduser().exists() or "/" in style or "\\" in style:
         return name, ""
     return base, style
+
+
+def split_scale(style: str) -> tuple[str, float]:
+    """Splits "neon@0.8" into the style and the scale of its LoRA, ("neon", 0.8); the scale is 1 where none is said. Raises BadInput."""
+    name, mark, said = style.partition("@")
+    if not mark:
+        return style, 1.0
+    try:
+        scale = float(said)
+    except ValueError:
+        scale = math.nan
+    if not -MOST_SCALE <= scale <= MOST_SCALE:
+        raise BadInput(f"the scale of a style is a number of at most {MOST_SCALE:g}, as in {name}@0.8, not {said!r}")
+    return name, scale
 
 
 def styles_of(card: Card) -> dict[str, Mapping[str, Any]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import SamplerSettings, content_id
-from limner.tools.diffusion.card import Card, split_style, style_card
+from limner.tools.diffusion.card import Card, split_scale, split_style, style_card
 from limner.tools.diffusion.families.sd import VOCABULARIES, load_parts
 from limner.tools.diffusion.hub import find_folder
 from limner.tools.diffusion.lora import add_lora, lora_file
@@ -163,8 +163,8 @@ class Checkpoint:
         finally:
             self._cast(before)
 
-    def load_lora(self, path: Path | str) -> None:
-        """Adds a LoRA in diffusers' or Kohya's format at scale 1, beside those already added, and updates the fingerprint.
+    def load_lora(self, path: Path | str, scale: float = 1.0) -> None:
+        """Adds a LoRA in diffusers' or Kohya's format at this scale, beside those already added, and updates the fingerprint.
 
         `path`: one .safetensors file, or a folder written by diffusers. Raises BadInput where it is no LoRA or does not fit; the checkpoint
         is then unchanged.
@@ -174,8 +174,8 @@ class Checkpoint:
         adapter = f"lora_{digest[:12]}"
         if adapter in getattr(self.unet, "peft_config", {}) or adapter in getattr(self.text_encoder, "peft_config", {}):
             raise BadInput(f"the LoRA {file} is already part of {self.name}")
-        add_lora(file, adapter, self.unet, self.text_encoder)
-        self.fingerprint = content_id(["lora", self.fingerprint, digest])
+        add_lora(file, adapter, self.unet, self.text_encoder, scale)
+        self.fingerprint = content_id(["lora", self.fingerprint, digest, *([scale] if scale != 1 else [])])
 
     def _cast(self, dtype: torch.dtype) -> None:
         for module in (self.unet, self.vae, *self.text_encoders):
@@ -183,12 +183,14 @@ class Checkpoint:
 
 
 def open_checkpoint(name: str, device: str | torch.device | None = None, dtype: str | torch.dtype | None = None) -> Checkpoint:
-    """Opens "miniature", a folder in diffusers' format, or a hub id; `name:style` adds a style that the card lists.
+    """Opens "miniature", a folder in diffusers' format, or a hub id; `name:style` adds a style that the card lists, `name:style@0.8` at
+    another scale than 1.
 
     `device`: torch's name; by default the first GPU, else the CPU. `dtype`: torch's name; by default float16 on a GPU, else float32.
     Raises BadInput, with a message of one line, for whatever is wrong with the name, the files or the options.
     """
-    base, style = split_style(name)
+    base, asked = split_style(name)
+    style, scale = split_scale(asked)
     folder = find_folder(base)
     if not (folder / "model_index.json").exists():
         raise BadInput(f"{folder} is no checkpoint: it has no model_index.json (diffusers' folder format is read)")
@@ -221,7 +223,7 @@ def open_checkpoint(name: str, device: str | torch.device | None = None, dtype: 
         card=card,
     )
     if lora:
-        checkpoint.load_lora(lora)
+        checkpoint.load_lora(lora, scale)
     return checkpoint
 
 

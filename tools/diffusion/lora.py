@@ -25,8 +25,8 @@ def lora_file(path: Path) -> Path:
     return file
 
 
-def add_lora(file: Path, adapter: str, unet: Any, text_encoder: Any) -> None:
-    """Adds a LoRA under the name `adapter`, at scale 1, active together with all others.
+def add_lora(file: Path, adapter: str, unet: Any, text_encoder: Any, scale: float = 1.0) -> None:
+    """Adds a LoRA under the name `adapter`, at this scale, active together with all others.
 
     Raises BadInput where it does not fit; both modules are then unchanged.
     """
@@ -49,6 +49,8 @@ def add_lora(file: Path, adapter: str, unet: Any, text_encoder: Any) -> None:
         raise BadInput(f"the LoRA {file} changes nothing in this checkpoint: it was made for another kind of model")
     for module in (unet, text_encoder):
         _activate_all(module)
+        if scale != 1:
+            _scale(module, adapter, scale)
         module.requires_grad_(False).eval()
 
 
@@ -58,6 +60,14 @@ def _activate_all(module: Any) -> None:
     if adapters:
         activate = module.set_adapters if hasattr(module, "set_adapters") else module.set_adapter
         activate(adapters)
+
+
+def _scale(module: Any, adapter: str, scale: float) -> None:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for layer in module.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.set_scale(adapter, scale)
 
 
 def _take_out(module: Any, adapter: str) -> None:

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from limner.promptdb.errors import BadInput
+from limner.promptdb.files.prompt_file import BatchPrompt, PromptFile
 from limner.promptdb.records import Conditioning
 from limner.serve.commands.generate import Manner, asked
+from limner.serve.commands.reading import batch_in_words
 from tests.commands import command
 from tests.prompt_samples import SHORT, bracketed
 from tests.tiny_card import tiny_with_card
@@ -132,3 +134,32 @@ def test_unknown_weightings_and_units_are_refused() -> None:
         Manner(weights="heavy")
     with pytest.raises(BadInput, match="--ranges knows step, sigma"):
         Manner(ranges="second")
+
+
+def test_a_batch_is_learned_on_its_words(tmp_path: Path) -> None:
+    rows = ("a (red:1.2) cat <lora:x:1>", "a red cat", "a dog", "a [cat|dog]", "<lora:x:1>")
+    read = batch_in_words(PromptFile(tuple(BatchPrompt(row) for row in rows), 0, ()), "auto")
+    assert [prompt.text for prompt in read.prompts] == ["a red cat", "a dog"]
+    assert "'a [cat|dog]' was left out" in read.notes[0] and "2 prompts have weights" in read.notes[1]
+    with pytest.raises(BadInput, match="no words"):
+        batch_in_words(PromptFile((BatchPrompt("<lora:x:1>"),), 0, ()), "auto")
+
+
+def test_a_tag_loads_the_style_that_the_card_lists(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The same picture as by the checkpoint's name, at the tag's strength; another strength is another picture."""
+    options = ("--steps", 2, "--out", tmp_path, "--json")
+    drawn = {}
+    for prompt, checkpoint in (
+        ("a red car, cyberglow <lora:neon:0.8>", "miniature"),
+        ("a red car, cyberglow", "miniature:neon@0.8"),
+        ("a red car, cyberglow <lora:neon>", "miniature"),
+        ("a red car, cyberglow", "miniature:neon"),
+        ("a red car, cyberglow <lora:other:0.8>", "miniature"),
+    ):
+        done = command(capfd, "generate", prompt, "--checkpoint", checkpoint, *options).document
+        drawn[prompt, checkpoint] = done["images"][0]["drawing_id"]
+        assert "other" in prompt or not any("not loaded" in note for note in done["readings"][0]["notes"])
+    weak, by_name, whole, plainly, other = drawn.values()
+    assert weak == by_name and whole == plainly and len({weak, whole, other}) == 3
+    refused = command(capfd, "generate", "a car", "--checkpoint", "miniature:neon@much", *options)
+    assert refused.code == 2 and "neon@0.8" in refused.err

@@ -172,7 +172,8 @@ class SearchGradient:
                     self.checkpoint, settings, part, leaves["positive"], leaves["negative"], shortcut, given, self.decode
                 )
                 loss = self.loss(pictures)
-            (loss.sum() * scale).backward()
+            if loss.requires_grad:  # without guidance the negative prompt takes no part
+                (loss.sum() * scale).backward()
             losses.append(loss.detach())
             for side, rows in found.items():
                 rows.append(_gradient(leaves[side], scale))

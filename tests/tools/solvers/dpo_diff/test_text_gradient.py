@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -169,3 +170,15 @@ def test_the_same_candidate_costs_the_same_alone_and_in_any_batch(
     )
     alone = evaluator_of(tmp_path / "one", models["sd1"], encoder).evaluate([made.render((1, 0, 2, 0))], PROMPT, SEEDS[:1])
     assert float(together.values["spherical_clip"][1, 0]) == pytest.approx(float(alone.values["spherical_clip"][0, 0]), abs=1e-3)
+
+
+def test_without_guidance_a_negative_prompt_has_no_gradient_and_nothing_fails(
+    models: dict[str, Checkpoint], encoder: ClipEncoder, tmp_path: Path
+) -> None:
+    evaluator = evaluator_of(tmp_path, models["sd1"], encoder)
+    evaluator.settings = replace(evaluator.settings, guidance_scale=0.0)
+    made = space(("negative",))
+    gradient = gradient_of(evaluator, made)
+    loss, found = gradient.of_weights([torch.full((size,), 1 / size) for size in made.sizes], Shortcut(1))
+    assert math.isfinite(loss) and all(not row.any() for row in found)
+    assert all(not row.any() for row in gradient.of_swaps((0, 0), Shortcut(1), SEEDS))
