@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from limner.agents.clause import Clause, told
+from limner.agents.clause import Clause, singular, told
 from limner.agents.intent_words import clauses_of
 from limner.promptdb.records import Conditioning
 
@@ -23,6 +23,16 @@ def clause(prompt: str, kind: str) -> Clause:
         ("three owls", "count", "some owls", True),
         ("three owls", "count", "three birds", True),
         ("three owls", "count", "three hats on owls", True),
+        ("three owls", "count", "three very old sleepy owls", True),  # "very" ends a phrase
+        ("three owls", "count", "three old fat sleepy owls", False),
+        ("three owls", "count", "three old fat sleepy grey owls", True),
+        ("three owls", "count", "a forest, owls", True),
+        ("two foxes", "count", "two fox cubs", False),
+        ("two foxes", "count", "a fox", True),
+        ("two gas stoves", "count", "two gas stoves", False),
+        ("two berries", "count", "2 berry", False),
+        ("two buses", "count", "two bus stops, buses", True),
+        ("two dresses", "count", "two dress", False),
         ("a pair of boots", "count", "two old boots", False),
         ("a pair of boots", "count", "a pair of old boots", False),
         ("2boys", "count", "two boys", True),  # a tag is kept as a tag
@@ -83,6 +93,22 @@ def test_which_keywords_hold_what_must_stay() -> None:
     assert not clause("no cars", "negation").concerns("cars")
 
 
+def test_a_network_is_neither_words_of_the_prompt_nor_lost_with_them() -> None:
+    tag = Clause("network", "<lora:moss:1>", "<lora:moss:1>")
+    assert tag.broken_by("fern") is False and tag.concerns("<lora:moss:1>") is False and tag.fixed == ()
+
+
+@pytest.mark.parametrize(
+    ("word", "one"),
+    [
+        *(("owls", "owl"), ("glass", "glass"), ("gas", "gas"), ("bus", "bus"), ("boxes", "box"), ("dishes", "dish"), ("ties", "tie")),
+        *(("flies", "fly"), ("ies", "ies"), ("Birches", "birch"), ("dresses", "dress"), ("bees", "bee"), ("sses", "sse")),
+    ],
+)
+def test_words_are_compared_without_a_plural_s(word: str, one: str) -> None:
+    assert singular(word) == one
+
+
 def test_a_person_is_told_in_one_line_with_the_way_out() -> None:
     prompt = 'three owls, a shop sign "OPEN", grey walls, no cars'
     assert told(clauses_of(Conditioning(prompt))) == [
@@ -90,5 +116,7 @@ def test_a_person_is_told_in_one_line_with_the_way_out() -> None:
         "kept out by itself, by the negative prompt too: cars; let go with --let-go"
     ]
     assert told([]) == []
+    eight = ", ".join(f"{number} owls" for number in range(2, 10))
+    assert told(clauses_of(Conditioning(eight)))[0].endswith("9 owls (count); let go with --let-go")
     nine = ", ".join(f"{number} owls" for number in range(2, 11))
     assert told(clauses_of(Conditioning(nine)))[0].endswith("9 owls (count) and 1 more; let go with --let-go")

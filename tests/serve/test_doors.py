@@ -33,7 +33,6 @@ from tests.serve.live_server import serving
 VALUES: dict[str, Any] = {
     "checkpoint": "another",
     "device": "cpu",
-    "dialect": "a1111",
     "dtype": "bfloat16",
     "steps": 7,
     "guidance_scale": 2.5,
