@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from limner.agents import guard
+from limner.agents.clause import Clause
 from limner.agents.guard import TokenLimit
 from limner.agents.keywords import has_marks, keywords, plain
 from limner.agents.llm.base import ChatModel, Message, NoAnswer
@@ -105,23 +106,25 @@ def rewrite(
     temperature: float = 0.7,
     seed: int | None = None,
     bans: Sequence[str] = (),
+    automatic: Sequence[Clause] = (),
     modifiers: Callable[[], Sequence[str]] = tuple,
 ) -> Rewritten:
     """Returns up to `n` distinct rewrites of `prompt` that pass the guard; the prompt itself, marked as fallback, where none does.
 
-    `exemplars`: most similar first. `pins`: words that every rewrite must contain; `bans`: words that none may contain. `token_limit`: the
-    text encoder's token count and limit; keywords over it are cut from the end, and the rewrite's notes give their number. `seed`: another
-    value asks again instead of using a stored answer. `modifiers`: gives words that fit any subject; where the first answer only repeats
-    the prompt, the model is asked once more with them. Raises BudgetSpent, and BadInput where the chat server refuses the key or model.
+    `exemplars`: most similar first. `pins`: words that every rewrite must contain; `bans`: words that none may contain; `automatic`: what
+    the prompt keeps by itself. `token_limit`: the text encoder's token count and limit; keywords over it are cut from the end, and the
+    rewrite's notes give their number. `seed`: another value asks again instead of using a stored answer. `modifiers`: gives words that fit
+    any subject; where the first answer only repeats the prompt, the model is asked once more with them. Raises BudgetSpent, and BadInput
+    where the chat server refuses the key or model.
     """
 
     def asked(words: Sequence[str]) -> Rewritten:
-        page = messages(prompt, exemplars, n, instruction, pins, bans, words)
+        page = messages(prompt, exemplars, n, instruction, pins, bans, automatic, words)
         try:
             answer = chat.ask(page, Rewrites, temperature=temperature, seed=seed)
         except NoAnswer as error:
             return Rewritten((Rewrite(Conditioning(prompt), fallback=True, notes=(error.reason,)),), {"no answer": 1})
-        return _judged(answer, prompt, n, pins, bans, token_limit)
+        return _judged(answer, prompt, n, Kept(tuple(pins), tuple(bans), tuple(automatic)), token_limit)
 
     first = asked(())
     if not first.fallback or not first.dropped.keys() <= {"duplicate"} or not (words := modifiers()):
@@ -129,9 +132,34 @@ def rewrite(
     return asked(words)
 
 
-def _judged(
-    answer: Rewrites, prompt: str, n: int, pins: Sequence[str], bans: Sequence[str], token_limit: TokenLimit | None
-) -> Rewritten:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What every rewrite must keep: `pins`, `bans` and the clauses that the prompt makes by itself."""
+
+    pins: tuple[str, ...] = ()
+    bans: tuple[str, ...] = ()
+    automatic: tuple[Clause, ...] = ()
+
+    def concerns(self, keyword: str) -> bool:
+        """Whether a keyword holds words that must stay."""
+        return any(guard.holds(keyword, pin) for pin in self.pins) or any(item.concerns(keyword) for item in self.automatic)
+
+    def negated_by(self, keyword: str) -> bool:
+        """Whether a keyword of a negative prompt names what must stay."""
+        pinned = (*self.pins, *(item.words for item in self.automatic if not item.is_ban))
+        return any(guard.holds(keyword, pin) for pin in pinned)
+
+    def check(self, text: str, prompt: str) -> guard.Verdict:
+        """Returns whether a text may be a rewrite of the prompt."""
+        verdict = guard.check(text, prompt, self.pins, bans=self.bans)
+        broken = next((item for item in self.automatic if item.broken_by(text)), None)
+        if not verdict.ok or broken is None:
+            return verdict
+        kind: guard.Kind = "banned word" if broken.is_ban else "lost pin"
+        return guard.Verdict(False, kind, f"{'holds' if broken.is_ban else 'lost'} {broken.words!r} ({broken.kind})")
+
+
+def _judged(answer: Rewrites, prompt: str, n: int, keep: Kept, token_limit: TokenLimit | None) -> Rewritten:
     """Returns the variants of an answer that pass the guard, at most `n`."""
     kept: list[Rewrite] = []
     dropped: Counter[str] = Counter()
@@ -140,7 +168,7 @@ def _judged(
     for variant in answer.variants:
         if len(kept) == n:
             break
-        candidate, verdict = _candidate(variant, prompt, pins, bans, token_limit, seen)
+        candidate, verdict = _candidate(variant, prompt, keep, token_limit, seen)
         if not verdict.ok:
             dropped[verdict.kind or "unknown"] += 1
             reasons.append(verdict.reason)
@@ -160,15 +188,18 @@ def messages(
     instruction: str,
     pins: Sequence[str],
     bans: Sequence[str] = (),
+    automatic: Sequence[Clause] = (),
     modifiers: Sequence[str] = (),
 ) -> list[Message]:
     """Returns the messages to the chat model. The most similar exemplar is the last, next to the description."""
     shown = [Exemplar(*(_one_line(plain(text)) for text in (item.description, item.positive, item.negative))) for item in exemplars]
     parts = [instruction.strip() or DEFAULT_INSTRUCTION, KEEP_CONTENT]
-    if pins:
-        parts.append("Every positive list must hold these words unchanged: " + "; ".join(f'"{_one_line(pin)}"' for pin in pins))
-    if bans:
-        parts.append("No positive list may hold any of these words: " + "; ".join(f'"{_one_line(ban)}"' for ban in bans))
+    kept = [item.wording for item in automatic if not item.is_ban]
+    unwanted = [*bans, *(item.wording for item in automatic if item.is_ban)]
+    if told := dict.fromkeys((*pins, *kept)):
+        parts.append("Every positive list must hold these words unchanged: " + "; ".join(f'"{_one_line(pin)}"' for pin in told))
+    if unwanted:
+        parts.append("No positive list may hold any of these words: " + "; ".join(f'"{_one_line(ban)}"' for ban in unwanted))
     if shown:
         parts.append("Follow the manner of these examples, not their subjects:")
         parts.extend(_example(item) for item in reversed(shown))
@@ -184,8 +215,10 @@ def messages(
         "instruction": instruction,
         "pins": list(pins),
     }
-    if bans:
-        facts["bans"] = list(bans)
+    if kept:
+        facts["kept"] = kept
+    if unwanted:
+        facts["bans"] = unwanted
     if modifiers:
         facts["modifiers"] = list(modifiers)
     return [Message("system", ROLE), Message("user", "\n\n".join(parts), facts)]
@@ -203,21 +236,22 @@ def _one_line(text: str) -> str:
 
 
 def _candidate(
-    variant: KeywordPrompt, prompt: str, pins: Sequence[str], bans: Sequence[str], token_limit: TokenLimit | None, seen: set[str]
+    variant: KeywordPrompt, prompt: str, keep: Kept, token_limit: TokenLimit | None, seen: set[str]
 ) -> tuple[Rewrite, guard.Verdict]:
     notes: list[str] = []
     positive = _listed(guard.clean(variant.positive), prompt)
-    text = ", ".join(positive)
-    verdict = guard.check(text, prompt, pins, bans=bans)
+    verdict = keep.check(", ".join(positive), prompt)
     if not verdict.ok:
         return Rewrite(Conditioning(prompt)), verdict
-    text = _fitted(positive, pins, token_limit, "prompt", notes)
-    negative = _negative(variant.negative, prompt, pins, token_limit, notes)
-    verdict = guard.check(text, prompt, pins, token_limit, seen, negative=negative)
+    text = _fitted(positive, keep, token_limit, "prompt", notes)
+    negative = _negative(variant.negative, prompt, keep, token_limit, notes)
+    verdict = keep.check(text, prompt)
+    if verdict.ok:
+        verdict = guard.check(text, prompt, keep.pins, token_limit, seen, negative=negative)
     return Rewrite(Conditioning(text, negative), notes=tuple(notes)), verdict
 
 
-def _negative(answer: str, prompt: str, pins: Sequence[str], token_limit: TokenLimit | None, notes: list[str]) -> str:
+def _negative(answer: str, prompt: str, keep: Kept, token_limit: TokenLimit | None, notes: list[str]) -> str:
     """Returns a usable negative list, or '': an unusable one does not invalidate the prompt."""
     listed = _listed(guard.clean(answer, "negative"), prompt)
     verdict = guard.check(", ".join(listed), prompt)
@@ -226,7 +260,7 @@ def _negative(answer: str, prompt: str, pins: Sequence[str], token_limit: TokenL
     if not verdict.ok:
         notes.append(f"negative prompt dropped: {verdict.reason}")
         return ""
-    text = _fitted([word for word in listed if not any(guard.holds(word, pin) for pin in pins)], (), token_limit, "negative prompt", notes)
+    text = _fitted([word for word in listed if not keep.negated_by(word)], Kept(), token_limit, "negative prompt", notes)
     if token_limit is not None and (count := token_limit(text)) and count[0] > count[1]:
         notes.append("negative prompt dropped: longer than the text encoder reads")
         return ""
@@ -238,12 +272,12 @@ def _listed(answer: str, prompt: str) -> list[str]:
     return keywords(answer if has_marks(prompt) else plain(answer))
 
 
-def _fitted(listed: list[str], pins: Sequence[str], token_limit: TokenLimit | None, what: str, notes: list[str]) -> str:
-    """Returns the list as text, cut from the end by whole keywords to the encoder's limit; keywords with a pin stay."""
+def _fitted(listed: list[str], keep: Kept, token_limit: TokenLimit | None, what: str, notes: list[str]) -> str:
+    """Returns the list as text, cut from the end by whole keywords to the encoder's limit; keywords that must be kept stay."""
     left = list(listed)
     while token_limit is not None and len(left) > 1:
         tokens, limit = token_limit(", ".join(left))
-        loose = [index for index, word in enumerate(left) if not any(guard.holds(word, pin) for pin in pins)]
+        loose = [index for index, word in enumerate(left) if not keep.concerns(word)]
         if tokens <= limit or not loose:
             break
         del left[loose[-1]]

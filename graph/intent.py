@@ -4,8 +4,9 @@ Words that make a picture prettier crowd out words that say what it shows, and a
 compares pictures with the user's own prompt is the witness: a candidate that scores below the user's prompt by it on the search seeds
 cannot win. The witness is never the objective, and never the judge.
 
-The contract's pins, triggers and bans are checked on the text. Its traits are checked in the pictures, by the alignment scorer: a candidate
-has lost a trait where its pictures are much less like the trait than those of the plain prompt on the same seeds.
+The contract's pins, triggers and bans, and what the prompt keeps by itself, are checked on the text. Its traits are checked in the
+pictures, by the alignment scorer: a candidate has lost a trait where its pictures are much less like the trait than those of the plain
+prompt on the same seeds.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from limner.agents.contract import Contract
+from limner.agents.intent_words import clauses_of
 from limner.graph.nodes import conditioning_of
 from limner.graph.state import CandidateRow, Context, DroppedRow
 from limner.promptdb.records import Conditioning
 from limner.tools.diffusion.card import Card
 from limner.tools.evaluation import RANKING_DECIMALS, Evaluation
 from limner.tools.lexicon.depiction import depiction
+from limner.tools.prompt_language.carry import carried
 from limner.tools.scoring.adversarial import Adversarial
 from limner.tools.scoring.asked import World
 from limner.tools.scoring.base import Scorer
@@ -59,6 +62,18 @@ def shows_less(found: Evaluation, name: str) -> list[str]:
     means = np.round(found.mean(name), RANKING_DECIMALS)
     sign = 1.0 if found.higher_is_better[name] else -1.0
     return [item.id for item, mean in zip(found.conditionings, means, strict=True) if sign * mean < sign * means[0]]
+
+
+def contract_of(context: Context, prompt: str) -> Contract:
+    """Returns the contract of a run that refines `prompt`: what the settings ask for, and what the prompt keeps by itself as it was typed.
+
+    An attack keeps nothing by itself: it puts words in other words of the same meaning, which its own filter judges.
+    """
+    asked = context.settings.contract
+    if context.evaluator.scorers and isinstance(context.evaluator.scorers[0], Adversarial):
+        return asked
+    typed = context.evaluator.typed
+    return asked.of(clauses_of(carried(typed, Conditioning(prompt)) if typed else Conditioning(prompt)))
 
 
 def admitted(contract: Contract, rows: Sequence[CandidateRow]) -> tuple[list[CandidateRow], list[DroppedRow]]:

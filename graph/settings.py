@@ -28,7 +28,7 @@ def _dialects() -> tuple[str, ...]:
 @dataclass(frozen=True)
 class Settings(Declared):
     """What commands have in common. `steps`, `guidance_scale`: None means what the checkpoint's card recommends. `scorers`: empty means
-    the card's. `budget`: search and held-out check together. `pins`, `triggers`, `bans`, `traits`: the intent contract."""
+    the card's. `budget`: search and held-out check together. `pins`, `triggers`, `bans`, `let_go`, `traits`: the intent contract."""
 
     checkpoint: str = option("miniature", "miniature, a folder in diffusers' format, a hub id, or openai:NAME")
     device: str | None = option(None, "cpu, cuda, cuda:1...; by default the first GPU, else the CPU")
@@ -47,6 +47,9 @@ class Settings(Declared):
         (), "trigger token of a LoRA or embedding, kept letter by letter; repeatable", each="trigger"
     )
     bans: tuple[str, ...] = option((), "words that no candidate may bring in; repeatable", each="ban")
+    let_go: tuple[str, ...] = option(
+        (), "what of the prompt is not kept by itself: words, a kind (counts, quotes, colours, names...), or all; repeatable", each="let_go"
+    )
     traits: tuple[str, ...] = option((), "what must still be seen in the pictures, by the alignment scorer; repeatable", each="trait")
     truncate: bool = option(False, "read only what fits into one window of the text encoder, instead of windows side by side")
     out: str = option("runs", "folder for runs, reports and pictures")
@@ -65,7 +68,7 @@ class Settings(Declared):
         """Returns the intent contract: what no candidate may lose or bring in."""
         from limner.agents.contract import Contract  # it compiles word lists, which --help does not need
 
-        return Contract(self.pins, self.triggers, self.bans, self.traits)
+        return Contract(self.pins, self.triggers, self.bans, self.traits, self.let_go)
 
     @property
     def folder(self) -> Path:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from limner.agents.contract import Contract
 from limner.agents.llm.base import ChatModel, Message, NoAnswer
-from limner.graph.intent import admitted
+from limner.graph.intent import admitted, contract_of
 from limner.graph.nodes import Emit, Node, Update, candidate_row, conditioning_of, emitter, node, tell
 from limner.graph.plan import COMPARED
 from limner.graph.settings import Settings
@@ -78,18 +78,18 @@ def tool_node(method: str) -> Node:
     @node(method)
     def run(state: RefineState, runtime: Runtime[Context]) -> Update:
         context = runtime.context
-        settings = context.settings
+        settings, contract = context.settings, contract_of(context, state["prompt"])
         warnings: list[str] = []
         proposals: list[Conditioning] = []
         solver = context.solvers[method]()
         try:
-            task = Task(state["prompt"], _start(state, context, emitter(runtime)), tuple(settings.search), settings.contract.kept)
+            task = Task(state["prompt"], _start(state, context, emitter(runtime)), tuple(settings.search), contract.fixed)
             pulls = sum(row["strategy"] == method for row in state.get("slices", []))  # under `auto` a solver may be asked again
             rng = np.random.default_rng([settings.seed, crc32(method.encode()), *([pulls] if pulls else [])])
             proposals = list(solver.solve(task, context.evaluator, rng, emitter(runtime)))
         except BudgetSpent as error:
             warnings.append(f"{method} ended early: {error}")
-        found, dropped = _accept(method, proposals, state, settings.contract)
+        found, dropped = _accept(method, proposals, state, contract)
         for row in found:
             tell(runtime, {"kind": "candidate", "text": row["conditioning"]["text"], "origin": method})
         for lost in dropped:

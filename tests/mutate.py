@@ -77,11 +77,17 @@ TARGETS: tuple[Target, ...] = (
     Target("tools/solvers/dpo_diff/trials.py", (WORDS, "tests/tools/solvers/dpo_diff/test_searches.py")),
     Target("tools/solvers/dpo_diff/meaning.py", (WORDS, "tests/tools/solvers/dpo_diff/test_meaning.py"), ("MeaningFilter", "same_senses")),
     Target("tools/solvers/dpo_diff/text_gradient.py", (GRADIENTS,), ("SearchGradient._key", "SearchGradient.taken", "SearchGradient.pay")),
+    Target("agents/clause.py", ("tests/agents/test_clause.py", "tests/agents/test_intent_words.py", "tests/agents/test_contract.py")),
     Target("agents/contract.py", ("tests/agents/test_contract.py",)),
+    Target("agents/intent_words.py", ("tests/agents/test_intent_words.py", "tests/agents/test_clause.py")),
     Target(
         "agents/instructions/bandit.py", ("tests/agents/instructions/test_bandit.py", "tests/agents/instructions/test_reference_ucb.py")
     ),
-    Target("graph/intent.py", (REFINE, "tests/graph/test_contract.py"), ("aligners", "witness", "shows_less", "admitted", "lost_traits")),
+    Target(
+        "graph/intent.py",
+        (REFINE, "tests/graph/test_contract.py"),
+        ("aligners", "witness", "shows_less", "contract_of", "admitted", "lost_traits"),
+    ),
     Target("graph/plan.py", ("tests/graph/test_plan.py",), ("plan_images", "split_prompts", "plan_learning")),
     Target("graph/refine/graph.py", (REFINE,), ("select",)),
     Target("graph/verdict.py", (VERDICT, REFINE), ("score_row", "is_gain", "kind_of", "verdict", "_headline", "_remarks", "verdict_in")),

@@ -95,12 +95,15 @@ def test_refine_as_json_is_one_document_with_exactly_the_promised_keys(
     assert result.code == 0
     document = result.document
     assert list(document) == [
-        *("verdict", "run", "prompt", "typed", "dialect", "notes", "method", "checkpoint", "chat_model", "result", "best_tried"),
-        *("improved", "scores", "used", "images", "report"),
+        *("verdict", "run", "prompt", "typed", "dialect", "notes", "contract", "method", "checkpoint", "chat_model", "result"),
+        *("best_tried", "improved", "scores", "used", "images", "report"),
     ]
     assert list(document["result"]) == [
         *("text", "negative", "df_prompt", "typed", "acts", "other_forms", "conditioning_id", "scores"),
     ]
+    red = {"kind": "colour", "words": "red cat"}
+    assert document["contract"] == {"pins": ["red cat"], "bans": [], "automatic": [red], "let_go": []}
+    assert document["notes"] == ["kept by itself: red cat (colour); let go with --let-go"]
     side = "after" if document["improved"] else "before"
     assert document["result"]["scores"] == {name: row[side] for name, row in document["scores"].items()}
     if tried := document["best_tried"]:

@@ -25,7 +25,7 @@ from limner.tools.budget import TOLERANCE, Budget, BudgetSpent
 from limner.tools.diffusion.base import CancelToken, Drawn, Hooks, ImageModel
 from limner.tools.evaluation import Evaluation
 from limner.tools.events import Emit
-from limner.tools.prompt_language.carry import carried
+from limner.tools.prompt_language.carry import avoiding, carried
 from limner.tools.scoring.base import Scorer, can_judge
 
 __all__ = ["Emit", "Evaluation", "Evaluator"]
@@ -155,6 +155,8 @@ class Evaluator:
         self.cancel = cancel
         self.hooks: Hooks | None = None
         self.typed: Conditioning | None = None
+        self.unwanted: tuple[str, ...] = ()
+        self._as_asked: frozenset[Conditioning] = frozenset()
         self._payment = CacheIsFree()
         self._dropped: set[str] = set()
         self._in_flight = InFlight(db, run)
@@ -194,9 +196,18 @@ class Evaluator:
         inner.typed = None if typed == Conditioning(typed.text) else typed
         return inner
 
+    def avoiding(self, unwanted: Sequence[str], prompts: Sequence[str]) -> Evaluator:
+        """Returns the same Evaluator, which draws every conditioning with the words `unwanted` in its negative prompt, but for the
+        `prompts` themselves: they are what the person would have got.
+        """
+        inner = copy(self)
+        inner.unwanted, inner._as_asked = tuple(unwanted), frozenset(Conditioning(prompt) for prompt in prompts)
+        return inner
+
     def as_drawn(self, conditioning: Conditioning) -> Conditioning:
-        """Returns a conditioning with what `carrying` adds to it."""
-        return conditioning if self.typed is None else carried(self.typed, conditioning)
+        """Returns a conditioning with what `carrying` and `avoiding` add to it."""
+        drawn = conditioning if self.typed is None else carried(self.typed, conditioning)
+        return drawn if not self.unwanted or conditioning in self._as_asked else avoiding(drawn, self.unwanted)
 
     def drawing(self, conditioning: Conditioning, seed: int) -> Drawing:
         """Returns the record of the picture of a conditioning on a seed, drawn or not."""

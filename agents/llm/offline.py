@@ -32,6 +32,9 @@ RULES: dict[str, Rule] = {}
 
 TAG_COUNTS = (3, 1, 6)  # tags that the first variants add; more would displace what the prompt asks for
 LONGEST_TAG = 5  # words; longer segments are sentences about one picture
+FORBIDDING = ("kept",)
+"""Facts that suggest no tag: an answer that keeps them anyway is the same with and without them."""
+
 LEAST_VOTES = 2  # exemplars that must share a tag (AP-Adapter's stand-in without a language model)
 
 
@@ -55,7 +58,8 @@ class OfflineChat:
             raise NoAnswer(f"the offline stand-in has no rule for {schema.__name__}: set OPENAI_API_KEY or OPENAI_BASE_URL")
         facts = {name: value for message in messages for name, value in message.facts.items()}
         try:
-            return schema.model_validate(rule(facts, random.Random(content_id(["offline", facts, seed]))))
+            drawn_from = {name: value for name, value in facts.items() if name not in FORBIDDING}
+            return schema.model_validate(rule(facts, random.Random(content_id(["offline", drawn_from, seed]))))
         except KeyError as error:
             raise NoAnswer(f"the offline stand-in needs the fact {error} for {schema.__name__}") from error
         except ValidationError as error:
@@ -82,7 +86,7 @@ def rewrites(facts: Facts, rng: random.Random) -> dict[str, Any]:
     vote. No two variants add the same tags in the same way, so there are fewer than asked for where little recurs.
     """
     description, exemplars = facts["description"], facts["exemplars"]
-    subject = _subject(description, facts.get("pins", ()))
+    subject = _subject(description, facts.get("pins", ()), facts.get("kept", ()))
     directives = read(facts.get("instruction", ""))
     unwanted = {word.casefold() for word in directives.leave}
     banned = facts.get("bans", ())
@@ -151,14 +155,17 @@ def _drawn(tags: Mapping[str, int], count: int, rng: random.Random) -> tuple[str
     return tuple(drawn)
 
 
-def _subject(description: str, pins: Sequence[str]) -> str:
-    """Returns the description as keywords: sentences become comma-separated, their words stay; missing pins are appended."""
+def _subject(description: str, pins: Sequence[str], kept: Sequence[str] = ()) -> str:
+    """Returns the description as keywords: sentences become comma-separated, their words stay; missing pins are appended.
+
+    `kept`: words of the description that stay as they are.
+    """
     flat = " ".join(description.split())
     sentences = re.split(r"(?<=\w\w)[.!?;]\s+(?=\w)", flat)
     if any(len(sentence.split()) < 3 for sentence in sentences):
         sentences = [flat]  # not sentences: "Mr. Smith", a list of exclamations
     text = ", ".join(sentence.strip().removesuffix(".") for sentence in sentences)
-    if any(guard.holds(flat, pin) and not guard.holds(text, pin) for pin in pins):
+    if any(guard.holds(flat, pin) and not guard.holds(text, pin) for pin in (*pins, *kept)):
         text = flat
     return ", ".join([text, *(pin for pin in pins if not guard.holds(text, pin))])
 

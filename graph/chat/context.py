@@ -21,7 +21,7 @@ from limner.agents.chat.actions import Action
 from limner.agents.llm.base import ChatModel
 from limner.agents.llm.server import ChatSettings, open_chat
 from limner.graph.chat.state import ACTIONS, ChatState, Topic, first_topic
-from limner.graph.chat.topic import contract_of, reading_of
+from limner.graph.chat.topic import asked_for, reading_of, whole_contract
 from limner.graph.context import JournaledBudget, Models, open_budget, open_models
 from limner.graph.models import Lease, ModelPool
 from limner.graph.nodes import tell
@@ -132,7 +132,7 @@ class ChatContext:
         Its budget leaves the pictures of the held-out check of what will be accepted; `for_check`: it may spend them. The checkpoint is
         leased until the block ends. Raises BadInput where it cannot be opened.
         """
-        services, rules = self.services, contract_of(topic)
+        services, rules = self.services, whole_contract(topic)
         settings = replace(
             services.settings,
             checkpoint=topic["checkpoint"],
@@ -140,13 +140,14 @@ class ChatContext:
             triggers=rules.triggers,
             bans=rules.bans,
             traits=rules.traits,
+            let_go=rules.let_go,
         )
         whole, chat = self.budget(topic["cap"]), self.chat_model(topic["cap"])
         budget = whole if for_check else whole.slice(keep={"images": COMPARED * settings.heldout_seeds})
         with services.models(settings) as models:
             db, images = services.db, services.images
             evaluator = Evaluator(models.sampler, models.scorers, db, images, budget, models.sampling, self.thread, self.cancel)
-            evaluator = evaluator.carrying(reading_of(topic).conditioning)
+            evaluator = evaluator.carrying(reading_of(topic).conditioning).avoiding(rules.unwanted, [asked_for(topic)])
             yield Context(chat, evaluator, db, images, settings, services.solvers, models.card)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from limner.agents import rewriter
 from limner.agents.contract import Contract
 from limner.graph.chat.state import Topic
-from limner.graph.chat.topic import asked_for, contract_of
+from limner.graph.chat.topic import asked_for, contract_of, whole_contract
 from limner.graph.context import check_prompt
 from limner.graph.exemplars import exemplar, exemplars_for
 from limner.graph.intent import admitted, lost_traits
@@ -52,7 +52,7 @@ def draft(context: Context, topic: Topic, turn: int) -> tuple[list[CandidateRow]
 
     Raises BadInput where the request does not fit into the text encoder.
     """
-    contract, settings = contract_of(topic), context.settings
+    contract, settings = whole_contract(topic), context.settings
     prompt = check_prompt(asked_for(topic), context.evaluator.model, settings.truncate)
     rows = [candidate_row(Conditioning(mended(contract, prompt)), "user")]
     if topic["base"] is not None:
@@ -69,6 +69,7 @@ def draft(context: Context, topic: Topic, turn: int) -> tuple[list[CandidateRow]
             token_limit=token_limit(context.evaluator, prompt),
             seed=settings.seed,
             bans=contract.bans,
+            automatic=contract.automatic,
             modifiers=partial(fitting, context.db, prompt),
         )
     except BudgetSpent as error:

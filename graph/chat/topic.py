@@ -7,18 +7,20 @@ of work in one turn the last one is done; a turn that changes the prompt is draw
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from limner.agents.chat import edits
 from limner.agents.chat.actions import Action, Situation
+from limner.agents.clause import told
 from limner.agents.contract import Clause, Contract
+from limner.agents.intent_words import clauses_of
 from limner.graph.chat.state import Topic
 from limner.graph.nodes import candidate_row, conditioning_of
 from limner.graph.state import CandidateRow, Shown
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning
-from limner.tools.prompt_language.carry import carried
+from limner.tools.prompt_language.carry import avoiding, carried
 from limner.tools.prompt_language.convert import written_back
 from limner.tools.prompt_language.dialects import AUTO
 from limner.tools.prompt_language.reader import Reading, read_prompt
@@ -68,8 +70,19 @@ def reading_of(topic: Topic) -> Reading:
 
 
 def contract_of(topic: Topic) -> Contract:
-    """Returns the topic's contract."""
+    """Returns the topic's contract, as the person asked for it."""
     return Contract.from_json(topic["contract"])
+
+
+def whole_contract(topic: Topic) -> Contract:
+    """Returns the topic's contract with what its request keeps by itself."""
+    reading = reading_of(topic)
+    return contract_of(topic).of(clauses_of(carried(reading.conditioning, Conditioning(asked_for(topic))), reading.opaque))
+
+
+def kept_lines(topic: Topic) -> list[str]:
+    """Returns what the request keeps by itself, in one line; nothing where there is nothing."""
+    return [line[:1].upper() + line[1:] + "." for line in told(whole_contract(topic).automatic, "`unpin` or `allow`")]
 
 
 def situation_of(topic: Topic, methods: Sequence[str] = (), checkpoints: Sequence[str] = ()) -> Situation:
@@ -179,7 +192,10 @@ def in_short(row: CandidateRow, topic: Topic) -> str:
 def in_dialect(conditioning: Conditioning, topic: Topic) -> tuple[str, str]:
     """Returns prompt and negative prompt as the person would type them, with what was typed beside words."""
     reading = reading_of(topic)
-    _, written = written_back(reading, carried(reading.conditioning, conditioning))
+    drawn = carried(reading.conditioning, conditioning)
+    if conditioning != Conditioning(asked_for(topic)):
+        drawn = avoiding(drawn, whole_contract(topic).unwanted)
+    _, written = written_back(reading, drawn)
     return str(written.output), written.negative
 
 
@@ -190,7 +206,8 @@ def _describe(step: Step, action: Action) -> Step:
         raise BadInput("what should the picture show?")
     step = step.then(*(f"Note: {note}" for note in reading.notes), typed="" if reading.is_plain else reading.text)
     fresh: dict[str, Any] = {"request": request, "style": "", "base": None, "shown": [], "accepted": None, "asked": ""}
-    return _lifted(step.then(work={"kind": "draft"}, **fresh), given_up=False)
+    step = _lifted(step.then(work={"kind": "draft"}, **fresh), given_up=False)
+    return step.then(*kept_lines(step.topic))
 
 
 def _change(step: Step, action: Action) -> Step:
@@ -283,18 +300,21 @@ _CLAUSES: dict[str, tuple[Clause, str]] = {
 def _clause(step: Step, action: Action) -> Step:
     if not action.words:
         raise BadInput(f"{action.kind} which words?")
-    clause, told = _CLAUSES[action.kind]
+    clause, said = _CLAUSES[action.kind]
     contract = contract_of(step.topic)
     if action.kind in ("unpin", "allow"):
         changed = contract.without(clause, action.words)
         if action.kind == "unpin":
             changed = changed.without("triggers", action.words).without("traits", action.words)
+        whole = whole_contract(step.topic)
+        if any(item.let_go_by(action.words) for item in whole.automatic):
+            changed = replace(changed, let_go=(*changed.let_go, *action.words))
         if changed == contract:
-            held = ", ".join(getattr(contract, clause)) or "none"
+            held = ", ".join(dict.fromkeys((*getattr(contract, clause), *(item.words for item in whole.automatic)))) or "none"
             raise BadInput(f"{', '.join(action.words)} is not among them; there are: {held}")
     else:
         changed = contract.adding(clause, action.words).check()
-    after = step.then(f"{told}: {', '.join(action.words)}.", contract=changed.to_json())
+    after = step.then(f"{said}: {', '.join(action.words)}.", contract=changed.to_json())
     if action.kind in ("ban", "pin", "trigger"):
         text = edits.removed(asked_for(step.topic), action.words[0]) if action.kind == "ban" else None
         if action.kind == "ban" and text is not None and changed.breach(asked_for(step.topic)):

@@ -15,7 +15,7 @@ from typing import Any, cast
 from limner.agents.chat.actions import Side
 from limner.graph.chat.rounds import DECIMALS, shown_names
 from limner.graph.chat.state import Pair, Topic
-from limner.graph.chat.topic import asked_for, contract_of, in_dialect, in_short, picture
+from limner.graph.chat.topic import asked_for, contract_of, in_dialect, in_short, kept_lines, picture
 from limner.graph.intent import missing_evidence, undrawable
 from limner.graph.nodes import Emit, candidate_row, conditioning_of, missing_images
 from limner.graph.refine.auto import graph_of
@@ -223,7 +223,8 @@ def status(db: PromptDB, topic: Topic, spent: Mapping[str, float]) -> list[str]:
         lines += [f"{row['number']}: {in_short(row['candidate'], topic)}" for row in topic["shown"]]
     for name, words in contract.to_json().items():
         if words:
-            lines.append(f"{name.capitalize()}: {', '.join(words)}")
+            lines.append(f"{name.replace('_', ' ').capitalize()}: {', '.join(words)}")
+    lines += kept_lines(topic)
     lines.append(f"Pictures: {spent['images']} of {topic['cap']} drawn, {spent['llm_calls']} chat calls")
     table = standing(db, text_id(asked_for(topic))) if topic["request"] else []
     return lines + vote_lines(strength_rows(db, topic, table))

@@ -21,6 +21,7 @@ from limner.agents.instructions.bandit import ArmRecord
 from limner.agents.instructions.text_gradient import Row
 from limner.agents.keywords import keywords
 from limner.graph.exemplars import exemplar, exemplars_for
+from limner.graph.intent import contract_of
 from limner.graph.nodes import Emit, token_limit
 from limner.graph.state import ArmRow, Context
 from limner.promptdb.errors import ServerAway
@@ -118,13 +119,13 @@ def write(context: Context, arms: Mapping[str, str], prompts: Sequence[BatchProm
             token_limit=token_limit(context.evaluator, prompt.text),
             seed=context.settings.seed,
             bans=context.settings.bans,
+            automatic=contract_of(context, prompt.text).automatic,
             modifiers=partial(fitting, context.db, prompt.text) if professional else tuple,
         )
 
     pairs = [(prompt, arm) for prompt in prompts for arm in arms]
     written: list[Written] = []
     dropped: dict[str, int] = {}
-    contract = context.settings.contract
     cut = silent = 0
     answers = all_at_once(rewritten, [(prompt, arms[arm]) for prompt, arm in pairs], context.chat.parallel, context.evaluator.cancel)
     for (prompt, arm), answer in zip(pairs, answers, strict=True):
@@ -133,7 +134,7 @@ def write(context: Context, arms: Mapping[str, str], prompts: Sequence[BatchProm
         silent += "no answer" in answer.dropped
         cut += any("cut to the text encoder's limit" in note for note in answer[0].notes)
         chosen = answer[0].conditioning
-        fault = contract.breach(chosen.text, chosen.negative)
+        fault = contract_of(context, prompt.text).breach(chosen.text, chosen.negative)
         if fault and not answer.fallback:
             dropped[fault[0]] = dropped.get(fault[0], 0) + 1
             chosen = Conditioning(prompt.text)

@@ -40,4 +40,5 @@ def prepared(
         learned, held = len(split.development), len(split.heldout)
         start["warnings"] = [f"of {len(prompts)} prompts, {learned} drawn at random are learned on and {held} held out"]
     with open_context(settings, models, run.id, "rewrite", settings.budget, cancel) as opened:
-        yield replace(opened, learning=learning, plan=plan), start
+        evaluator = opened.evaluator.avoiding(settings.bans, [prompt.text for prompt in prompts])
+        yield replace(opened, evaluator=evaluator, learning=learning, plan=plan), start

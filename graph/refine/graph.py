@@ -19,7 +19,7 @@ from langgraph.runtime import Runtime
 
 from limner.agents import rewriter
 from limner.graph.exemplars import exemplar, exemplars_for, origins
-from limner.graph.intent import admitted, lost_traits, missing_evidence, outside_world, shows_less, undrawable, witness
+from limner.graph.intent import admitted, contract_of, lost_traits, missing_evidence, outside_world, shows_less, undrawable, witness
 from limner.graph.nodes import (
     Update,
     candidate_row,
@@ -73,16 +73,18 @@ def rewrite(state: RefineState, runtime: Runtime[Context]) -> Update:
     plan = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds)
     exemplars = [exemplar(row) for row in state["exemplars"]]
     wanted = min(settings.variants, plan.population - 1)
+    contract = contract_of(context, prompt)
     try:
         answer = rewriter.rewrite(
             context.chat,
             prompt,
             exemplars,
             wanted,
-            pins=settings.contract.kept,
+            pins=contract.kept,
             token_limit=token_limit(context.evaluator, prompt),
             seed=settings.seed,
-            bans=settings.bans,
+            bans=contract.bans,
+            automatic=contract.automatic,
             modifiers=partial(fitting, context.db, prompt),
         )
     except BudgetSpent as error:
@@ -116,7 +118,7 @@ def gather(state: RefineState, runtime: Runtime[Context]) -> Update:
     reserve = plan_images(settings.budget, settings.search_seeds, settings.heldout_seeds).heldout + strip_images(state["candidates"])
     left = evaluator.budget.left("images") - reserve
     plain = candidate_row(Conditioning(state["prompt"]), "user")
-    kept, dropped = admitted(settings.contract, state["candidates"])
+    kept, dropped = admitted(contract_of(context, state["prompt"]), state["candidates"])
     for lost in dropped:
         tell(runtime, {"kind": "dropped", **lost})
     distinct = {row["id"]: row for row in [plain, *kept]}

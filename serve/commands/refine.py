@@ -12,6 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from limner.agents.clause import told
+from limner.agents.contract import Contract
+from limner.agents.intent_words import clauses_of
 from limner.graph.context import NO_EXTRAS, Extras, check_places, check_prompt, open_context, open_models
 from limner.graph.events import Event
 from limner.graph.feedback import learn_from_refine
@@ -136,15 +139,17 @@ def _run(settings: Settings, run: Run, show: Show, control: Control, lease: Leas
     models = open_models(settings, lease, objective=objective, attack=options.attack, extras=extras)
     reading = typed_in(run, settings, models.sampling.steps)
     run = replace(run, prompt=check_prompt(reading.conditioning.text, models.sampler, settings.truncate))
-    settings.contract.check_prompt(run.prompt)
+    contract = settings.contract if options.attack else settings.contract.of(clauses_of(reading.conditioning, reading.opaque))
+    contract.check_prompt(run.prompt)
     with open_context(settings, models, run.id, "auto", settings.budget, control) as opened:
         context = with_solver(opened, options)
         context = replace(context, evaluator=context.evaluator.carrying(reading.conditioning))
+        context = replace(context, evaluator=context.evaluator.avoiding(contract.unwanted, [run.prompt]))
         check_method(method, context.solvers, context.evaluator)
         with closing(stream_refine(context, run, control)) as events:  # ended before the database is, whatever `show` raises
             show(events)
         state = refine_state(context, run.id)
-        document = _document(context, state, reading, write_refine(context, state, settings.folder / run.id))
+        document = _document(context, state, reading, contract, write_refine(context, state, settings.folder / run.id))
         if template := run.settings.get("template"):
             document["template"] = template
         if not options.attack:  # a prompt that makes the model draw worse is no example
@@ -159,12 +164,12 @@ def typed_in(run: Run, settings: Settings, steps: int) -> Reading:
     return read_prompt(typed["prompt"], typed["negative"], settings.dialect if TYPED in run.settings else "plain", steps)
 
 
-def _document(context: Context, state: RefineState, reading: Reading, files: ReportFiles) -> dict[str, Any]:
+def _document(context: Context, state: RefineState, reading: Reading, contract: Contract, files: ReportFiles) -> dict[str, Any]:
     """The document of `refine --json`.
 
-    `prompt` is the prompt's words, `typed` what was typed, `notes` what to know of how it was read. `scores` compare the user's prompt with
-    the best candidate, adopted or not: the evidence for `verdict`. `result` and `best_tried`, the candidate that was not adopted, have each
-    its own scores on the held-out seeds.
+    `prompt` is the prompt's words, `typed` what was typed, `notes` what to know of how it was read, `contract` what had to stay. `scores`
+    compare the user's prompt with the best candidate, adopted or not: the evidence for `verdict`. `result` and `best_tried`, the candidate
+    that was not adopted, have each its own scores on the held-out seeds.
     """
     outcome = state["outcome"]
     best, improved = outcome["best"], outcome["improved"]
@@ -174,7 +179,8 @@ def _document(context: Context, state: RefineState, reading: Reading, files: Rep
         "prompt": state["prompt"],
         "typed": {"prompt": reading.text, "negative": reading.negative},
         "dialect": reading.dialect,
-        "notes": notes_on(reading, context.evaluator.model),
+        "notes": [*notes_on(reading, context.evaluator.model), *told(contract.automatic)],
+        "contract": contract_document(contract),
         "method": state["method"],
         "checkpoint": context.evaluator.model.name,
         "chat_model": context.chat.name,
@@ -185,6 +191,19 @@ def _document(context: Context, state: RefineState, reading: Reading, files: Rep
         "used": context.evaluator.budget.used(),
         "images": {"before": _names(files.before), "after": _names(files.after)},
         "report": str(files.report),
+    }
+
+
+def contract_document(contract: Contract) -> dict[str, Any]:
+    """Returns a run's contract for its document: all words that had to stay and all that had to stay out, and which of them the prompt
+    kept by itself, by kind.
+    """
+    automatic = contract.automatic
+    return {
+        "pins": list(dict.fromkeys((*contract.kept, *(item.words for item in automatic if not item.is_ban)))),
+        "bans": list(contract.unwanted),
+        "automatic": [{"kind": item.kind, "words": item.words} for item in automatic],
+        "let_go": list(contract.let_go),
     }
 
 

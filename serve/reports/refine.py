@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from limner.graph.intent import witness
+from limner.agents.clause import told
+from limner.graph.intent import contract_of, witness
 from limner.graph.nodes import conditioning_of
 from limner.graph.state import Context, RefineState, ScoreRow
 from limner.promptdb.images import provenance, write_png
@@ -190,6 +191,7 @@ def _notes(context: Context, state: RefineState) -> list[str]:
     texts = []
     if context.chat.name == page.OFFLINE:
         texts.append("No chat model is configured: the offline stand-in rewrote the prompt, by rules and counts, not a language model.")
+    texts += [f"{line[:1].upper()}{line[1:]}." for line in told(contract_of(context, state["prompt"]).automatic)]
     dropped = [f"{row['count']} x {row['reason']} ({row['origin']})" for row in state.get("dropped", [])]
     if dropped:
         texts.append(f"Proposals that did not become candidates: {', '.join(dropped)}.")

@@ -53,6 +53,21 @@ class VerdictDocument(Document):
     missing: list[str] = Field(description="evidence that no scorer of the run gives")
 
 
+class ClauseDocument(Document):
+    kind: str = Field(description="count, quoted text, colour, name, weight, network or negation")
+    words: str
+
+
+class ContractDocument(Document):
+    """The words that every candidate had to hold, and those that none might. `automatic`: which of them the prompt kept by itself.
+    `let_go`: words and kinds that it might not."""
+
+    pins: list[str]
+    bans: list[str]
+    automatic: list[ClauseDocument]
+    let_go: list[str]
+
+
 class RefinedDocument(Document):
     verdict: VerdictDocument | None = Field(default=None, description="null in results of earlier versions")
     run: str
@@ -63,6 +78,7 @@ class RefinedDocument(Document):
     result: TriedDocument
     best_tried: TriedDocument | None = Field(default=None, description="the best candidate, where it was not adopted")
     improved: bool = Field(description="whether the verdict is the one that was wanted; if not, the result is the prompt as it was")
+    contract: ContractDocument | None = Field(default=None, description="null in results of earlier versions")
     scores: dict[str, ScoreDocument]
     used: dict[str, int | float]
     images: dict[str, list[str]]

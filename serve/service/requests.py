@@ -94,6 +94,7 @@ SERVED_MOST: dict[str, float] = {
     "pins": PINS,
     "triggers": PINS,
     "bans": PINS,
+    "let_go": PINS,
     "traits": PINS,
     "iterations": 100,
     "batch_size": 64,

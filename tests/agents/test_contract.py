@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner.agents.contract import Contract
+from limner.agents.intent_words import clauses_of
 from limner.promptdb.errors import BadInput
+from limner.promptdb.records import Conditioning
 
 
 @pytest.mark.parametrize(
@@ -83,3 +85,66 @@ def test_a_prompt_that_holds_a_banned_word_itself_is_refused(ban: str, refused: 
             contract.check_prompt("a red car")
     else:
         contract.check_prompt("a red car")
+
+
+PROMPT = "three old owls on a grey wall, no cars, art by Ines Falk"
+
+
+NOTHING = Contract()
+
+
+def kept(contract: Contract = NOTHING, prompt: str = PROMPT) -> Contract:
+    return contract.of(clauses_of(Conditioning(prompt)))
+
+
+@pytest.mark.parametrize(
+    ("text", "negative", "breach"),
+    [
+        ("three owls, grey stone wall, Ines Falk", "blurry, car", None),
+        (PROMPT, "", None),
+        ("owls on a grey wall, art by Ines Falk", "", "lost pin"),
+        ("three owls, grey wall, Ines Falk, cars", "", "banned word"),
+        ("three owls, grey wall, Ines Falk", "three owls", "negated pin"),
+        ("three owls, grey wall, Ines Falk", "grey wall", "negated pin"),
+        ("three owls, grey wall, Ines Falk", "cars", None),
+    ],
+)
+def test_what_a_prompt_keeps_by_itself_is_checked_like_what_was_asked_for(text: str, negative: str, breach: str | None) -> None:
+    found = kept().breach(text, negative)
+    assert (found[0] if found else None) == breach
+
+
+def test_what_was_let_go_of_is_not_checked() -> None:
+    free = kept(Contract(let_go=("counts", "cars")))
+    assert [item.kind for item in free.automatic] == ["colour", "name"]
+    assert free.breach("an owl, grey wall, Ines Falk, a car") is None and free.unwanted == ()
+    assert kept(Contract(let_go=("all",))).automatic == ()
+
+
+def test_what_was_asked_for_counts_more_than_what_a_prompt_keeps_by_itself() -> None:
+    assert [item.kind for item in kept(Contract(pins=("two cars",))).automatic] == ["count", "colour", "name"]
+    assert [item.kind for item in kept(Contract(bans=("grey",))).automatic] == ["count", "name", "negation"]
+    assert len(kept(Contract(bans=("", " "))).automatic) == 4
+
+
+def test_the_words_of_a_negation_are_no_fault_of_the_prompt_that_says_it() -> None:
+    asked = Contract(bans=("cars",))
+    with pytest.raises(BadInput, match="itself holds"):
+        asked.check_prompt(PROMPT)
+    kept(asked).check_prompt(PROMPT)
+    assert kept(asked).unwanted == ("cars",)
+    with pytest.raises(BadInput, match="itself holds"):
+        kept(asked, "no cars but some cars").check_prompt("no cars but some cars")
+
+
+def test_what_a_search_must_not_replace_and_what_must_not_come_in() -> None:
+    contract = kept(Contract(pins=("wall",), triggers=("ohwx",), bans=("8k", " ")))
+    assert contract.fixed == ("wall", "ohwx", "three", "owls", "grey", "Ines Falk")
+    assert contract.unwanted == ("8k", "cars") and bool(kept()) and contract.kept == ("wall", "ohwx")
+
+
+def test_only_what_was_asked_for_is_written_down() -> None:
+    contract = kept(Contract(pins=("wall",), let_go=("names",)))
+    assert contract.to_json() == {"pins": ["wall"], "triggers": [], "bans": [], "traits": [], "let_go": ["names"]}
+    assert Contract.from_json(contract.to_json()) == Contract(pins=("wall",), let_go=("names",))
+    assert "let_go" not in Contract().to_json()

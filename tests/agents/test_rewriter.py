@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from limner.agents.guard import check, holds
+from limner.agents.intent_words import clauses_of
 from limner.agents.keywords import has_marks, keywords, plain
 from limner.agents.llm.offline import OfflineChat
 from limner.agents.llm.server import ChatSettings, ServerChat
@@ -337,3 +338,38 @@ def test_taking_out_marks_twice_changes_nothing_more(text):
 @given(st.text(alphabet="-*•., \n12ab", max_size=40))
 def test_keywords_of_joined_keywords_are_the_same(text):
     assert keywords(", ".join(keywords(text))) == keywords(text)
+
+
+KEPT = clauses_of(Conditioning("a red cat on a chair, no dogs"))
+
+
+def test_what_the_prompt_keeps_by_itself_is_told_and_checked():
+    found = answering(
+        variant("a red fluffy cat on a chair, warm light", "blurry, red cat"),
+        variant("a blue cat on a chair"),
+        variant("red cat, chair, dogs"),
+        variant("red cat, chair, no dogs"),
+        automatic=KEPT,
+    )
+    assert [item.conditioning.text for item in found] == ["a red fluffy cat on a chair, warm light", "red cat, chair, no dogs"]
+    assert found[0].conditioning.negative == "blurry"
+    assert found.dropped == {"lost pin": 1, "banned word": 1}
+    page = messages("a red cat on a chair, no dogs", [], 3, "", ["chair"], ["hats"], KEPT)[1]
+    assert 'unchanged: "chair"; "red cat"' in page.content and 'any of these words: "hats"; "dogs"' in page.content
+    assert page.facts["kept"] == ["red cat"] and page.facts["bans"] == ["hats", "dogs"] and page.facts["pins"] == ["chair"]
+
+
+def test_keywords_that_must_stay_are_not_cut():
+    found = answering(variant("warm light, sharp focus, a red fluffy cat"), token_limit=words_up_to(6), automatic=KEPT)
+    assert found[0].conditioning.text == "warm light, a red fluffy cat"
+
+
+def test_the_offline_stand_in_answers_the_same_whether_words_are_kept_or_not():
+    plain, kept = (rewrite(OfflineChat(), PROMPT, EXEMPLARS, 12, seed=1, automatic=each) for each in ((), KEPT[:1]))
+    assert [item.conditioning for item in plain] == [item.conditioning for item in kept]
+
+
+def test_the_offline_stand_in_leaves_sentences_that_are_quoted():
+    prompt = 'A bakery has a sign. It says "Buy one today. Get two tomorrow" in white.'
+    found = rewrite(OfflineChat(), prompt, EXEMPLARS, 4, seed=1, automatic=clauses_of(Conditioning(prompt)))
+    assert not found.fallback and all('"Buy one today. Get two tomorrow"' in item.conditioning.text for item in found)

@@ -311,3 +311,13 @@ def test_a_candidate_short_of_seeds_never_outranks_a_complete_one() -> None:
 def test_differences_pair_the_seeds_that_both_have() -> None:
     evaluation = _evaluation([[0.25, 0.5, np.nan], [0.5, np.nan, 0.5]])
     assert evaluation.differences("s", before=0, after=1).tolist() == [0.25]
+
+
+def test_what_is_not_wanted_is_in_the_negative_prompt_of_all_but_what_the_person_would_have_got(tmp_path: Path) -> None:
+    model = FakeImageModel()
+    typed = Conditioning("a pier, fog", "boats")
+    evaluator = evaluator_in(tmp_path, model).carrying(typed).avoiding(["people", "boats"], ["a pier, fog"])
+    evaluator.draw([Conditioning("a pier, fog"), Conditioning("a pier, fog, dawn"), Conditioning("a pier", "People, blur")], [3])
+    assert [item.conditioning.negative for item in model.drawn] == ["boats", "boats, people", "boats, People, blur"]
+    assert evaluator.carrying(typed).unwanted == ("people", "boats")
+    assert evaluator_in(tmp_path).avoiding([], []).as_drawn(typed) == typed

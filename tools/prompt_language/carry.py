@@ -68,6 +68,15 @@ def _with_typed(
     return tuple(sorted(spans, key=lambda span: span.start))
 
 
+def avoiding(conditioning: Conditioning, words: Sequence[str]) -> Conditioning:
+    """Returns the conditioning with the words at the end of its negative prompt, without those that it holds already."""
+    negative = conditioning.negative
+    for each in dict.fromkeys(words):
+        if not re.search(rf"(?<!\w){re.escape(each)}(?!\w)", negative, re.IGNORECASE):
+            negative = f"{negative.rstrip(', ')}, {each}" if negative.strip(" ,") else each
+    return conditioning if negative == conditioning.negative else replace(conditioning, negative=negative)
+
+
 def aligned(before: str, after: str) -> After:
     """Returns a function that finds an offset of `before` in `after`; offsets at an end stay at that end."""
     if before == after:

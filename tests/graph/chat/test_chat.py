@@ -323,3 +323,23 @@ def test_the_drawn_candidates_are_known_to_the_database(tmp_path: Path) -> None:
     thread = chats.start()
     talk(chats, thread, REQUEST)
     assert Conditioning(REQUEST) in [item.conditioning for item in chats.services.db.candidates(thread)]
+
+
+def test_what_a_request_says_to_the_letter_is_kept_told_and_let_go_of(tmp_path: Path) -> None:
+    chats = Chats(services(tmp_path))
+    thread = chats.start()
+    first, _ = talk(chats, thread, "two red kites on a beach, no people", "1")
+    assert "Kept by itself: two kites (count), red kites (colour); kept out by itself, by the negative prompt too: people" in first["reply"]
+    assert "let go with `unpin` or `allow`" in first["reply"] and first["contract"]["pins"] == []
+    rewritten = [item for item in first["images"] if item["origin"] == "rewrite"]
+    asked = [item for item in first["images"] if item["origin"] == "user"]
+    stored = chats.services.db.stored_drawings([item["drawing"] for item in first["images"]])
+    drawn = {key: row.drawing.conditioning.negative for key, row in stored.items()}
+    assert rewritten and all("people" in drawn[item["drawing"]] for item in rewritten)
+    assert [drawn[item["drawing"]] for item in asked] == [""]
+    told = talk(chats, thread, "status")[-1]["reply"]
+    assert "Kept by itself: two kites (count)" in told
+    freed = talk(chats, thread, "allow people")[-1]
+    assert freed["contract"]["let_go"] == ["people"]
+    assert "people" not in talk(chats, thread, "status")[-1]["reply"].split("Kept by itself")[1].split("\n")[0]
+    assert "there are: two kites, red kites" in talk(chats, thread, "unpin moon")[-1]["reply"]

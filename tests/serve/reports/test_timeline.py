@@ -52,7 +52,7 @@ def test_words_are_escaped(tmp_path: Path) -> None:
     context = stage(
         tmp_path,
         FakeImageModel(likes_late_sharpness),
-        [("an apple, <b>sharp</b> focus", "")],
+        [("a red apple, <b>sharp</b> focus", "")],
         solvers={"df-prompt": DfPrompt},
         images=64,
     )

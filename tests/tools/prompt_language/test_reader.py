@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from limner.promptdb.errors import BadInput
 from limner.promptdb.records import Conditioning, EffectSpan
 from limner.tools.prompt_language.assemble import LocatedError
-from limner.tools.prompt_language.carry import aligned, carried, parts_for
+from limner.tools.prompt_language.carry import aligned, avoiding, carried, parts_for
 from limner.tools.prompt_language.convert import written_back
 from limner.tools.prompt_language.dialects import DIALECTS, OPAQUE
 from limner.tools.prompt_language.opaque import put_back, take_out
@@ -180,3 +180,19 @@ def test_reading_a_plain_prompt_takes_microseconds() -> None:
             read_prompt(text)
         best = min(best, (time.perf_counter() - start) / 50)
     assert best < 250e-6
+
+
+@pytest.mark.parametrize(
+    ("negative", "words", "after"),
+    [
+        ("", ["people"], "people"),
+        ("blur", ["people", "open water"], "blur, people, open water"),
+        ("blur, ", ["people"], "blur, people"),
+        ("crowds of People, blur", ["people"], "crowds of People, blur"),
+        ("townspeople", ["people"], "townspeople, people"),
+        ("blur", [], "blur"),
+        (" , ", ["people", "people"], "people"),
+    ],
+)
+def test_words_that_are_not_wanted_are_added_to_the_negative_prompt_once(negative: str, words: list[str], after: str) -> None:
+    assert avoiding(Conditioning("a pier", negative), words) == Conditioning("a pier", after)
