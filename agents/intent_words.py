@@ -44,6 +44,9 @@ _WORD = r"[^\W\d_]+(?:['’-][^\W\d_]+)*"
 _NUMBERED = re.compile(
     rf"(?<![\w.:/-])(\d{{1,2}}|{'|'.join(sorted(_COUNTING))})(\s+of)?(?=((?:\s+{_WORD}){{1,{BETWEEN + 1}}}))", re.IGNORECASE
 )
+_MAY_COUNT = re.compile(rf"(?:\A|[^\w\s./:-]|\b(?:{'|'.join(sorted(EDGES))}))\s*\Z", re.IGNORECASE)
+"""What stands before digits that count something."""
+
 _TAG = re.compile(r"(?<!\w)[2-9]\+?(?:girls|boys|others)(?!\w)", re.IGNORECASE)
 _COLOURED = re.compile(rf"(?<![\w-])({'|'.join(sorted(COLOURS))})(?=((?:\s+{_WORD}){{1,{BETWEEN + 1}}}))", re.IGNORECASE)
 _JOINED = re.compile(r"(?:\band|\bor|[-&/+])\s*\Z", re.IGNORECASE)
@@ -119,7 +122,7 @@ def counts(text: str) -> Iterator[Clause]:
     """Yields numbers from two on with the things that they count: "three cats", "2 black dogs", "a pair of shoes", "2girls"."""
     for match in _NUMBERED.finditer(text):
         number, words = match[1], match[3].split()
-        if re.search(r"\d[\s.:/x-]*\Z|[A-Za-z]\Z", text[: match.start()].removesuffix(" ")[-1:] if number.isdecimal() else ""):
+        if number.isdecimal() and not _MAY_COUNT.search(text[: match.start()]):
             continue  # "3 5 mm", "fallout 4": digits after a word are mostly its title
         thing = _counted(words)
         if thing and number_of(number) not in ("", "0", "1") and (match[2] is None) == (number.casefold() not in _OF):
