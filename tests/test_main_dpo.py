@@ -141,7 +141,7 @@ def test_a_chat_models_words_are_searched_and_asked_for_once(
     lines = {"lines": ["big -> small, minute", "red -> zorgon, blue", "cat -> dog"]}
     with ChatServer(always=answer(lines)) as server:
         with_chat(monkeypatch, server)
-        arguments = dpo(tiny, tmp_path, "--space", "antonym", "--search", "evolution")
+        arguments = dpo(tiny, tmp_path, "--space", "antonym", "--search", "evolution", "--let-go", "all")
         result = command(capfd, *arguments)
         first = len(server.requests)
         again = command(capfd, *arguments)
