@@ -45,9 +45,9 @@ def generate_command(
         raise BadInput("give either prompts or --from IMAGE.png; an image brings its own prompt")
     manner = Manner(lenient, weights, ranges)
     if source is not None:
-        document = generate.redraw(settings, source, given, count)
-    elif prompts and len(prompts) == 1 and not negative and is_infotext(prompts[0]):
-        document = generate.redraw(settings, prompts[0], given, count)
+        document = generate.redraw(settings, source, given, count, negative)
+    elif prompts and len(prompts) == 1 and is_infotext(prompts[0]):
+        document = generate.redraw(settings, prompts[0], given, count, negative)
     else:
         document = generate.generate(settings, prompts or [], negative, count, manner, expanding=Expanding(wildcards, combinatorial, most))
     if as_json:

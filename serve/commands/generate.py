@@ -172,18 +172,20 @@ def _drawn(settings: Settings, models: Models, read: Sequence[tuple[Conditioning
     return {**document, "schedule": _schedule(models.sampler, models.sampling, conditionings)}
 
 
-def redraw(settings: Settings, path: Path | str, given: Container[str] = (), count: int = 1) -> dict[str, Any]:
+def redraw(
+    settings: Settings, path: Path | str, given: Container[str] = (), count: int = 1, negative: str = ""
+) -> dict[str, Any]:
     """Draws again what an image file says of itself, or an infotext.
 
     A picture of Limner's is drawn to the pixel, with its prompt, seed and sampler settings. Of one that another tool made, what the
     checkpoint can draw is carried, and the rest is named in `from`: {picture, tool, not_carried}. `given`: names of options that were given
-    by hand, which hold there. `count`: pictures of it, on seeds from its own on.
+    by hand, which hold there, as `negative` does where it is not empty. `count`: pictures of it, on seeds from its own on.
 
     Raises BadInput where the file says too little, or where the checkpoint's weights are not those that a picture of Limner's was drawn
     with.
     """
     if not isinstance(path, Path) or not is_own(path):
-        return _drawn_after(settings, path, given, count)
+        return _drawn_after(settings, path, given, count, negative)
     known = read_provenance(path)
     drawing = drawing_of(known)
     check_places(settings)
@@ -206,8 +208,15 @@ def _redraw(settings: Settings, path: Path, drawing: Drawing, lease: Lease, temp
     return {**document, "schedule": _schedule(models.sampler, drawing.settings, [drawing.conditioning])}
 
 
-def _drawn_after(settings: Settings, path: Path | str, given: Container[str], count: int) -> dict[str, Any]:
+def _drawn_after(
+    settings: Settings, path: Path | str, given: Container[str], count: int, negative: str
+) -> dict[str, Any]:
     found = brought(path, given)
+    if negative:
+        by_hand = read_prompt("", negative, settings.dialect).conditioning
+        spans, breaks = by_hand.negative_spans, by_hand.negative_breaks
+        conditioning = replace(found.conditioning, negative=by_hand.negative, negative_spans=spans, negative_breaks=breaks)
+        found = replace(found, conditioning=conditioning)
     settings = found.settings(settings)
     if count > settings.budget:
         raise BadInput(f"{count} pictures are more than the budget of {settings.budget}; raise --budget")

@@ -173,3 +173,13 @@ def test_novelais_negative_weights_are_named() -> None:
 @given(st.text(st.characters(codec="utf-8", exclude_characters="{}[]:"), max_size=50))
 def test_text_without_brackets_is_itself(text: str) -> None:
     assert read_novelai(text)[0] == Conditioning(text)
+
+
+def test_a_negative_prompt_given_by_hand_holds_over_that_of_a_picture(
+    capfd: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path
+) -> None:
+    options = ("--checkpoint", tiny, "--out", tmp_path / "out", "--negative", "blue", "--json")
+    path = picture(tmp_path / "a.png", INFO.format(size="24x16"))
+    for asked in (("--from", path), (INFO.format(size="24x16"),)):
+        [row] = command(capfd, "generate", *asked, *options).document["images"]
+        assert (row["negative"], row["seed"]) == ("blue", 42)
