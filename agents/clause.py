@@ -8,7 +8,7 @@ wanted is named without being negated.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -180,9 +180,8 @@ def _things(thing: str, text: str) -> bool:
     return _matches(frozenset({singular(thing)}), text, singular)
 
 
-def _matches(words: frozenset[str], text: str, form: object = None) -> bool:
-    change = singular if form else str
-    return any(change(word) in words for run in phrases(text) for word in run)
+def _matches(words: frozenset[str], text: str, form: Callable[[str], str] = str) -> bool:
+    return any(form(word) in words for run in phrases(text) for word in run)
 
 
 def _same(modifier: str) -> frozenset[str]:

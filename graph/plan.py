@@ -9,11 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from limner.promptdb.errors import BadInput
-from limner.promptdb.files.prompt_file import BatchPrompt
 from limner.promptdb.records import text_id
 from limner.tools.options import Declared, option
+
+if TYPE_CHECKING:  # every command's options are declared here, and --help reads no files
+    from limner.promptdb.files.prompt_file import BatchPrompt
 
 COMPARED = 2
 """Conditionings in the held-out check: the user's prompt and the best candidate."""

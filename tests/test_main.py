@@ -20,7 +20,10 @@ from tests.commands import ROOT, command, process
 from tests.test_architecture import LAYERS, sources
 from tests.tiny_card import STEPS
 
-HEAVY = ("torch", "diffusers", "transformers", "langgraph", "langchain_core", "numpy", "pydantic", "jinja2", "pyarrow")
+HEAVY = (
+    *("torch", "diffusers", "transformers", "langgraph", "langchain_core", "numpy", "pydantic", "jinja2", "pyarrow"),
+    "limner.promptdb.files.reading",
+)
 
 
 def refine_arguments(tiny: Path, out: Path, *more: object) -> list[object]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from PIL import Image
@@ -127,6 +127,12 @@ class EachSearchPays(CacheIsFree):
         return inner
 
 
+@lru_cache(maxsize=4096)
+def _as_drawn(conditioning: Conditioning, typed: Conditioning | None, unwanted: tuple[str, ...]) -> Conditioning:
+    drawn = conditioning if typed is None else carried(typed, conditioning)
+    return avoiding(drawn, unwanted) if unwanted else drawn
+
+
 class Evaluator:
     """Draws, scores and stores. `scorers[0]` is the objective of searches; the others are reported beside it.
 
@@ -206,8 +212,7 @@ class Evaluator:
 
     def as_drawn(self, conditioning: Conditioning) -> Conditioning:
         """Returns a conditioning with what `carrying` and `avoiding` add to it."""
-        drawn = conditioning if self.typed is None else carried(self.typed, conditioning)
-        return drawn if not self.unwanted or conditioning in self._as_asked else avoiding(drawn, self.unwanted)
+        return _as_drawn(conditioning, self.typed, () if conditioning in self._as_asked else self.unwanted)
 
     def drawing(self, conditioning: Conditioning, seed: int) -> Drawing:
         """Returns the record of the picture of a conditioning on a seed, drawn or not."""

@@ -35,6 +35,7 @@ from limner.promptdb.turns import Turns
 from limner.tools.budget import Budget
 from limner.tools.diffusion.base import CancelToken
 from limner.tools.evaluator import Evaluator
+from limner.tools.prompt_language.dialects import AUTO
 from limner.tools.solvers.base import Solver
 from limner.tools.solvers.registry import solvers
 
@@ -169,7 +170,10 @@ def context_of(runtime: Runtime[ChatContext] | ToolRuntime) -> ChatContext:
 def open_topic(chat: ChatContext) -> Topic:
     """Returns the topic that a conversation with these services begins with."""
     settings = chat.services.settings
-    return first_topic(settings.checkpoint, settings.budget, settings.contract.to_json(), settings.seed + settings.search_seeds)
+    topic = first_topic(settings.checkpoint, settings.budget, settings.contract.to_json(), settings.seed + settings.search_seeds)
+    if settings.dialect != AUTO:
+        topic["dialect"] = settings.dialect
+    return topic
 
 
 def recall(chat: ChatContext, place: int, action: Action) -> tuple[int, Topic] | None:

@@ -45,8 +45,9 @@ class Topic(TypedDict):
     """What a conversation is about.
 
     `request`: the person's words, the reference of all scores. `typed`: the prompt as the person typed it, where it has marks of a dialect.
-    `base`: the candidate being worked on. `contract`: `Contract.to_json()`.
-    `cap`: pictures that the thread may draw in all, set by the person alone. `seed`: the next one not yet drawn on. `place`: its turn.
+    `dialect`: in which the conversation reads prompts, where it is not told by the marks. `base`: the candidate being worked on.
+    `contract`: `Contract.to_json()`. `cap`: pictures that the thread may draw in all, set by the person alone. `seed`: the next one not yet
+    drawn on. `place`: its turn.
     """
 
     place: int
@@ -62,6 +63,7 @@ class Topic(TypedDict):
     accepted: Accepted | None
     asked: str
     typed: NotRequired[str]
+    dialect: NotRequired[str]
 
 
 class ChatState(TypedDict, total=False):

@@ -66,7 +66,8 @@ def asked_for(topic: Topic) -> str:
 
 def reading_of(topic: Topic) -> Reading:
     """Returns what the person typed for the topic, as it is read: weights, tags and breaks beside the request's words."""
-    return read_prompt(topic.get("typed") or topic["request"], dialect=AUTO if topic.get("typed") else "plain")
+    typed = topic.get("typed")
+    return read_prompt(typed, dialect=topic.get("dialect", AUTO)) if typed else read_prompt(topic["request"], dialect="plain")
 
 
 def contract_of(topic: Topic) -> Contract:
@@ -200,7 +201,7 @@ def in_dialect(conditioning: Conditioning, topic: Topic) -> tuple[str, str]:
 
 
 def _describe(step: Step, action: Action) -> Step:
-    reading = read_prompt(action.text)
+    reading = read_prompt(action.text, dialect=step.topic.get("dialect", AUTO))
     request = reading.conditioning.text
     if not request:
         raise BadInput("what should the picture show?")

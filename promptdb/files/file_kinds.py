@@ -141,10 +141,10 @@ def _by_content(head: str) -> Kind:
     """Returns the kind: JSON by its brackets, else text."""
     text = head.lstrip()
     if text.startswith("["):
-        return "jsonl" if _is_json(text.split("\n", 1)[0]) and "\n" in text.strip() else "json"
+        return "jsonl" if is_json(text.split("\n", 1)[0]) and "\n" in text.strip() else "json"
     if text.startswith("{"):
         first = text.split("\n", 1)[0]
-        rows = _is_json(first) and isinstance(document := json.loads(first), dict) and not _is_document(document)
+        rows = is_json(first) and isinstance(document := json.loads(first), dict) and not _is_document(document)
         return "jsonl" if rows else "json"
     return "text"
 
@@ -196,7 +196,8 @@ def _is_document(document: Mapping[str, object]) -> bool:
     return list_of(document) is not None or (bool(document) and all(isinstance(value, dict) for value in document.values()))
 
 
-def _is_json(text: str) -> bool:
+def is_json(text: str) -> bool:
+    """Returns whether the whole text is one JSON value."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):

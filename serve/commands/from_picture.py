@@ -72,7 +72,7 @@ def conditioning_of(found: Generated) -> tuple[Conditioning, tuple[str, ...]]:
         reading = Reading("plain", "", found.prompt, found.negative, Conditioning(found.prompt, found.negative), reasons=reasons)
     if not reading.conditioning.text:
         raise BadInput("the picture's prompt is empty")
-    losses = [reason.words or reason.why for reason in reading.reasons if reason.level == "unsupported"]
+    losses = [reason.words or reason.why for reason in (*reading.reasons, *reading.on_parts()) if reason.level == "unsupported"]
     return reading.conditioning, tuple(dict.fromkeys(losses))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -18,7 +17,8 @@ from limner.tools.prompt_language.carry import parts_for
 from limner.tools.prompt_language.convert import write_in
 from limner.tools.prompt_language.dialects import Dialect
 from limner.tools.prompt_language.infotext import graph_settings, made_by
-from limner.tools.prompt_language.reader import WHY, Reading, read_prompt
+from limner.tools.prompt_language.opaque import lora_of, take_out
+from limner.tools.prompt_language.reader import Reading, read_prompt
 
 FORMS: tuple[Dialect, ...] = ("a1111", "comfyui")
 """The forms in which a DF-Prompt is given to a person: nothing else loads one."""
@@ -30,24 +30,20 @@ def with_style(settings: Settings, prompt: str) -> Settings:
     Unchanged where no tag or several name one, or the checkpoint has a style already.
     """
     base, style = split_style(settings.checkpoint)
-    if style or settings.dialect == "plain" or "<lora:" not in prompt or base.startswith("openai:"):
+    if style or settings.dialect == "plain" or "<" not in prompt or base.startswith("openai:"):
         return settings
     listed = styles_of(Card.read(find_folder(base)))
-    named = [match for match in _LORA.finditer(prompt) if match[1] in listed]
+    named = [lora for part in take_out(prompt, ("network",)).marks.values() if (lora := lora_of(part)) and lora[0] in listed]
     if len(named) != 1:
         return settings
-    scale = float(named[0][2] or 1)
-    return replace(settings, checkpoint=f"{base}:{named[0][1]}" + (f"@{scale:g}" if scale != 1 else ""))
-
-
-_LORA = re.compile(r"<lora:([\w.-]+)(?::(\d*\.?\d+))?>")
+    [(name, scale)] = named
+    return replace(settings, checkpoint=f"{base}:{name}" + (f"@{scale:g}" if scale != 1 else ""))
 
 
 def notes_on(reading: Reading, model: ImageModel) -> list[str]:
     """Returns one line for each thing to know: the dialect that was told, what is loaded or not, and how a long prompt is read."""
     style = split_scale(split_style(model.name)[1])[0]
-    tags = {f"{part.shown}: {WHY['network'].why}" for _, part in reading.opaque if (tag := _LORA.match(part.shown)) and tag[1] == style}
-    notes = [f"{note.partition(': a network')[0]}: the style {style} is loaded" if note in tags else note for note in reading.notes]
+    notes = reading.notes_with(style)
     for name, text in (("prompt", reading.conditioning.text), ("negative prompt", reading.conditioning.negative)):
         tokens, room = model.token_count(text)
         if tokens > room:

@@ -6,7 +6,7 @@ Places are found by aligning the words of both texts. Nothing is carried to word
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
@@ -48,7 +48,7 @@ def carried(typed: Conditioning, candidate: Conditioning) -> Conditioning:
 
 def _negative(typed: Conditioning, candidate: Conditioning) -> tuple[str, int]:
     """Returns the negative prompt of both, and by how much the candidate's own has moved."""
-    if not typed.negative or typed.negative in candidate.negative:
+    if not typed.negative or _stands_in(typed.negative, candidate.negative):
         return candidate.negative, 0
     if not candidate.negative:
         return typed.negative, 0
@@ -61,18 +61,27 @@ def _with_typed(
     """Returns the text's own spans, and each typed one at the words that it was typed for, where they are free."""
     spans = list(own)
     for span in typed_spans:
-        for match in re.finditer(rf"(?<!\w){re.escape(typed[span.start : span.end])}(?!\w)", text, re.IGNORECASE):
+        for match in _places(typed[span.start : span.end], text):
             if all(match.end() <= other.start or other.end <= match.start() for other in spans):
                 spans.append(replace(span, start=match.start(), end=match.end()))
                 break
     return tuple(sorted(spans, key=lambda span: span.start))
 
 
+def _stands_in(words: str, text: str) -> bool:
+    return next(_places(words, text), None) is not None
+
+
+def _places(words: str, text: str) -> Iterator[re.Match[str]]:
+    """Yields where the words stand in a text as whole words, in any case."""
+    return re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE)
+
+
 def avoiding(conditioning: Conditioning, words: Sequence[str]) -> Conditioning:
     """Returns the conditioning with the words at the end of its negative prompt, without those that it holds already."""
     negative = conditioning.negative
     for each in dict.fromkeys(words):
-        if not re.search(rf"(?<!\w){re.escape(each)}(?!\w)", negative, re.IGNORECASE):
+        if not _stands_in(each, negative):
             negative = f"{negative.rstrip(', ')}, {each}" if negative.strip(" ,") else each
     return conditioning if negative == conditioning.negative else replace(conditioning, negative=negative)
 

@@ -25,7 +25,7 @@ from limner.tools.prompt_language.assemble import assemble, write_decimal
 from limner.tools.prompt_language.emphasis import comfyui_parts
 from limner.tools.prompt_language.fidelity import Reason, Written, distinct
 from limner.tools.prompt_language.merge import Turn, merge
-from limner.tools.prompt_language.opaque import OpaquePart, Placed, put_back, with_marks
+from limner.tools.prompt_language.opaque import OpaquePart, Placed, lora_of, put_back, with_marks
 from limner.tools.prompt_language.schedule import Segment, elapsed_by_step, segments
 
 HALF_OPEN = Fraction(1, 10000)
@@ -95,29 +95,16 @@ def write_comfyui(
     return Written(_with_parts(graph.finished(), marks), reasons=distinct(reasons))
 
 
-_LORA = re.compile(r"<(?:lora|lyco):([^:<>]+)(?::([-+]?[\d.]+))?(:[^<>]*)?>", re.IGNORECASE)
-
-
 def _loras(parts: Placed, reasons: list[Reason]) -> list[tuple[str, float]]:
     """Returns file and strength of each LoRA that a tag names; appends to `reasons` the tags that no node of ComfyUI's own loads."""
     found = []
     for _, part in parts:
         if part.kind == "network":
-            tag = _LORA.fullmatch(part.shown)
-            strength = read_decimal(tag[2]) if tag else None
-            if tag is None or tag[3] or strength is None:
-                reasons.append(Reason("unsupported", "no node of ComfyUI's own says the same, and it is left out", part.shown))
+            if lora := lora_of(part):
+                found.append((f"{lora[0]}.safetensors", lora[1]))
             else:
-                found.append((f"{tag[1]}.safetensors", strength))
+                reasons.append(Reason("unsupported", "no node of ComfyUI's own says the same, and it is left out", part.shown))
     return found
-
-
-def read_decimal(text: str | None) -> float | None:
-    """Returns the number that a tag states, 1 where it states none; None for what is no number."""
-    try:
-        return float(text) if text else 1.0
-    except ValueError:
-        return None
 
 
 def _with_parts(nodes: dict[str, NodeDocument], marks: dict[str, OpaquePart]) -> dict[str, NodeDocument]:

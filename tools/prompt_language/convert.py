@@ -23,7 +23,7 @@ from limner.tools.prompt_language.fidelity import Level, Reason, Written, distin
 from limner.tools.prompt_language.infotext import Made, graph_in, infotext_in, write_made
 from limner.tools.prompt_language.novelai import write_novelai
 from limner.tools.prompt_language.opaque import Kind, OpaquePart, Placed, put_back, with_breaks, with_marks
-from limner.tools.prompt_language.reader import WHY, Reading, read_prompt
+from limner.tools.prompt_language.reader import Reading, read_prompt
 from limner.tools.prompt_language.write import write, write_negative
 
 MOST_STEPS = 1000
@@ -101,7 +101,7 @@ def convert(
 
 def remarks(reading: Reading) -> list[Reason]:
     """Returns what a conversion has to say of how the prompt was read; what becomes of opaque parts is the writer's to say."""
-    known = [reason for reason in reading.reasons if replace(reason, words="") not in WHY.values()]
+    known = list(reading.reasons)
     if reading.shared_mark:
         known.append(Reason("exact", f"read as {NAMES[reading.dialect]}; --from says otherwise", reading.mark))
     return known

@@ -46,6 +46,15 @@ class OpaquePart:
         return self.text.strip(" ,\n\t")
 
 
+_LORA = re.compile(r"<(?:lora|lyco):([^:<>]+)(?::([-+]?(?:\d+\.?\d*|\.\d+)))?>", re.IGNORECASE)
+
+
+def lora_of(part: OpaquePart) -> tuple[str, float] | None:
+    """Returns name and strength of the LoRA that a tag names; None for another part, and for a tag that says more than these."""
+    tag = _LORA.fullmatch(part.shown)
+    return (tag[1], float(tag[2] or 1)) if tag else None
+
+
 @dataclass(frozen=True, slots=True)
 class Masked:
     """A prompt with a private character in place of each opaque part; `marks` maps the characters to the parts, in order."""

@@ -21,12 +21,13 @@ from limner.tools.prompt_language.compel import read_compel
 from limner.tools.prompt_language.dialects import AUTO, DIALECTS, NAMES, OPAQUE, UNMARKED, Dialect, Told, told_dialect
 from limner.tools.prompt_language.fidelity import Reason, distinct
 from limner.tools.prompt_language.novelai import read_novelai
-from limner.tools.prompt_language.opaque import Kind, Masked, OpaquePart, take_out
+from limner.tools.prompt_language.opaque import Kind, Masked, OpaquePart, lora_of, take_out
 from limner.tools.prompt_language.parse import parse
 
 Placed = tuple[tuple[int, OpaquePart], ...]
 """Opaque parts with their offsets into the text, in order."""
 
+LOADED = Reason("exact", "a style of this checkpoint, which is loaded")
 WHY: dict[Kind, Reason] = {
     "network": Reason("unsupported", "a network that is not loaded here; the tag is kept in what is written"),
     "embedding": Reason("unsupported", "an embedding that is not loaded here; the name is kept in what is written"),
@@ -46,8 +47,8 @@ class Reading:
     """A prompt and a negative prompt as typed, and what they mean.
 
     `mark`: by which the dialect was told; empty where it was given, or is plain text. `opaque`, `negative_opaque`: parts that are no words,
-    with offsets into the Conditioning's texts. `reasons`: what is read otherwise than it was perhaps meant, or not at all. `shared_mark`:
-    another dialect has the mark too.
+    with offsets into the Conditioning's texts. `reasons`: what is read otherwise than it was perhaps meant; of opaque parts `on_parts` says
+    it. `shared_mark`: another dialect has the mark too.
     """
 
     dialect: Dialect
@@ -65,11 +66,24 @@ class Reading:
         """Whether the prompt was words and nothing else."""
         return self.text == self.conditioning.text and self.negative == self.conditioning.negative and self.conditioning.is_plain
 
+    def on_parts(self, style: str = "") -> tuple[Reason, ...]:
+        """Returns what becomes of each opaque part here. `style`: of the checkpoint, which a tag may name."""
+        found = []
+        for _, part in (*self.opaque, *self.negative_opaque):
+            lora = lora_of(part)
+            found.append(replace(LOADED if style and lora and lora[0] == style else WHY[part.kind], words=part.shown))
+        return distinct(found)
+
     @property
     def notes(self) -> list[str]:
-        """One line for each thing that the person should know of how the prompt was read."""
+        """One line for each thing that the person should know of how the prompt was read, with no style loaded."""
+        return self.notes_with("")
+
+    def notes_with(self, style: str) -> list[str]:
+        """Returns the notes where the checkpoint has this style."""
         told = [f"read as {NAMES[self.dialect]}, by {self.mark!r}; --dialect says otherwise"] if self.mark else []
-        return told + [f"{reason.words}: {reason.why}" if reason.words else reason.why for reason in self.reasons]
+        reasons = distinct((*self.reasons, *self.on_parts(style)))
+        return told + [f"{reason.words}: {reason.why}" if reason.words else reason.why for reason in reasons]
 
 
 def read_prompt(text: str, negative: str = "", dialect: str = AUTO, steps: int | None = None, lenient: bool = False) -> Reading:
@@ -108,8 +122,7 @@ def read_prompt(text: str, negative: str = "", dialect: str = AUTO, steps: int |
         breaks=_breaks(parts),
         negative_breaks=_breaks(other_parts),
     )
-    kept = [replace(WHY[part.kind], words=part.shown) for _, part in (*parts, *other_parts)]
-    return Reading(told.dialect, told.mark, text, negative, whole, parts, other_parts, distinct((*settings, *reasons, *kept)), told.shared)
+    return Reading(told.dialect, told.mark, text, negative, whole, parts, other_parts, distinct((*settings, *reasons)), told.shared)
 
 
 def _told(text: str, negative: str) -> Told:

@@ -9,7 +9,6 @@ a bar makes it text. Knows nothing of files: wildcards come from a `Wildcards`.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from itertools import islice, permutations
 from typing import Any, Protocol
 
 from limner.promptdb.errors import BadInput
+from limner.promptdb.files.file_kinds import is_json
 
 DEEPEST = 30  # choices in choices, and wildcards in wildcards
 LONGEST = 20_000  # characters of an expansion
@@ -151,7 +151,7 @@ def parse(text: str) -> Template:
 
     Raises BadInput, with the place, for a choice whose brace is not closed, a brace too many beside a choice, and variables.
     """
-    if text.lstrip().startswith("{") and _is_json(text):
+    if text.lstrip().startswith("{") and is_json(text):
         return Template(text, (text,))
     reader = _Reader(text)
     parts = _merged(reader.sequence(0))
@@ -261,14 +261,6 @@ def _merged(parts: Sequence[Part]) -> tuple[Part, ...]:
         elif part:
             found.append(part)
     return tuple(found)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _tidy(text: str) -> str:

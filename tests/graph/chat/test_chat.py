@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -343,3 +344,25 @@ def test_what_a_request_says_to_the_letter_is_kept_told_and_let_go_of(tmp_path: 
     assert freed["contract"]["let_go"] == ["people"]
     assert "people" not in talk(chats, thread, "status")[-1]["reply"].split("Kept by itself")[1].split("\n")[0]
     assert "there are: two kites, red kites" in talk(chats, thread, "unpin moon")[-1]["reply"]
+
+
+def test_a_request_is_read_in_its_dialect_and_given_back_in_it(tmp_path: Path) -> None:
+    chats = Chats(services(tmp_path))
+    thread = chats.start()
+    [drawn] = talk(chats, thread, "a (red:1.3) kite <lora:ink:1>")
+    rewritten = next(item["number"] for item in drawn["images"] if item["origin"] == "rewrite")
+    [taken] = talk(chats, thread, f"accept {rewritten}")
+    assert "read as A1111" in drawn["reply"] and drawn["request"] == "a red kite"
+    stored = chats.services.db.stored_drawings([item["drawing"] for item in drawn["images"]])
+    assert all(row.drawing.conditioning.spans[0].weight == Fraction(13, 10) for row in stored.values())
+    assert "(red:1.3)" in taken["reply"] and "<lora:ink:1>" in taken["reply"]
+
+
+def test_the_dialect_of_a_conversation_may_be_named(tmp_path: Path) -> None:
+    chats = Chats(services(tmp_path, dialect="plain"))
+    [drawn] = talk(chats, chats.start(), "a (red:1.3) kite")
+    assert drawn["request"] == "a (red:1.3) kite"
+    chats = Chats(services(tmp_path, dialect="comfyui"))
+    [drawn] = talk(chats, chats.start(), "a (red:1.3) kite")
+    [first, *_] = chats.services.db.stored_drawings([item["drawing"] for item in drawn["images"]]).values()
+    assert drawn["request"] == "a red kite" and first.drawing.conditioning.weight_mode == "lerp_from_empty"

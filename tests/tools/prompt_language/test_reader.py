@@ -196,3 +196,17 @@ def test_reading_a_plain_prompt_takes_microseconds() -> None:
 )
 def test_words_that_are_not_wanted_are_added_to_the_negative_prompt_once(negative: str, words: list[str], after: str) -> None:
     assert avoiding(Conditioning("a pier", negative), words) == Conditioning("a pier", after)
+
+
+@pytest.mark.parametrize(
+    ("typed", "own", "expected"),
+    [("art", "cartoon, flat", "art, cartoon, flat"), ("flat", "cartoon, flat", "cartoon, flat")],
+)
+def test_a_typed_negative_prompt_is_missing_only_where_its_words_stand_whole(typed: str, own: str, expected: str) -> None:
+    assert carried(Conditioning("a cat", typed), Conditioning("a cat, sharp", own)).negative == expected
+
+
+def test_a_tag_of_the_checkpoints_own_style_is_said_to_be_loaded() -> None:
+    read = read_prompt("a cat <lora:neon:0.8> <lora:ink:1>")
+    assert [("not loaded" in note, "is loaded" in note) for note in read.notes_with("neon")[1:]] == [(True, False), (False, True)]
+    assert all("not loaded" in note for note in read.notes[1:])
